@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
+import json
 import struct
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
-from percpu_proofs.live.kernel_memory import RecordedMemory
+from percpu_proofs.live.kernel_memory import KernelMemory, RecordedMemory
 from percpu_reference.chunk import Chunk
 from percpu_reference.variants import Allocator
 from percpu_spec.views import HINTS
@@ -188,3 +192,56 @@ def _md(block: Any) -> bytes:
 def _packed(bits: bytearray) -> bytes:
     number = int(bytes(bits[::-1]).translate(bytes.maketrans(b"\0\1", b"01")) or b"0", 2)
     return number.to_bytes(-(-len(bits) // 64) * 8, "little")
+
+
+class MemoryRecording:
+    """Memory that keeps what is read of it."""
+
+    def __init__(self, memory: KernelMemory) -> None:
+        self.memory = memory
+        self.types = memory.types
+        self.symbols: dict[str, int] = {}
+        self.sizes: dict[str, int] = {}
+        self.offsets: dict[str, dict[str, int]] = {}
+        self.reads: dict[int, bytes] = {}
+
+    def symbol(self, name: str, /) -> int | None:
+        """Return the address of a variable, and keep it (KernelMemory)."""
+        found = self.memory.symbol(name)
+        if found is not None:
+            self.symbols[name] = found
+        return found
+
+    def size(self, name: str, /) -> int:
+        """Return the bytes of a variable, and keep them (KernelMemory)."""
+        self.sizes[name] = self.memory.size(name)
+        return self.sizes[name]
+
+    def offset(self, struct: str, member: str, /) -> int | None:
+        """Return where a member begins, and keep it (KernelMemory)."""
+        found = self.memory.offset(struct, member)
+        if found is not None:
+            self.offsets.setdefault(struct, {})[member] = found
+        return found
+
+    def read(self, address: int, count: int, /) -> bytes:
+        """Return bytes, and keep them (KernelMemory)."""
+        data = self.memory.read(address, count)
+        if len(data) > len(self.reads.get(address, b"")):
+            self.reads[address] = data
+        return data
+
+    def recorded(self) -> RecordedMemory:
+        """Return what was read as memory of its own."""
+        return RecordedMemory(self.symbols, self.offsets, self.reads, self.types, self.sizes)
+
+
+def write_reads(path: Path, memory: RecordedMemory) -> None:
+    """Write what was read."""
+    text = json.dumps({
+        "symbols": dict(memory.symbols),
+        "structs": {name: dict(members) for name, members in memory.offsets.items()},
+        "sizes": dict(memory.sizes),
+        "memory": {hex(at): base64.b64encode(b).decode() for at, b in memory.reads.items()},
+    })  # fmt: skip
+    path.write_bytes(gzip.compress(text.encode(), mtime=0))

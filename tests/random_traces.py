@@ -9,7 +9,7 @@ import gzip
 import json
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -71,8 +71,8 @@ def recording(variant: type[Allocator], out: Recorder) -> type[Allocator]:
 class Recorder:
     """The events of a run; those of the kinds in `without` are not printed."""
 
-    without: frozenset[type[ev.Event]]
-    events: list[ev.Event] = field(default_factory=list)
+    without: frozenset[type[ev.TraceEvent]]
+    events: list[ev.TraceEvent] = field(default_factory=list)
     cpu: int = 0
     clock: int | None = None  # None: before tracing began
 
@@ -105,7 +105,7 @@ class Machine:
         seed: int,
         cpus: int = 2,
         variant: str = "linux_6_12",
-        without: frozenset[type[ev.Event]] = frozenset(),
+        without: frozenset[type[ev.TraceEvent]] = frozenset(),
     ) -> None:
         self.draw = random.Random(seed)
         self.cpus = cpus
@@ -126,7 +126,7 @@ class Machine:
         self.threads = [Thread(cpu) for cpu in range(cpus) for _ in range(2)]
         self.irqs = [Thread(cpu, irq=True) for cpu in range(cpus)]
 
-    def run(self, events: int) -> list[ev.Event]:
+    def run(self, events: int) -> list[ev.TraceEvent]:
         """Run until so many events are printed, and finish what is under way."""
         for _ in range(3):
             area = self.model.alloc(64, 64)
@@ -216,7 +216,7 @@ class Machine:
         atomic, base = not allow_blocking(gfp), chunk.base_addr
         shown = "GFP_NOWAIT" if atomic else "GFP_KERNEL"
         place = base, off, base + off
-        said = size * self.cpus, shown, "x+0x0/0x1"
+        said = "x+0x0/0x1", size * self.cpus, shown
         self.out.print(ev.Alloc, reserved, atomic, size, align, *place, *said)
 
     def _free(self, area: Area) -> Iterator[None]:
@@ -256,7 +256,7 @@ class Machine:
             self.out.print(ev.Free, base, event.off, base + event.off)
 
 
-def write_run(folder: Path, events: list[ev.Event], cpus: int, variant: str) -> Path:
+def write_run(folder: Path, events: list[ev.TraceEvent], cpus: int, variant: str) -> Path:
     """Write a run's trace and boot messages; return its folder."""
     folder.mkdir()
     lines = [json.dumps(entry(event) | {"seq": n}) + "\n" for n, event in enumerate(events)]
@@ -271,17 +271,17 @@ def write_run(folder: Path, events: list[ev.Event], cpus: int, variant: str) -> 
     return folder
 
 
-def entry(event: ev.Event) -> dict[str, Any]:
+def entry(event: ev.TraceEvent) -> dict[str, Any]:
     """Return an event as a line of jsonl holds it."""
     if isinstance(event, ev.Mark):
         return {"t": event.t, "cpu": event.cpu, "op": "mark", "text": event.text}
     form = _FORMS[type(event)]
-    kinds = {field.json: field.kind for field in form.fields}
     values: dict[str, Any] = {}
-    for name, value in zip(form.order, event[2:], strict=False):
-        if kinds[name] == "address":
-            values[name] = f"{value:x}"
+    for written, held in zip(form.in_record, fields(event)[3:], strict=True):
+        value = getattr(event, held.name)
+        if written.kind == "address":
+            values[written.json] = f"{value:x}"
         else:
-            values[name] = int(value) if isinstance(value, bool) else value
+            values[written.json] = int(value) if isinstance(value, bool) else value
     pre = {"pre": 1} if event.t is None else {}
     return {"t": event.t, "cpu": event.cpu, "op": form.op, **values, **pre}

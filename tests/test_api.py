@@ -15,7 +15,8 @@ import pytest
 from click.testing import CliRunner
 
 import percpu_spec as ps
-from percpu_contracts.violations import ClauseViolation
+from percpu_contracts.contract import Level
+from percpu_contracts.violations import ClauseViolation, MisuseError
 from percpu_proofs import api, data
 from percpu_proofs.api.model import AllocatorRun
 from percpu_proofs.cli import main
@@ -78,8 +79,18 @@ def test_an_allocator_is_driven_by_hand() -> None:
     ("call", "error", "says"),
     [
         (lambda: ps.allocator("6.99"), UnknownVariantError, "6.19 is the last"),
-        (lambda: ps.allocator(geometry="unit=5"), InputError, "--geometry"),
-        (lambda: ps.allocator().alloc(8, flags="AX"), InputError, "flags - or letters"),
+        (lambda: ps.allocator(geometry="unit=5"), InputError, "geometry: expected sizes"),
+        (lambda: ps.allocator(contracts="fats"), InputError, "one of off, fast, full"),
+        (lambda: ps.allocator(7.1), InputError, "variant: expected"),
+        (lambda: ps.allocator(geometry=5), InputError, "geometry: expected"),
+        (lambda: ps.allocator().alloc(-1), InputError, "size: expected a number of bytes"),
+        (lambda: ps.allocator().alloc(8, True), InputError, "align: expected a number"),
+        (lambda: ps.allocator().free(12345678), InputError, "area: expected"),
+        (lambda: ps.allocator().run(None), InputError, "operations: expected"),
+        (lambda: ps.explain(None), InputError, "word: expected"),
+        (lambda: ps.read_state(None), InputError, "what: expected"),
+        (lambda: ps.review(7.1), InputError, "variants: expected"),
+        (lambda: ps.allocator().alloc(8, flags="AX"), InputError, "flags: expected flags -"),
         (lambda: ps.allocator().run("a 1 8 8 -\nf 2"), ValueError, "operations:2: handle 2"),
         (lambda: ps.allocator().run("x"), InputError, "operations:1: expected an operation"),
         (lambda: ps.check(ps.allocator(), "HINT-55"), UnknownClauseError, "HINT-5"),
@@ -92,7 +103,7 @@ def test_an_allocator_is_driven_by_hand() -> None:
         (lambda: ps.read_state("percpu_stats.txt"), InputError, "a readable file"),
         (lambda: ps.explain("flaot"), UnknownWordError, "no entry 'flaot'; near: float"),
         (lambda: ps.review(), InputError, "at least one variant"),
-        (lambda: ps.review("7.1", searches=["crums"]), InputError, "one of crumbs"),
+        (lambda: ps.review("7.1", searches=["crums"]), InputError, "searches: expected one of"),
         (lambda: ps.review(source="x", searches=["crums"]), InputError, "one of crumbs"),
         (lambda: ps.review(source="missing"), InputError, "missing"),
         (lambda: ps.review("7.1", source="x"), InputError, "not both"),
@@ -103,6 +114,23 @@ def test_what_is_wrong_is_said(call: Any, error: type[Exception], says: str) -> 
     with pytest.raises(error) as raised:
         call()
     assert says in str(raised.value)
+
+
+@pytest.mark.parametrize("contracts", ["off", "fast", "full"])
+@pytest.mark.parametrize("variant", ["linux_6_12", "linux_7_1"])
+def test_a_wrong_free_is_the_callers_error(variant: str, contracts: Level) -> None:
+    """A second free, also of a place that is another's now, and a free of another's area."""
+    one, other = filled(variant, contracts=contracts), filled(variant, contracts=contracts)
+    first = one.alloc(64)
+    one.free(first)
+    second = one.alloc(64)
+    assert first is not None and first == second
+    for wrong in (first, other.alloc(64)):
+        with pytest.raises(MisuseError, match="API-2: a free of <area"):
+            one.free(wrong)
+    one.free(second)
+    undeclared = [v for run in (one, other) for v in run.violations.values() if not v.expected]
+    assert not undeclared
 
 
 def test_clauses_are_asked_by_any_spelling_and_several_at_once() -> None:

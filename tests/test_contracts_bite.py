@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 from collections import Counter
 from collections.abc import Iterable
 from functools import cache
@@ -22,9 +23,7 @@ from percpu_contracts.monitor import Monitor
 from percpu_contracts.registry import CONTRACTS
 from percpu_contracts.violations import ClauseViolation, MisuseError
 from percpu_proofs import data
-from percpu_proofs.bugs.maps import AREAS, HINTS, SLOTS
-from percpu_proofs.bugs.undetected import EQUAL, FAST, LIMITS, PROMISED, REPAIRED, UNLIKE
-from percpu_proofs.bugs.work import BACKING, BALANCE, CHUNKS, MEMCG, OPERATIONS, STEPS
+from percpu_proofs.bugs import table
 from percpu_proofs.recorded.vectors.file import Vector, find_vectors, read_vector
 from percpu_proofs.run.driver import Driver
 from percpu_proofs.run.state_record import Recorder, counter_record
@@ -38,7 +37,13 @@ from percpu_spec.geometry import Geometry
 for _module in pkgutil.iter_modules(percpu_contracts.__path__):
     importlib.import_module(f"percpu_contracts.{_module.name}")
 
-BUGS = [*SLOTS, *HINTS, *AREAS, *CHUNKS, *BACKING, *MEMCG, *OPERATIONS, *BALANCE, *STEPS]
+OF_MODULES = ("slots", "hints", "areas", "chunks", "backing", "memcg", "operations", "balance")
+BUGS = [row for name in (*OF_MODULES, "steps") for row in table(name)]
+REPAIRED, LIMITS, FAST, UNLIKE, EQUAL = map(
+    list, map(table, ("repaired", "limits", "fast", "unlike", "equal"))
+)
+_CLAUSES = re.compile(r"[A-Z]+-[0-9]+( [A-Z]+-[0-9]+)*")
+PROMISED = [row for row in UNLIKE if _CLAUSES.fullmatch(row[3])]
 
 UNREACHED = {"km.populate_chunk", "km.post_unmap_tlb_flush"}
 """Of the km backing: a chunk born whole has nothing to populate, and none is reclaimed."""

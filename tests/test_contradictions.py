@@ -13,13 +13,12 @@ from click.testing import CliRunner
 from percpu_proofs import data
 from percpu_proofs.cli import main
 from percpu_proofs.live.memory import memory_of
-from percpu_proofs.live.stacks import stand
+from percpu_proofs.live.stacks import place_of_stack
 from percpu_proofs.live.stats_verdicts import (
+    empty_pages,
     isolated_words,
     stats_rows,
     stats_verdicts,
-    stranded,
-    waiting_pages,
 )
 from percpu_proofs.live.verdicts import BROKEN, HOLDS, NOT_ASKED
 from percpu_proofs.logs.stacks import Stack
@@ -154,8 +153,8 @@ def test_functions_of_others_are_callers(name: str) -> None:
         frames = ("dump_stack", "pcpu_alloc", "__alloc_percpu_gfp", name, "main")
         assert Stack(frames).callers == (name, "main")
     assert is_callers(f"{name}.isra.0+0x1/0x2")
-    assert stand([name, "main"]) == ""
-    assert stand(["pcpu_next_year (mm/percpu.c:9)", name]).endswith(f"< {name}")
+    assert place_of_stack([name, "main"]) == ""
+    assert place_of_stack(["pcpu_next_year (mm/percpu.c:9)", name]).endswith(f"< {name}")
 
 
 def test_every_function_of_the_model_is_one_of_the_allocator() -> None:
@@ -256,8 +255,8 @@ def test_pages_that_wait_for_the_work_are_not_stranded() -> None:
     stats = stats_of(Path("x"), lines)
     pages = {role: sum(c.rows["empty_pop_pages"] for c in stats.chunks if c.role == role)
              for role in ("to_depopulate", "sidelined")}  # fmt: skip
-    assert waiting_pages(stats) == pages["to_depopulate"] > 0
-    assert stranded(stats) == pages["sidelined"]
+    assert empty_pages(stats, "to_depopulate") == pages["to_depopulate"] > 0
+    assert empty_pages(stats, "sidelined") == pages["sidelined"]
     assert f"{pages['to_depopulate']} on to_depopulate" in isolated_words(stats)
     notes = {row.role: row.note for row in stats_rows(stats)}
     assert "waits for the work" in notes["to_depopulate"]

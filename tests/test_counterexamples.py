@@ -18,13 +18,13 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from percpu_proofs.cli import main
-from percpu_proofs.commands import stepping
+from percpu_proofs.commands import replay as replaying
 from percpu_proofs.commands.counterexamples import reproducer, show_example
 from percpu_proofs.commands.options import ChosenTree
 from percpu_proofs.counterexample import Counterexample, of_schedule, of_token
-from percpu_proofs.counterexample.bearing import alone, bearing
 from percpu_proofs.counterexample.mail import mail
 from percpu_proofs.counterexample.of_tree import of_retraced
+from percpu_proofs.counterexample.relevance import relevance, sequential_steps
 from percpu_proofs.counterexample.text import legend, text
 from percpu_proofs.explore.fuzz import Fuzz
 from percpu_proofs.explore.known_counterexamples import examples
@@ -41,7 +41,7 @@ from percpu_proofs.kernel.search.example import of_process
 from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome
 from percpu_proofs.kernel.search.judge import CRASH
 from percpu_proofs.kernel.search.plans import search_named
-from percpu_proofs.kernel.search.retrace import Retraced, TreeStep
+from percpu_proofs.kernel.search.retrace import Retrace, TreeStep
 from percpu_proofs.review.trees import verdicts
 from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.operations import parse_operations
@@ -97,8 +97,9 @@ def check(c: Counterexample) -> None:
         lines = lines_of(c, width)
         assert max(map(len, lines)) <= width and not any(line.endswith(" ") for line in lines)
     shown = "\n".join(lines_of(c))
-    folded = {clause for step in c.steps[: alone(c)] for clause, _ in step.broken}
-    behind = {clause for step in c.steps[alone(c) :] for clause, _ in step.broken} - folded
+    since = sequential_steps(c)
+    folded = {clause for step in c.steps[:since] for clause, _ in step.broken}
+    behind = {clause for step in c.steps[since:] for clause, _ in step.broken} - folded
     assert all(f"{clause} broken" in shown for clause in behind)
     state = " ".join(shown.split("State before:")[-1].partition("chunk ")[0].split())
     assert all(re.search(rf"{clause}\b.* already broken", state) for clause in folded)
@@ -121,7 +122,7 @@ def check_mail(c: Counterexample) -> None:
     assert f"breaks {c.clause}:" in whole and "Searched:" in whole and "State before:" in whole
     named = re.search(rf"-> [A-Z0-9, -]*\b{c.clause}\b[A-Z0-9, -]* broken", whole)
     assert named or "left out" in whole
-    assert all(cpu in whole for cpu in c.cpus_since(alone(c))) or "left out" in whole
+    assert all(cpu in whole for cpu in c.cpus_since(sequential_steps(c))) or "left out" in whole
 
 
 @pytest.mark.parametrize("name", SHOWN)
@@ -154,7 +155,7 @@ def test_what_is_drawn_ends_where_its_clause_breaks() -> None:
 def test_a_step_is_of_the_function_it_ends_in() -> None:
     endless = next(t for t in examples() if (t.variant, t.clause) == ("rfc_series", "BAL-3"))
     last = of_schedule(endless).steps[-1]
-    said, _, line = last.text.partition(":")
+    said, _, line = last.said().partition(":")
     assert said == "stopped, as it would go on without end, in pcpu_balance_populated (two_types.py"
     code = inspect.getsource(two_types).split("\n")[int(line.rstrip(")")) - 1]
     assert "self.balance_create(" in code
@@ -164,7 +165,7 @@ def test_a_step_is_of_the_function_it_ends_in() -> None:
         "P 1": "", "B": "", "a 2 4 4 -": "pcpu_alloc_noprof", "f 1": "free_percpu",
         "d 1": "free_percpu",
     }  # fmt: skip
-    assert steps[0].text == "the next 1 page allocations fail: no step of the kernel's"
+    assert steps[0].said() == "the next 1 page allocations fail: no step of the kernel's"
 
 
 def test_a_chunk_on_no_list_is_held_by_who_took_it_off() -> None:
@@ -181,7 +182,7 @@ def test_a_chunk_on_no_list_is_held_by_who_took_it_off() -> None:
         for n, (actor, operation, state) in enumerate(taken)
     ]
     plan = SearchPlan(KERNEL_32K, ())
-    c = of_retraced("Linux", "LIST-1", {}, plan, Retraced(("f 1", "b"), tuple(steps)), "")
+    c = of_retraced("Linux", "LIST-1", {}, plan, Retrace(("f 1", "b"), tuple(steps)), "")
     on_list = chunks[1].place
     assert [step.state.chunks[1].place for step in c.steps] == [
         on_list, "held by work", "held by work", on_list, "no list", "no list"
@@ -191,7 +192,7 @@ def test_a_chunk_on_no_list_is_held_by_who_took_it_off() -> None:
 
 def test_a_race_is_shown_as_the_kernel_has_it() -> None:
     c = of_schedule(RACE)
-    assert c.cpus == ("CPU 0", "CPU 1", "work") and alone(c) == 2
+    assert c.cpus == ("CPU 0", "CPU 1", "work") and sequential_steps(c) == 2
     release = c.steps[3]
     assert (release.cpu, release.function) == ("work", "pcpu_shrink_populated")
     assert release.next == "unmap pages [1, 3] of chunk 1" and release.state.mutex == "work"
@@ -214,13 +215,13 @@ def test_a_race_is_shown_as_the_kernel_has_it() -> None:
     columns = {line.lstrip("0123456789 ")[:4]: len(line) - len(line.lstrip("0123456789 "))
                for line in lines_of(c) if line[:1] in ("1", "3")}  # fmt: skip
     assert columns == {"begi": head.index("work"), "free": head.index("CPU 1")}
-    one = replace(bearing(c), chunks=frozenset("1"))
+    one = replace(relevance(c), chunks=frozenset("1"))
     assert "# in use" in legend(c, one) and "# in use" not in legend(c, one, since=5)
 
 
 def test_only_what_bears_on_the_clause_is_shown() -> None:
     c = of_schedule(POPULATES)
-    assert bearing(c, alone(c)).chunks == {"1"}
+    assert relevance(c, sequential_steps(c)).chunks == {"1"}
     shown = "\n".join(lines_of(c))
     assert "one more chunk unchanged" in shown and "chunk 0" not in shown.partition("StateRows")[2]
     assert "R2, Balance work populates an isolated chunk" in shown and "R1" not in shown
@@ -272,11 +273,12 @@ def test_a_token_that_is_too_long_for_a_line_is_named(tmp_path: Path) -> None:
 
 def test_rows_are_numbered_from_1_and_the_steps_before_counted() -> None:
     c = of_schedule(SHOWN["race"])
-    assert alone(c) > 0
+    assert sequential_steps(c) > 0
     for lines in (mail(c, "x"), [line for _, line in text(c, WIDTH)]):
         numbers = [int(n) for line in lines for n in re.findall(r"^(\d+)(?:-\d+)? ", line)]
-        assert numbers[0] == 1 and len(numbers) <= len(c.steps) - alone(c)
-    assert any(f"Before, one after the other ({alone(c)} steps):" == t for _, t in text(c, WIDTH))
+        assert numbers[0] == 1 and len(numbers) <= len(c.steps) - sequential_steps(c)
+    before = f"Before, one after the other ({sequential_steps(c)} steps):"
+    assert before in [line for _, line in text(c, WIDTH)]
 
 
 def test_what_a_review_of_a_tree_found_has_the_bound_of_its_search() -> None:
@@ -312,7 +314,7 @@ def test_a_token_of_a_file_goes_where_the_file_goes(
         assert done.exit_code == 0, done.output
     done = CliRunner().invoke(main, ["replay", str(HINT), "--variant", str(here / "mi ne.py")])
     assert done.exit_code == 2 and "a token of a variant's file" in done.output
-    (here / "mi ne.py").write_text(MINE + "\n")
+    (here / "mi ne.py").write_text(MINE.replace(">= 2", ">= 3"))
     done = CliRunner().invoke(main, ["replay", token, "--variant", str(here / "mi ne.py")])
     assert done.exit_code == 2 and "as it is now" in done.output
 
@@ -380,10 +382,10 @@ def test_steps_are_walked_through_by_lines() -> None:
 
 def test_steps_are_walked_through_by_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     keys = iter(["n", " ", "\x1b[C", "p", "\x1b[A", "l", "\r", "\x03"])
-    monkeypatch.setattr(stepping.click, "getchar", lambda: next(keys))
-    monkeypatch.setattr(stepping.sys, "stdin", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr(replaying.click, "getchar", lambda: next(keys))
+    monkeypatch.setattr(replaying.sys, "stdin", SimpleNamespace(isatty=lambda: True))
     written = StringIO()
-    stepping.walk(Console(file=written, width=90), of_schedule(RACE))
+    replaying.walk(Console(file=written, width=90), of_schedule(RACE))
     places = re.findall(r"ISO-1 on rfc_1, step (\d)", written.getvalue())
     assert places == list("01232155") and next(keys, None) is None
 
@@ -421,9 +423,9 @@ def test_a_token_says_all_of_its_schedule(token: Token, at: int, by: int) -> Non
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     place = len(MODEL) + at % (len(written) - len(MODEL))
     other = alphabet[(alphabet.index(written[place]) + by) % 64]
-    spoilt = written[:place] + other + written[place + 1 :]
+    damage = written[:place] + other + written[place + 1 :]
     with pytest.raises(InputError):
-        read_token(spoilt)
+        read_token(damage)
 
 
 def test_tokens_are_short_and_searches_apart() -> None:

@@ -20,14 +20,13 @@ from percpu_proofs.cli import main
 from percpu_proofs.counterexample import of_schedule
 from percpu_proofs.explore import footprint, parallel
 from percpu_proofs.explore import token as tokens
-from percpu_proofs.explore.crosscheck import cross_check
-from percpu_proofs.explore.modes import search
+from percpu_proofs.explore.modes import cross_check, search
 from percpu_proofs.explore.parallel import Spread
 from percpu_proofs.explore.sampling import Strategy, sample
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.schedulers import dpor
-from percpu_proofs.explore.search import Explored
+from percpu_proofs.explore.search import Exploration
 from percpu_proofs.explore.shrink_schedule import minimise
 from percpu_proofs.explore.token import Token, read_token
 from percpu_proofs.explore.world import World
@@ -44,7 +43,7 @@ PINNED = deep_unless(
 
 
 @cache
-def searched(name: str, variant: str) -> Explored:
+def searched(name: str, variant: str) -> Exploration:
     return search(SCENARIOS[name].start(variant), "matching", refine=True)
 
 

@@ -15,7 +15,7 @@ from percpu_proofs import data
 from percpu_proofs.cli import main
 from percpu_proofs.run import reasons
 from percpu_proofs.run.driver import Driver
-from percpu_proofs.run.failures import Failed, telling
+from percpu_proofs.run.failures import FailedOperations, with_causes
 from percpu_proofs.run.operations import parse_operations
 from percpu_proofs.run.runner import RunReport, run_list
 from percpu_reference.chunk import Chunk
@@ -164,11 +164,11 @@ def test_work_of_ones_own_and_what_was_recorded() -> None:
     assert (result.exit_code, "--every: expected" in result.output) == (2, True)
 
 
-class ForgetsPopulation(Failed):
+class ForgetsPopulation(FailedOperations):
     """Takes whatever fails for want of room for want of a chunk."""
 
-    def told_by(self, cls: Any) -> Any:
-        derived = telling(cls, self.causes)
+    def with_causes(self, cls: Any) -> Any:
+        derived = with_causes(cls, self.causes)
 
         class Forgets(derived):  # type: ignore[valid-type, misc]
             def undo_area(self, chunk: Chunk, off: int) -> Steps[None]:
@@ -177,7 +177,7 @@ class ForgetsPopulation(Failed):
         return Forgets
 
 
-class KeepsCauses(Failed):
+class KeepsCauses(FailedOperations):
     """Does not forget the reason of the request before."""
 
     def note(self, number: int, operation: Any) -> None:
@@ -188,7 +188,7 @@ class KeepsCauses(Failed):
 
 @pytest.fixture(params=[ForgetsPopulation, KeepsCauses])
 def bugged(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setattr("percpu_proofs.run.runner.Failed", request.param)
+    monkeypatch.setattr("percpu_proofs.run.runner.FailedOperations", request.param)
     yield
 
 
@@ -202,7 +202,8 @@ def test_these_tests_see_bugs() -> None:
 
 def test_telling_changes_nothing() -> None:
     listed = parse_operations(HERE, [line for lines, _ in CAUSES[3:10:3] for line in lines[:1]])
-    plain, told = build(Linux612, SMALL), build(Linux612, SMALL, around=lambda c: telling(c, []))
+    plain = build(Linux612, SMALL)
+    told = build(Linux612, SMALL, around=lambda c: with_causes(c, []))
     for allocator in (plain, told):
         Driver(allocator).run(listed)
     assert cast("Any", told).env == plain.env

@@ -7,16 +7,17 @@ from functools import cache
 from typing import Any
 
 import pytest
+from counting import LEMMAS, is_proved
 from depth import deep_unless
 
-from percpu_proofs.prove.protocol import (
+from percpu_proofs.prove.protocol.induction import (
+    LIMITS,
     InductionQuery,
+    is_enabled_somewhere,
     prove_action,
     prove_implications,
     prove_initial,
 )
-from percpu_proofs.prove.protocol.counting import LEMMAS, is_proved
-from percpu_proofs.prove.protocol.induction import LIMITS, is_enabled_somewhere
 from percpu_spec.protocol import balancing, freeing, reclaiming
 from percpu_spec.protocol.clauses import INVARIANT
 from percpu_spec.protocol.design import DESIGN

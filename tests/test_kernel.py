@@ -16,7 +16,7 @@ from depth import deep_unless
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from kernel_bugs import BUGS, EQUIVALENT, Bug, seeded
-from kernel_trees import FOUND, MISSING, PATCHES, library_of, model_of, tree_of
+from kernel_trees import FOUND, MISSING, PATCHES, library_of, model_of, run_task, tree_of
 from search_bugs import EDITS
 
 from percpu_contracts.whole_state import WholeState
@@ -32,7 +32,8 @@ from percpu_proofs.explore.world import World
 from percpu_proofs.kernel import difference_report as found
 from percpu_proofs.kernel import differential
 from percpu_proofs.kernel.build import compile_tree
-from percpu_proofs.kernel.differential import CaseTask, Tally, run_task, run_tasks
+from percpu_proofs.kernel.cases import run_case
+from percpu_proofs.kernel.differential import CaseTask, Tally, run_tasks
 from percpu_proofs.kernel.draws import Case
 from percpu_proofs.kernel.instance import Kernel, KernelStopped
 from percpu_proofs.kernel.library import BuildForm, Library
@@ -41,7 +42,6 @@ from percpu_proofs.kernel.pair import WHOLE, Pair
 from percpu_proofs.kernel.patch import apply_patch
 from percpu_proofs.kernel.record import VectorRecording, write_vector
 from percpu_proofs.kernel.schedule import confirm, replay
-from percpu_proofs.kernel.shrink import run_case
 from percpu_proofs.kernel.tree import copy_tree
 from percpu_proofs.kernel.views import CompiledState
 from percpu_proofs.recorded.vectors.comparison import conform_vectors
@@ -321,7 +321,7 @@ def test_what_only_the_model_changes_is_seen(
     try:
         for number, operation in enumerate(operations[:4], 1):
             assert pair.step(number, operation) is None
-        spoil(pair.machine.allocator.first_chunk)
+        spoil(pair.driver.allocator.first_chunk)
         steps = [pair.step(number, op) for number, op in enumerate(operations[4:], 5)]
     finally:
         pair.close()
@@ -363,7 +363,7 @@ def tokens_of_sequences() -> Iterator[Token]:
     for plan in SEQUENCES[:2]:
         search = Sequences("linux_6_12", plan)
         search.run()
-        for caught in search.caught.values():
+        for caught in search.findings.values():
             lines = tuple(map(text_of, (*caught.setup, *caught.actors)))
             scenario = Scenario("of a list", "", lines[:-1], lines[-1:], plan.geometry)
             world = World(scenario.start("linux_6_12"))
@@ -464,8 +464,7 @@ def test_seeded_bug_is_found(
         assert len(found.case.operations) <= (30 if bug.name == TAKES_MANY_CHUNKS else 20)
         assert not found.stopped
         again = run_case(library, found.case, ModelVariant())
-        assert again is not None
-        assert again.operations == found.case.operations
+        assert again is not None and again[0] == len(found.case.operations)
 
 
 @pytest.mark.parametrize(

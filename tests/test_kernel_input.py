@@ -15,13 +15,13 @@ from click.testing import CliRunner, Result
 
 from percpu_proofs.cli import main
 from percpu_proofs.kernel.build import compile_tree
+from percpu_proofs.kernel.cases import shrink
 from percpu_proofs.kernel.draws import expand
+from percpu_proofs.kernel.library import SourceLocation, places_of
 from percpu_proofs.kernel.messages import STUBS
 from percpu_proofs.kernel.model import ModelVariant
 from percpu_proofs.kernel.random_schedules import draw
-from percpu_proofs.kernel.search.source_lines import SourceLocation, places_of
-from percpu_proofs.kernel.shrink import shrink
-from percpu_proofs.kernel.tree import FILES, LANDMARKS, read_tree, spoilt
+from percpu_proofs.kernel.tree import FILES, LANDMARKS, damage, read_tree
 from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.operations import parse_operations, text_of
 from percpu_spec.geometry import Geometry
@@ -89,11 +89,11 @@ def test_a_spoilt_file_is_named(
 ) -> None:
     """Not the stubs, whose code then lacks what it has."""
     tree = read_tree(make_tree(tmp_path))
-    assert spoilt(tree) is None
+    assert damage(tree) is None
     first, *others = LANDMARKS[name]
     (tmp_path / name).write_text("\n".join(change([first])))
     wanted = said.format(name=name, first=first, rest=", ".join(others))
-    assert re.match(re.escape(str(tmp_path / name)) + wanted, str(spoilt(tree)))
+    assert re.match(re.escape(str(tmp_path / name)) + wanted, str(damage(tree)))
 
 
 @needs_compiler

@@ -1,7 +1,8 @@
-"""Unbounded lemmas hold of the functions, bugs in those refute them, formulas are tied."""
+"""Unbounded lemmas hold of the functions, bugs in those refute them, formulas are found."""
 
 from __future__ import annotations
 
+import ast
 from dataclasses import replace
 from random import Random
 from types import SimpleNamespace
@@ -9,16 +10,19 @@ from typing import Any
 
 import pytest
 from depth import deep_unless
+from formula_check import check_formula
 
-from percpu_proofs.prove.any_size.catalogue import LEMMAS, claims
+from percpu_proofs.prove.any_size.catalogue import LEMMAS
 from percpu_proofs.prove.any_size.code import (
     NoSuchTextError,
     TextChange,
-    reassembled,
+    compiled,
+    entry_of,
+    finished,
     source_of,
+    turn_of,
     twin_of,
 )
-from percpu_proofs.prove.any_size.formula_check import check_formula
 from percpu_proofs.prove.any_size.from_boot import NotReachedError, from_boot, run_entered
 from percpu_proofs.prove.any_size.lemma import Lemma
 from percpu_reference import build
@@ -63,7 +67,7 @@ def test_at_least_twelve_hold_and_four_are_refuted() -> None:
     assert sum(lemma.expected == "confirmed" for lemma in LEMMAS) >= 29
     assert {lemma.id for lemma in LEMMAS if lemma.expected == "refuted"} == set(REFUTED)
     assert all(len(lemma.bugs) >= 1 for lemma in LEMMAS if lemma.expected == "confirmed")
-    names = [claim.id for claim in claims()]
+    names = [lemma.id for lemma in LEMMAS]
     assert len(set(names)) == len(names)
 
 
@@ -95,9 +99,9 @@ def test_bug_is_refuted(name: str, bug: str) -> None:
 
 @quick_lemmas
 def test_formula_and_function_agree(name: str) -> None:
-    tied = check_formula(BY_NAME[name], tries=300, most_paths=SOME_PATHS)
-    assert tied.wrong == []
-    assert tied.enumerated + tied.drawn + tied.chosen > 3
+    found = check_formula(BY_NAME[name], tries=300, most_paths=SOME_PATHS)
+    assert found.wrong == []
+    assert found.enumerated + found.drawn + found.chosen > 3
 
 
 @pytest.mark.parametrize(
@@ -105,7 +109,7 @@ def test_formula_and_function_agree(name: str) -> None:
 )
 def test_mutation_breaks_the_tie(name: str, bug: str) -> None:
     lemma = BY_NAME[name]
-    seeded = lemma.seeded[bug]
+    seeded = lemma.bugs[bug]
     assert check_formula(lemma, tries=1, function_bug=seeded).wrong
     assert check_formula(lemma, tries=1, formula_bug=seeded).wrong
 
@@ -121,8 +125,8 @@ def test_mutation_breaks_the_tie(name: str, bug: str) -> None:
 def test_counterexample_is_reached_from_boot(name: str, broken: str) -> None:
     """The values of a call in a run from boot are a counterexample of the lemma itself."""
     lemma = BY_NAME[name]
-    assert lemma.reached is not None
-    found = lemma.reached(lemma)
+    assert lemma.from_boot is not None
+    found = lemma.from_boot(lemma)
     assert found.startswith("take ")
     assert broken in found
     assert "; at n 8, " in found
@@ -139,7 +143,7 @@ def test_what_holds_is_refuted_by_no_call() -> None:
 def test_what_is_not_reached_is_not_refuted() -> None:
     lemma = BY_NAME["linux-alloc-right-edge"]
     nowhere = from_boot("HINT-3", "isolate_chunk", lambda *given: None, longest=2)
-    unreached = replace(lemma, reached=nowhere)
+    unreached = replace(lemma, from_boot=nowhere)
     assert unreached.check(SECONDS).state == "not confirmed"
 
 
@@ -155,7 +159,7 @@ def test_vacuous_lemma_has_no_twin() -> None:
         s.assume(n < 0)
         s.claim("anything", n == 7)
 
-    vacuous = Lemma("x", "", "", (), "", impossible)
+    vacuous = Lemma("x", "", (), "", "", impossible)
     assert vacuous.check(SECONDS).state == "confirmed"
     assert vacuous.check_twin(SECONDS).state == "confirmed"  # which fails the claim
 
@@ -165,7 +169,7 @@ def test_false_lemma_is_refuted_with_a_case() -> None:
         n = s.size("n")
         s.claim("sizes are odd", n % 2 == 1)
 
-    result = Lemma("x", "", "", (), "", wrong).check(SECONDS)
+    result = Lemma("x", "", (), "", "", wrong).check(SECONDS)
     assert (result.state, result.message[:27]) == ("refuted", "sizes are odd: not so at n ")
 
 
@@ -177,6 +181,32 @@ def test_bug_must_match_its_function() -> None:
         twin_of(
             Linux612, TextChange(WholeFreedRun, "chunk_update_hint_free", "edge = end", "edge = 0")
         )
+
+
+def reassembled(
+    owner: type, name: str, given: dict[str, Any], bug: TextChange | None = None
+) -> Any:
+    """Run a function as the lemmas see it: what comes before, turn by turn, what comes behind.
+
+    Return what it returns. Generators are run to their end.
+    """
+    function = source_of(owner, name, bug)
+    loops = [n for n, statement in enumerate(function.body) if isinstance(statement, ast.While)]
+    locals_ = dict(given)
+    for number in range(len(loops)):
+        entry = entry_of(owner, name, number, tuple(locals_), bug)
+        locals_ = entry(**locals_)[1]
+        how = "next"
+        while how == "next":
+            turn = turn_of(owner, name, number, tuple(locals_), bug)
+            how, locals_ = finished(turn(**locals_))
+            locals_.pop("_once", None)
+        if how == "return":
+            return locals_[""]
+    function.body = function.body[loops[-1] + 1 :] or [ast.Pass()]
+    names = [ast.arg(name) for name in locals_]
+    function.args = ast.arguments([], names, None, [], [], None, [])
+    return compiled(owner, function)(**locals_)
 
 
 UNIT = Geometry(unit=256, static=24, reserved=0, dyn=232, cpus=1, page=32)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import pytest
 from depth import deep_unless
 from kernel_bugs import Bug, seeded
-from kernel_trees import FOUND, MISSING, library_of, model_of, tree_of
+from kernel_trees import FOUND, MISSING, library_of, model_of, run_task, tree_of
 from searched_trees import FEWEST, SEARCHES, changed, outcome_of, search_library
 from workloads import EIGHT
 
@@ -17,7 +17,7 @@ from percpu_proofs.kernel.build import compile_tree
 from percpu_proofs.kernel.changes import SCOPE as SCOPED_SINCE
 from percpu_proofs.kernel.changes import SCOPED
 from percpu_proofs.kernel.difference_report import moved_by
-from percpu_proofs.kernel.differential import CaseTask, run_task
+from percpu_proofs.kernel.differential import CaseTask
 from percpu_proofs.kernel.model import ASKING, FORMS, LimitsInScope, ModelVariant, form_of, probe
 from percpu_proofs.kernel.pair import Pair
 from percpu_proofs.kernel.search.job import TreeJob, searched
@@ -310,7 +310,7 @@ def test_compiled_code_asks_for_the_same(archive: Path, built: Path) -> None:
         lines = [FILL, f"a 2 4096 4 {flags}", "a 3 4096 4 A", "b", f"a 4 32768 4 {flags}"]
         for number, operation in enumerate(parse_operations(HERE, lines).operations, 1):
             assert pair.step(number, operation) is None
-        assert pair.kernel.requests == pair.machine.allocator.env.requests
+        assert pair.kernel.requests == pair.driver.allocator.env.requests
         pair.close()
 
 

@@ -15,8 +15,7 @@ from percpu_contracts.index_data import OWNERS, UNLOCKED
 from percpu_contracts.traps import slots_of
 from percpu_contracts.violations import ClauseViolation
 from percpu_proofs.cli import main
-from percpu_proofs.explore.alphabet import Alphabet
-from percpu_proofs.explore.alphabets import AlphabetPlan
+from percpu_proofs.explore.alphabets import Alphabet, AlphabetPlan
 from percpu_proofs.explore.contracted_world import ContractedWorld
 from percpu_proofs.explore.fuzz import Fuzz
 from percpu_proofs.explore.modes import search
@@ -136,7 +135,7 @@ def reviewed(variant: type[Allocator], monkeypatch: pytest.MonkeyPatch, _: Path)
     )
     sequences = Sequences("seeded", plan)
     sequences.run()
-    return sequences.caught["LOCK-1"].message
+    return sequences.findings["LOCK-1"].message
 
 
 def fuzzed(variant: type[Allocator], monkeypatch: pytest.MonkeyPatch, _: Path) -> str:
@@ -145,7 +144,7 @@ def fuzzed(variant: type[Allocator], monkeypatch: pytest.MonkeyPatch, _: Path) -
     sought = frozenset({"LOCK-1"})
     fuzz = Fuzz("seeded", SIZES, seed=1, most=50, length=6, sought=sought)
     fuzz.run()
-    return fuzz.caught["LOCK-1"][0]
+    return fuzz.findings["LOCK-1"][0]
 
 
 @pytest.mark.parametrize("undone", [False, True], ids=["kept", "undone"])
@@ -362,7 +361,7 @@ def test_a_world_is_written_and_copied_unjudged(contracted: bool) -> None:
     world: World = (ContractedWorld if contracted else World)(start)
     for _ in range(3):
         saved = world.save()
-        world.watched_step(world.enabled()[0])
+        world.guarded_step(world.enabled()[0])
         if world.at_rest:
             copy, copies = world.allocator.clone()
             assert {type(chunk) for chunk in copies.values()} == {Chunk}

@@ -17,8 +17,8 @@ from click.testing import CliRunner, Result
 from percpu_proofs import data
 from percpu_proofs.cli import main
 from percpu_proofs.explain.lookup import explain
+from percpu_proofs.logs import failure_site, reading, stacks, texts
 from percpu_proofs.logs import failures as failing
-from percpu_proofs.logs import reading, stacks, there
 from percpu_proofs.logs.failures import ILLEGAL, UNKNOWN, read_failures
 from percpu_proofs.logs.prefixes import Message, bare, messages
 from percpu_proofs.logs.reading import read_log
@@ -897,12 +897,12 @@ BUGS: dict[str, tuple[str, Any, Callable[[Path], None]]] = {
         "percpu_proofs.logs.block.ReportBlock.is_ours", True,
         lambda _: test_others_reports_are_not_ours()),
     "failures are not told together": (
-        "percpu_proofs.logs.reading.alike", list, test_alike_are_told_once_and_the_limit),
+        "percpu_proofs.logs.reading.merge_alike", list, test_alike_are_told_once_and_the_limit),
     "pages are always of 4 KiB": (
         "percpu_proofs.logs.boots.Boot.machine", reading.MachineFacts(),
         test_pages_of_64_kib_change_the_numbers),
     "reclaim is seen nowhere": (
-        "percpu_proofs.logs.answers._RECLAIM", re.compile("nothing"),
+        "percpu_proofs.logs.reports._RECLAIM", re.compile("nothing"),
         lambda _: test_lock_chains("frozen queue")),
     "the last boot is not told": (
         "percpu_proofs.logs.boots._edges", lambda lines, found: [], test_boots_of_two_kernels),
@@ -1045,7 +1045,7 @@ def bounds_hold(seed: int) -> None:
     for size in (4, 40, 1000, 4096, 16384):
         for align, atomic, reserved in ((4, True, False), (64, True, False), (8, False, True)):
             demand = Demand(size, align, atomic, reserved)
-            exact, told = room_of(held, demand), there.room_of_stats(stats, demand)
+            exact, told = room_of(held, demand), failure_site.room_of_stats(stats, demand)
             for mine, its in zip(exact.chunks, told.chunks, strict=True):
                 assert its.hole.least <= mine.hole.least <= its.hole.most, (size, align)
                 assert its.backed.least <= mine.backed.least <= its.backed.most, (size, align)
@@ -1069,13 +1069,13 @@ def test_the_test_of_bounds_sees_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
         whole = Bound(chunk.longest, chunk.longest)
         return replace(found, hole=whole, backed=whole)
 
-    monkeypatch.setattr(there, "_chunk", wrong)
+    monkeypatch.setattr(failure_site, "_chunk", wrong)
     with pytest.raises(AssertionError):
         for seed in range(8):
             bounds_hold(seed)
 
 
-RIGHT = there._chunk
+RIGHT = failure_site._chunk
 
 
 # lines of failures that are damaged
@@ -1110,3 +1110,11 @@ def test_a_damaged_failure_is_named_with_its_line(line: str, tmp_path: Path) -> 
 @pytest.mark.parametrize("line", ["mtd: illegal size (12)", "illegal size (12) for a partition"])
 def test_other_drivers_sizes_are_no_failures_of_percpu(line: str) -> None:
     assert read_failures([Message(1, line)])[:2] == ([], [])
+
+
+@pytest.mark.parametrize("file", ["advice", "reports", "material"])
+def test_every_text_is_told_of_something(file: str) -> None:
+    code = "".join(path.read_text("utf-8") for path in texts.FOLDER.glob("*.py"))
+    entries = texts.entries(file)
+    assert len(entries) > 5
+    assert [name for name in entries if f'"{name}"' not in code] == []

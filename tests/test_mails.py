@@ -23,7 +23,7 @@ from percpu_proofs.explore.known_counterexamples import examples, from_record
 from percpu_proofs.explore.rerun import broken_by
 from percpu_proofs.explore.searches import searches
 from percpu_proofs.explore.token import Token, compact
-from percpu_proofs.live.subject import SubjectKind, opened
+from percpu_proofs.live.subject import SubjectKind, read_subject
 from percpu_proofs.live.verdicts import BROKEN, KNOWN, KernelStateJudge, Verdict
 from percpu_proofs.review.jobs import ReviewExample
 from percpu_proofs.review.matrix import Cell
@@ -176,13 +176,14 @@ def test_a_state_fits(path: Path) -> None:
     assert done.exit_code == 0 and lines[-1].endswith(path.name)
     said = fits(lines)
     assert "Percpu " in said and "HIGH 4" in said
-    verdicts = KernelStateJudge().verdicts(opened(str(path), SubjectKind.STATE, None, owners=False))
+    state = read_subject(str(path), SubjectKind.STATE, None, owners=False)
+    verdicts = KernelStateJudge().verdicts(state)
     known = [v.clause for v in verdicts.values() if v.verdict == KNOWN]
     assert all(f"{clause}, " in said for clause in known)
 
 
 def test_all_that_is_broken_is_told_or_counted() -> None:
-    found = opened(str(STATES[0]), SubjectKind.STATE, None, owners=False)
+    found = read_subject(str(STATES[0]), SubjectKind.STATE, None, owners=False)
     wrong = tuple(f"chunk {n}: something is wrong of it, in words" for n in range(9))
     verdicts = {clause: Verdict(clause, BROKEN, wrong) for clause in clauses()}
     said = fits(state_mail(found, verdicts, "core", ""))

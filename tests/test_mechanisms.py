@@ -9,7 +9,7 @@ from depth import deep_unless
 
 from percpu_proofs.explore import breadth, fills, shrink_schedule
 from percpu_proofs.explore.alphabets import SEQUENCES
-from percpu_proofs.explore.breadth import Caught
+from percpu_proofs.explore.breadth import ListFinding
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.rerun import broken_by
 from percpu_proofs.explore.scenario import KERNEL_32K
@@ -22,7 +22,7 @@ from percpu_proofs.explore.token import Token, compact
 from percpu_proofs.review.jobs import Job, run
 from percpu_proofs.review.matrix import matrix
 from percpu_proofs.review.mechanisms import Mechanism, mechanisms
-from percpu_proofs.review.plan import distinguishing
+from percpu_proofs.review.plan import mechanism_jobs
 from percpu_reference.variants import UnknownVariantError, base_of, variant_class, variant_name
 from percpu_reference.variants.composition import findings_in, mended_by
 from percpu_reference.variants.linux_6_12 import Linux612
@@ -44,15 +44,15 @@ REJOIN = Token(
 def shows(mechanism: Mechanism, token: Token) -> bool:
     """Say whether a counterexample is one of its mechanism, asked of a run of its own."""
     try:
-        alone = broken_by(token, variant_class(mechanism.alone))
+        alone = broken_by(token, variant_class(mechanism.others_fixed))
     except ImpossibleStepError:
         return False
-    mended = broken_by(token, variant_class(mechanism.mended), lenient=True)
+    mended = broken_by(token, variant_class(mechanism.all_fixed), lenient=True)
     return mechanism.clause in broken_by(token) & alone - mended
 
 
 def test_those_that_a_variant_names_are_looked_for() -> None:
-    found = [(one.clause, one.finding, one.alone) for one in mechanisms("linux_7_1")]
+    found = [(one.clause, one.finding, one.others_fixed) for one in mechanisms("linux_7_1")]
     assert found == [
         ("HINT-5", "L1", "linux_7_1+L2+L4"),  # the fix of L5 contains that of L1
         ("HINT-5", "L2", "linux_7_1+L1+L4+L5"),
@@ -143,7 +143,7 @@ def test_a_mechanism_that_is_not_found_is_told_with_its_bound(
     monkeypatch.setattr(fills, "LISTS", 3)
     monkeypatch.setattr("percpu_proofs.review.mechanisms._FINE", ())
     (first,) = (
-        job for job in distinguishing([run(Job("linux_7_1", "sequences", "limits"))])
+        job for job in mechanism_jobs([run(Job("linux_7_1", "sequences", "limits"))])
         if job.what == "HINT-5 L5"
     )  # fmt: skip
     outcome = run(first)
@@ -194,14 +194,14 @@ def test_the_first_state_is_never_dropped(monkeypatch: pytest.MonkeyPatch) -> No
 def test_who_looks_at_counterexamples_may_end_a_search() -> None:
     seen: list[str] = []
 
-    def look(caught: Caught) -> None:
+    def look(caught: ListFinding) -> None:
         seen.append(caught.clause)
         raise EnoughError
 
     crumbs = next(plan for plan in SEQUENCES if plan.name == "crumbs")
     search = Sequences("linux_7_1", crumbs, on_broken=look)
     search.run()
-    assert seen == list(search.caught) and not search.complete
+    assert seen == list(search.findings) and not search.complete
 
 
 def test_lists_that_are_drawn_break_what_they_are_for() -> None:

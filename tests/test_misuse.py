@@ -97,7 +97,7 @@ def test_a_world_come_back_to_is_watched_as_before(monkeypatch: pytest.MonkeyPat
         for step in schedule:
             world.step(step)
         world.load(saved)
-        world.watched_step(free)
+        world.guarded_step(free)
         assert len(world.misuse) == chunks > 1
         world.load(saved)
         assert not world.misuse

@@ -17,18 +17,20 @@ from percpu_proofs.recorded.traces.reader import Trace, read_run
 
 LATER_PROBES = frozenset((ev.BalanceFree, ev.Depopulated))  # that not every recording has
 KERNELS = [
-    ("linux_6_12", frozenset[type[ev.Event]]()),
+    ("linux_6_12", frozenset[type[ev.TraceEvent]]()),
     ("linux_6_12", LATER_PROBES),
     ("linux_5_12", LATER_PROBES),
     ("linux_7_1", LATER_PROBES),
 ]
 
 
-def drawn(seed: int, cpus: int, variant: str, without: frozenset[type[ev.Event]]) -> list[ev.Event]:
+def drawn(
+    seed: int, cpus: int, variant: str, without: frozenset[type[ev.TraceEvent]]
+) -> list[ev.TraceEvent]:
     return Machine(seed, cpus, variant, without).run(600)
 
 
-def replayed(folder: Path, events: list[ev.Event], cpus: int, variant: str) -> TraceReport:
+def replayed(folder: Path, events: list[ev.TraceEvent], cpus: int, variant: str) -> TraceReport:
     return conform_trace(write_run(folder / "run", events, cpus, variant))
 
 
@@ -38,7 +40,7 @@ def replayed(folder: Path, events: list[ev.Event], cpus: int, variant: str) -> T
     "seeds", deep_unless(lambda seeds: seeds.stop <= 8, [range(8), range(8, 60)])
 )
 def test_drawn_runs_are_explained(
-    seeds: range, variant: str, without: frozenset[type[ev.Event]], cpus: int, tmp_path: Path
+    seeds: range, variant: str, without: frozenset[type[ev.TraceEvent]], cpus: int, tmp_path: Path
 ) -> None:
     """Work and marks among the steps of others, creations that failed unseen: all are found."""
     timings, missed = 0, []
@@ -100,7 +102,7 @@ def test_what_was_under_way_at_a_loss_is_left_out(
     assert not conform_trace(folder).ok
 
 
-def nth(events: list[ev.Event], kind: type[ev.Event], number: int) -> int:
+def nth(events: list[ev.TraceEvent], kind: type[ev.TraceEvent], number: int) -> int:
     return [i for i, event in enumerate(events) if isinstance(event, kind)][number]
 
 
@@ -112,14 +114,14 @@ def test_a_changed_placement_is_refused(seed: int, tmp_path: Path) -> None:
     taken = events[at]
     assert isinstance(taken, ev.AreaReturn) and isinstance(events[at - 2], ev.AllocArea)
     base, off = events[at - 2].base, taken.off
-    events[at] = taken._replace(off=off + 40000)  # no other area lies there
+    events[at] = replace(taken, off=off + 40000)  # no other area lies there
     for later in range(at + 1, len(events)):
         event = events[later]
         if isinstance(event, ev.Alloc | ev.Free | ev.AreaFree) and (event.base, event.off) == (
             base,
             off,
         ):
-            events[later] = event._replace(off=off + 40000)
+            events[later] = replace(event, off=off + 40000)
             if isinstance(event, ev.Free):
                 break
     report = replayed(tmp_path, events, 2, "linux_6_12")
@@ -132,7 +134,7 @@ def test_a_changed_placement_is_refused(seed: int, tmp_path: Path) -> None:
 
 @pytest.mark.deep
 @pytest.mark.parametrize("kind", [ev.Populated, ev.Relocate, ev.CreateChunkEvent])
-def test_a_lost_event_is_named(kind: type[ev.Event], tmp_path: Path) -> None:
+def test_a_lost_event_is_named(kind: type[ev.TraceEvent], tmp_path: Path) -> None:
     events = drawn(1, 2, "linux_6_12", frozenset())
     at = nth(events, kind, -2)
     report = replayed(tmp_path, events[:at] + events[at + 1 :], 2, "linux_6_12")

@@ -11,11 +11,11 @@ from percpu_proofs.counterexample import of_schedule
 from percpu_proofs.counterexample.mail import mail
 from percpu_proofs.counterexample.of_tree import of_retraced
 from percpu_proofs.counterexample.text import text
-from percpu_proofs.explore.overlap import Move, listed, parts, parts_of, spans
+from percpu_proofs.explore.overlap import OperationStep, listed, parts, parts_of, spans
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.explore.token import Token, compact
 from percpu_proofs.kernel.search.compiled import SearchPlan
-from percpu_proofs.kernel.search.retrace import Retraced, TreeStep
+from percpu_proofs.kernel.search.retrace import Retrace, TreeStep
 from percpu_proofs.review.jobs import ReviewExample
 from percpu_proofs.run.operations import parse_operations, text_of
 
@@ -35,7 +35,7 @@ def said(moves: str) -> str:
 
     w is the work.
     """
-    taken = (Move(ord(c.lower()), c.lower(), c in "wW", c.isupper()) for c in moves)
+    taken = (OperationStep(ord(c.lower()), c.lower(), c in "wW", c.isupper()) for c in moves)
     return listed(parts(["a"], spans(taken)))
 
 
@@ -93,7 +93,7 @@ def test_handles_of_compiled_code_count_allocations_too() -> None:
     setup = parse_operations(RACE_FILE, ["a 11 4096 4 -", "a 20 4096 4 -"]).operations
     step = TreeStep(0, "f 20", True, True, "", "ends", "free_percpu", "", None, None)
     plan = SearchPlan(KERNEL_32K, (), tuple(setup))
-    c = of_retraced("Linux", "FLT-1", {"FLT-1": "x"}, plan, Retraced(("f 20",), (step,)), "")
+    c = of_retraced("Linux", "FLT-1", {"FLT-1": "x"}, plan, Retrace(("f 20",), (step,)), "")
     assert [one.operation for one in (*c.setup, *c.at_once)] == [
         "a 1 4096 4 -", "a 2 4096 4 -", "f 2"
     ]  # fmt: skip

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from depth import deep_unless
 
 from percpu_proofs.cli import main
-from percpu_proofs.prove.protocol import prove_action
+from percpu_proofs.prove.protocol.induction import prove_action
 from percpu_spec.protocol.machine import Machine
 from percpu_spec.protocol.variants import LINUX_6_12, MACHINES, REFERENCE, of_any_policy
 

@@ -7,12 +7,13 @@ from operation_rows import OPERATIONS
 from plain_state import SMALL as G
 from plain_state import allocator
 from predicate_rows import CASES, Break, Call, move
-from step_rows import STEPS, Make
+from step_rows import STEPS, Make, doing
 from step_rows import Break as BreakStep
 
-from percpu_contracts.clauses import hints, lists, maps, population
+from percpu_contracts.clauses import balance, hints, lists, maps, population
 from percpu_contracts.history import History
 from percpu_contracts.registry import Predicate, predicates
+from percpu_spec.steps import Deed
 
 
 @pytest.mark.parametrize(("clause_id", "predicate", "call", "breakage", "message"), CASES)
@@ -51,6 +52,14 @@ def test_step_holds_then_catches(
     assert predicate(step, state, history) is None
     found = predicate(breakage(state, history, step), state, history)
     assert found and message in found and "\n" not in found
+
+
+def test_a_float_is_told_as_it_was_and_is() -> None:
+    state, history = allocator(), History()
+    state.nr_empty_pop_pages = 9
+    step = doing("b", Deed.POPULATED, "busy", floats=(8,))(state, history)
+    found = balance.work_raises_float(step, state, history)
+    assert found is not None and "populated 2 pages, the float went from 8 to 9" in found
 
 
 def test_every_predicate_has_a_row() -> None:

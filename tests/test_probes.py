@@ -9,7 +9,7 @@ from typing import ClassVar
 import pytest
 from click.testing import CliRunner
 from depth import deep_unless
-from kernel_trees import FOUND, MISSING, tree_of
+from kernel_trees import FOUND, MISSING, run_task, tree_of
 from release_edits import (
     EDITS,
     KEPT_VECTOR,
@@ -38,7 +38,7 @@ from percpu_proofs.cli import main
 from percpu_proofs.kernel.build import compile_tree
 from percpu_proofs.kernel.changes import CHANGES, SLEEPABLE, Value, on_model
 from percpu_proofs.kernel.difference_report import moved_by
-from percpu_proofs.kernel.differential import CaseTask, run_task
+from percpu_proofs.kernel.differential import CaseTask
 from percpu_proofs.kernel.model import ModelVariant, probe
 from percpu_proofs.kernel.search.trees import CompiledTree
 from percpu_proofs.kernel.tree import MEMCONTROL, copy_tree, read_tree

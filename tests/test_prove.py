@@ -13,6 +13,7 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
+import assignment
 import pytest
 from click.testing import CliRunner
 from depth import deep_unless
@@ -21,7 +22,7 @@ from distributed import LocalCluster
 from percpu_contracts.contract import marked_names
 from percpu_proofs.bugs import BUGS
 from percpu_proofs.cli import main
-from percpu_proofs.prove import assignment, ledger
+from percpu_proofs.prove import ledger
 from percpu_proofs.prove.catalogue import (
     all_obligations,
     assigned_bugs,
@@ -30,11 +31,11 @@ from percpu_proofs.prove.catalogue import (
     without_claim,
 )
 from percpu_proofs.prove.claim import Result
-from percpu_proofs.prove.dependencies import reachable, source_hash, sources_of
-from percpu_proofs.prove.from_boot import GEOMETRY, REACHED
-from percpu_proofs.prove.small.claims import EnumeratedClaim, SymbolicClaim
-from percpu_proofs.prove.small.enumeration import enumerate_cases
-from percpu_proofs.prove.small.obligation import Obligation, Size
+from percpu_proofs.prove.dependencies import reachable, source_hash
+from percpu_proofs.prove.from_boot import CLAIMS_FROM_BOOT, GEOMETRY
+from percpu_proofs.prove.small.case import Size
+from percpu_proofs.prove.small.claims import SymbolicClaim
+from percpu_proofs.prove.small.obligation import Obligation
 from percpu_proofs.prove.small.scene import Scene
 from percpu_proofs.run import processes as spread
 from percpu_proofs.run.choices import Choices, Drawn, assume, every_case
@@ -62,8 +63,8 @@ assert set(MANY_CASES) <= OBLIGATIONS.keys()
 @pytest.mark.parametrize("name", deep_unless(lambda name: name not in MANY_CASES, OBLIGATIONS))
 def test_every_case_of_the_small_size(name: str) -> None:
     obligation = OBLIGATIONS[name]
-    found = enumerate_cases(obligation, GUARD, sizes=(obligation.small,))
-    assert found.state == ("refuted" if obligation.refuted else "confirmed"), found.message
+    found = obligation.enumerate(GUARD, sizes=(obligation.small,))
+    assert found.state == obligation.expected, found.message
     assert found.paths > 0
 
 
@@ -75,31 +76,30 @@ def test_every_case_of_the_small_size(name: str) -> None:
     ),
 )
 def test_a_seeded_bug_is_refuted_by_cases(name: str) -> None:
-    claim = EnumeratedClaim(OBLIGATIONS[name], ())
-    assert claim.check_bug(assigned_bugs()[name][0], GUARD).state == "refuted"
+    bug = assigned_bugs()[name][0]
+    assert OBLIGATIONS[name].check_bug(bug, GUARD).state == "refuted"
 
 
 def test_a_guard_that_bites_says_so() -> None:
-    found = enumerate_cases(OBLIGATIONS["relocate-by-bits"], 0.01)
+    found = OBLIGATIONS["relocate-by-bits"].check(0.01)
     assert found.state == "not confirmed"
     assert "the guard of 0 CPU seconds ended it" in found.message
 
 
 def test_a_loop_without_end_is_stopped() -> None:
-    def endless(cls: type[Allocator], choose: Choices, size: Size) -> str | None:
+    def endless(cls: type[Allocator], choose: Choices, size: Size) -> None:
         while choose.bit():
             pass
-        return None
 
     obligation = _odd(lambda cls, choose, size: endless(cls, Drawn(lambda count: 1), size))
-    assert enumerate_cases(obligation, 0.5).state == "not confirmed"
+    assert obligation.check(0.5).state == "not confirmed"
 
 
 def test_waiting_for_ones_own_lock_is_refuted() -> None:
     obligation = OBLIGATIONS["charged-round-trip-reference"]
     bugged = BUGS["alloc_percpu-24"]
     assert "balance_workfn" in bugged.instead  # which waits for the mutex that its caller holds
-    found = enumerate_cases(obligation, GUARD, cls=bugged.planted(obligation.variant))
+    found = obligation.enumerate(GUARD, cls=bugged.planted(obligation.variant))
     assert found.state == "refuted"
 
 
@@ -108,20 +108,19 @@ def _odd(judge: Any) -> Obligation:
 
 
 def test_an_obligation_that_says_nothing_is_found_out() -> None:
-    def says_nothing(cls: type[Allocator], choose: Choices, size: Size) -> str | None:
+    def says_nothing(cls: type[Allocator], choose: Choices, size: Size) -> None:
         assume(choose.number(2) > 1)
-        return None
 
     obligation = _odd(says_nothing)
-    assert enumerate_cases(obligation, GUARD).state == "confirmed"
-    assert enumerate_cases(obligation, GUARD, twin=True).state == "confirmed"
+    assert obligation.check(GUARD).state == "confirmed"
+    assert obligation.check_twin(GUARD).state == "confirmed"
 
 
 def test_a_fault_of_the_function_is_not_a_proof() -> None:
-    def raises(cls: type[Allocator], choose: Choices, size: Size) -> str | None:
-        return str([][choose.number(2)])
+    def raises(cls: type[Allocator], choose: Choices, size: Size) -> None:
+        print([][choose.number(2)])
 
-    found = enumerate_cases(_odd(raises), GUARD)
+    found = _odd(raises).check(GUARD)
     assert found.state == "refuted" and "IndexError" in found.message
 
 
@@ -136,12 +135,12 @@ def test_broken_requirement_of_a_callee_is_found() -> None:
         for bug in BUGS.values()
         if bug.function == "balance_workfn" and bug.text == "self.alloc_mutex = True"
     )
-    found = enumerate_cases(obligation, GUARD, cls=bugged.planted("linux_6_12"))
+    found = obligation.enumerate(GUARD, cls=bugged.planted("linux_6_12"))
     assert found.state == "refuted" and "requires otherwise" in found.message
 
 
 def test_what_cases_refute_is_reached_from_boot() -> None:
-    for claim in REACHED:
+    for claim in CLAIMS_FROM_BOOT:
         if claim.expected == "refuted":
             found = claim.check(GUARD)
             assert found.state == "refuted"
@@ -259,7 +258,7 @@ def test_every_seeded_bug_is_caught_by_some_obligation() -> None:
     ),
 )
 def test_bugs_are_given_to_what_catches_them(name: str) -> None:
-    """What bugs.json says is what trying finds (python -m percpu_proofs.prove.assignment)."""
+    """What bugs.json says is what trying finds (python tests/assignment.py)."""
     assert set(assigned_bugs()[name]) <= set(assignment.caught_by(name)[1])
 
 
@@ -275,7 +274,7 @@ def test_every_obligation_has_a_bug_and_every_function_three() -> None:
     wanted = {
         claim.id
         for claim in claims()
-        if isinstance(claim, EnumeratedClaim | SymbolicClaim) and claim.expected != "refuted"
+        if isinstance(claim, Obligation | SymbolicClaim) and claim.expected != "refuted"
     }
     assert wanted == {name for name, mine in bugs.items() if mine}
     refuted = {bug for mine in bugs.values() for bug in mine}
@@ -409,7 +408,7 @@ def test_a_hash_follows_calls() -> None:
     assert {"isolate_chunk", "_chunk_move", "setup_slots"} <= names
     assert "reclaim_populated" not in names
     slot, free = OBLIGATIONS["slot-layout"], OBLIGATIONS["free-chunks-go"]
-    assert source_hash(sources_of(slot)) != source_hash(sources_of(free))
+    assert source_hash(slot.sources) != source_hash(free.sources)
 
 
 @pytest.mark.parametrize("bad", ["a file", "full", "gone while it works"])
@@ -509,6 +508,7 @@ def test_scenes_are_states_that_the_clauses_allow() -> None:
     for case in every_case():
         scene = Scene(Linux612, case, Size(2, 2), first_empty=case.number(3))
         scene.put(scene.chunk_of_used_bits())
-        assert scene.wrong(hints_too=True) is None and scene.pages_wrong() is None
+        scene.judge(hints_too=True)
+        scene.judge_pages()
         tried += 1
     assert tried == 75

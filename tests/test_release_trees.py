@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from depth import deep_unless
-from kernel_trees import FOUND, MISSING
+from kernel_trees import FOUND, MISSING, run_task
 from release_edits import (
     EDITS,
     EVERY_UNIT,
@@ -30,12 +30,12 @@ from release_edits import (
 
 from percpu_proofs.cli import main
 from percpu_proofs.kernel.build import compile_tree
+from percpu_proofs.kernel.cases import run_case
 from percpu_proofs.kernel.changes import counts_every_unit
-from percpu_proofs.kernel.differential import CaseTask, Tally, run_task
+from percpu_proofs.kernel.differential import CaseTask, Tally
 from percpu_proofs.kernel.draws import Case, draw_case
 from percpu_proofs.kernel.library import BuildForm
 from percpu_proofs.kernel.model import ModelVariant, probe
-from percpu_proofs.kernel.shrink import run_case
 from percpu_proofs.run.choices import drawn
 from percpu_proofs.run.driver import Driver
 from percpu_proofs.run.inputs import InputError

@@ -27,13 +27,12 @@ from percpu_proofs.report.bars import LEGEND, ChunkBars
 from percpu_proofs.report.book import book
 from percpu_proofs.report.citations import citations
 from percpu_proofs.report.code import Code
-from percpu_proofs.report.examples import walks
 from percpu_proofs.report.functions import kernel_functions
 from percpu_proofs.report.of_variants import report_of_variants
 from percpu_proofs.report.pictures import part
 from percpu_proofs.report.places import Places
 from percpu_proofs.report.prose import Prose
-from percpu_proofs.report.walks import walk
+from percpu_proofs.report.walks import walk, walks
 from percpu_proofs.review.jobs import Job, run
 from percpu_proofs.review.matrix import Cell, matrix
 from percpu_proofs.show.chart import Panel, Series, Style, chart_svg

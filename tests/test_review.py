@@ -22,9 +22,10 @@ from percpu_proofs.bugs import BUGS
 from percpu_proofs.cli import main
 from percpu_proofs.counterexample import of_schedule, of_token
 from percpu_proofs.explore import alphabets, breadth
-from percpu_proofs.explore.alphabet import WORK, Alphabet, state_key
+from percpu_proofs.explore.alphabets import WORK, Alphabet
 from percpu_proofs.explore.breadth import Breadth, Operations
 from percpu_proofs.explore.concurrent_endings import Hunt
+from percpu_proofs.explore.fingerprint import state_key
 from percpu_proofs.explore.fuzz import Fuzz
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.explore.sequences import Sequences
@@ -34,7 +35,7 @@ from percpu_proofs.recorded.vectors.file import read_vector
 from percpu_proofs.review import results
 from percpu_proofs.review.jobs import Engine, Job, JobOutcome, ReviewExample, run
 from percpu_proofs.review.matrix import matrix
-from percpu_proofs.review.plan import enter_small, shrinking, workloads
+from percpu_proofs.review.plan import put_small, shrinking_jobs, workloads
 from percpu_proofs.run.operations import text_of
 from percpu_reference import VARIANTS, VariantFileError, build
 from percpu_reference.variants import variant_class
@@ -104,8 +105,8 @@ def test_the_shortest_are_found_from_an_empty_start(
     engine: str, name: str, variant: str, longest: int, fewest: dict[str, int]
 ) -> None:
     search = searched(engine, name, variant, longest)
-    assert {c: caught.length for c, caught in search.caught.items()} == fewest
-    for clause, caught in search.caught.items():
+    assert {c: caught.length for c, caught in search.findings.items()} == fewest
+    for clause, caught in search.findings.items():
         plan = (HUNTS if engine == "hunt" else SEQUENCES)[name]
         token = Token(
             variant,
@@ -122,7 +123,7 @@ def test_the_shortest_are_found_from_an_empty_start(
 def test_the_race_of_rfc_1_is_found_at_once() -> None:
     """An atomic allocation in a page being unmapped: within 5 s of starting, from nothing."""
     search = searched("hunt", "race", "rfc_1", 5)
-    race = search.caught["POP-2"]
+    race = search.findings["POP-2"]
     assert "handed out while pages" in race.message
     assert {operation[0] for operation in race.actors} == {"a", "f"}
     assert search.steps < 60_000  # a time would depend on the machine
@@ -143,7 +144,7 @@ def test_reserves_and_refusals_are_searched(
     monkeypatch.setitem(VARIANTS, "planted", BUGS[bug].planted("linux_6_12"))
     search = Sequences("planted", replace(SEQUENCES["reserve"], longest=3, least=3))
     search.run()
-    assert {c: caught.length for c, caught in search.caught.items()} == {clause: fewest}
+    assert {c: caught.length for c, caught in search.findings.items()} == {clause: fewest}
 
 
 def test_the_last_operation_alone_is_searched_unless_a_pair_has_its_schedules(
@@ -253,8 +254,8 @@ def fuzzed(variant: str, programs: int) -> Fuzz:
 @pytest.mark.deep
 def test_drawn_programs_find_races_and_are_made_small() -> None:
     fuzz = fuzzed("rfc_1", 120)
-    assert {"RCL-1", "RCL-2", "TLB-1"} <= fuzz.caught.keys()
-    for clause, (_, found) in fuzz.caught.items():
+    assert {"RCL-1", "RCL-2", "TLB-1"} <= fuzz.findings.keys()
+    for clause, (_, found) in fuzz.findings.items():
         _, drawn = fuzz.small(clause, found)
         assert len(drawn.actors) < fuzz.length
         again, broken = fuzz._replay(drawn, clause)
@@ -271,16 +272,16 @@ def test_only_what_has_no_shortest_example_is_made_small() -> None:
     drawn.examples, drawn.programs = dict.fromkeys(found, long), found
     listed = JobOutcome(Job("rfc_1", "sequences", "pages"), "explored", "", "")
     listed.examples = {"HINT-5": replace(EXAMPLE, shortest=True)}
-    (job,) = shrinking([drawn, listed])
+    (job,) = shrinking_jobs([drawn, listed])
     assert job == replace(drawn.job, found=("LIST-3", Program(())))
     small = replace(long, length=9)
-    enter_small([drawn, listed], [JobOutcome(job, "fuzzed", "", "", {}, {"LIST-3": small})])
+    put_small([drawn, listed], [JobOutcome(job, "fuzzed", "", "", {}, {"LIST-3": small})])
     assert drawn.examples == {"HINT-5": long, "LIST-3": small} and "LIST-3" not in listed.examples
 
 
 def test_reference_survives_drawn_programs() -> None:
     fuzz = fuzzed("reference", 120)
-    assert not fuzz.caught
+    assert not fuzz.findings
     assert fuzz.judged["HINT-6"] and fuzz.judged["ISO-2"]
 
 
@@ -299,8 +300,8 @@ class _Eager(Linux612):
 
 def test_a_seeded_bug_is_hunted_down(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(VARIANTS, "seeded", _Eager)
-    assert {"RCL-1", "RCL-5"} & searched("hunt", "pages", "seeded", 3).caught.keys()
-    assert {"RCL-1", "RCL-5"} <= searched("sequences", "pages", "seeded", 3).caught.keys()
+    assert {"RCL-1", "RCL-5"} & searched("hunt", "pages", "seeded", 3).findings.keys()
+    assert {"RCL-1", "RCL-5"} <= searched("sequences", "pages", "seeded", 3).findings.keys()
 
 
 # verdicts
@@ -471,6 +472,9 @@ def test_a_change_outside_the_class_makes_a_token_stale(tmp_path: Path) -> None:
     path = tmp_path / "mine.py"
     path.write_text("LIMIT = 2\n" + MINE.replace(">= 2", ">= LIMIT"))
     before = variant_hash(str(path))
+    words = '"""Mine."""\nimport sys\n# two\n'
+    path.write_text(f"{words}LIMIT = 2\n" + MINE.replace(">= 2", ">= LIMIT"))
+    assert variant_hash(str(path)) == before
     path.write_text("LIMIT = 3\n" + MINE.replace(">= 2", ">= LIMIT"))
     assert variant_hash(str(path)) != before
 

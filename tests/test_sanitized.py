@@ -19,7 +19,7 @@ from kernel_bugs import Bug, seeded
 from kernel_trees import FOUND, MISSING, tree_of
 from sanitized import FORMS
 
-from percpu_proofs.kernel.build import SANITIZE, compile_search, compile_tree
+from percpu_proofs.kernel.build import compile_search, compile_tree
 from percpu_proofs.kernel.library import USUAL, BuildForm, Library
 from percpu_proofs.kernel.tree import Tree, copy_tree
 
@@ -29,6 +29,15 @@ pytestmark = pytest.mark.skipif(
 if not FOUND:
     warnings.warn(MISSING, stacklevel=1)
 
+SANITIZE = (
+    "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-O1",
+    "-fno-sanitize=alignment",
+)  # fmt: skip
+"""Addresses and undefined behaviour are checked, in a process that has the runtime loaded first."""
+SANITIZE_SEARCH = (
+    *SANITIZE, "--param", "asan-stack=0", "--param", "asan-globals=0", "-DPERCPU_SHADED=1",
+)  # fmt: skip
+"""Of a search: frames and variables lie in memory that is copied, blocks of memory are watched."""
 NEWEST = FOUND[-1] if FOUND else Path()
 
 
@@ -57,7 +66,7 @@ def compared(tree: Tree, into: Path, form: BuildForm = USUAL) -> Library:
 
 def searched(tree: Tree, into: Path, form: BuildForm = USUAL) -> Library:
     into.mkdir()
-    return compile_search(tree, into, form, sanitized=True)
+    return compile_search(tree, into, form, flags=SANITIZE_SEARCH)
 
 
 @pytest.mark.deep

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from percpu_proofs.explore import cursor, shrink
-from percpu_proofs.explore.crosscheck import cross_check
-from percpu_proofs.explore.modes import search
+from percpu_proofs.explore.modes import cross_check, search
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.schedulers.bursts import Bursts
 from percpu_proofs.explore.schedulers.matching import StepFacts
@@ -133,14 +132,14 @@ def test_matching_that_forgets_what_is_shared_is_told(monkeypatch: pytest.Monkey
 
 def test_what_is_known_changes_nothing_but_the_cost(monkeypatch: pytest.MonkeyPatch) -> None:
     taken = 0
-    watched = World.watched_step
+    watched = World.guarded_step
 
     def count(self: World, step: int) -> Any:
         nonlocal taken
         taken += 1
         return watched(self, step)
 
-    monkeypatch.setattr(World, "watched_step", count)
+    monkeypatch.setattr(World, "guarded_step", count)
     known = StepFacts()
     first = search(SMALL, known=known)
     once, taken = taken, 0

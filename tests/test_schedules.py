@@ -13,14 +13,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
 from percpu_proofs.explore.modes import search
-from percpu_proofs.explore.refinement import RefinementJudge
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.scenarios import SCENARIOS
-from percpu_proofs.explore.search import Explored
+from percpu_proofs.explore.search import Exploration
 from percpu_proofs.explore.start import Start
-from percpu_proofs.explore.step_judge import Watch
+from percpu_proofs.explore.step_judge import StepJudge
 from percpu_proofs.explore.world import World
-from percpu_proofs.refine import machine_of
+from percpu_proofs.refine.allocator import checker_of
 from percpu_reference import VARIANTS
 
 SETUPS = ("reclaim-free", "reuse", "float-falls", "first-chunk", "second-free", "km-creates")
@@ -28,7 +27,7 @@ MORE = ("a 200 4096 4 A",)
 
 
 @cache
-def explored(scenario: Scenario, variant: str) -> Explored:
+def explored(scenario: Scenario, variant: str) -> Exploration:
     """Search all schedules of what was drawn."""
     result = search(scenario.start(variant), "matching", refine=True)
     assert result.complete
@@ -51,10 +50,8 @@ class Drawn(RuleBasedStateMachine):
             base, name="drawn", actors=tuple(sorted(actors)), works=1, verdicts={}
         )
         self.world = World(self.scenario.start(self.variant))
-        allocator = self.world.allocator
-        machine = machine_of(type(allocator), allocator.geometry.backing)
-        self.result = Explored("drawn")
-        self.watch = Watch(self.result, machine and RefinementJudge(machine, self.world))
+        self.result = Exploration("drawn")
+        self.judge = StepJudge(self.result, checker_of(self.world.allocator, self.world.history))
         self.schedule: tuple[int, ...] = ()
 
     @rule(choices=st.lists(st.integers(0, 11), min_size=10, max_size=10))
@@ -65,15 +62,15 @@ class Drawn(RuleBasedStateMachine):
             if enabled:
                 step = enabled[choice % len(enabled)]
                 self.schedule = (*self.schedule, step)
-                self.watch.step(self.world, step, self.schedule)
+                self.judge.step(self.world, step, self.schedule)
 
     def teardown(self) -> None:
         """Let everything end; what was found here is found by the explorer."""
-        if not hasattr(self, "watch"):
+        if not hasattr(self, "judge"):
             return
         while self.world.enabled():
             self.run([0])
-        self.watch.at_end(self.world, self.schedule)
+        self.judge.at_end(self.world, self.schedule)
         by_explorer = explored(self.scenario, self.variant)
         assert self.result.findings.keys() <= by_explorer.findings.keys()
         assert self.result.witnessed.keys() <= by_explorer.witnessed.keys()
@@ -125,8 +122,8 @@ def orders(start: Start) -> st.SearchStrategy[Order]:
 def broken(start: Start, order: Order) -> set[str]:
     """Return the clauses that a drawn schedule breaks."""
     first, waits, refused = list(order[0]), list(order[1]), order[2]
-    result = Explored("drawn")
-    watch, world = Watch(result), World(start)
+    result = Exploration("drawn")
+    judge, world = StepJudge(result), World(start)
     schedule: tuple[int, ...] = ()
     while enabled := world.enabled():
         ranked = sorted(enabled, key=lambda s: (first.index(max(s, ~s)), (s < 0) != refused))
@@ -140,8 +137,8 @@ def broken(start: Start, order: Order) -> set[str]:
         if waits:
             waits[0] -= 1
         schedule = (*schedule, step)
-        watch.step(world, step, schedule)
-    watch.at_end(world, schedule)
+        judge.step(world, step, schedule)
+    judge.at_end(world, schedule)
     return set(result.findings)
 
 

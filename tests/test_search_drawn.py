@@ -13,12 +13,11 @@ from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.schedulers.pct import Pct
 from percpu_proofs.explore.schedulers.uniform import Uniform
 from percpu_proofs.explore.system import Restorable, Scheduler, scheduled
-from percpu_proofs.kernel.search.compiled import CompiledSearch
+from percpu_proofs.kernel.search.compiled import CompiledSearch, CompiledSystem
 from percpu_proofs.kernel.search.example import broken_by, follow
 from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome, searched
 from percpu_proofs.kernel.search.judge import SearchJudge
 from percpu_proofs.kernel.search.plans import deeper, of_scenario, shallower
-from percpu_proofs.kernel.search.system import CompiledSystem
 from percpu_proofs.kernel.search.trees import CompiledTree, crosses
 from percpu_proofs.run.choices import drawn
 

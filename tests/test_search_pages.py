@@ -11,8 +11,7 @@ from searched_trees import FEWEST, SEARCHES, outcome_of
 
 from percpu_proofs.commands.source import page_asked_for
 from percpu_proofs.explore.scenario_file import parse_scenario
-from percpu_proofs.kernel.search.page_sizes import at_page
-from percpu_proofs.kernel.search.plans import of_scenario, shallower
+from percpu_proofs.kernel.search.plans import at_page, of_scenario, shallower
 from percpu_proofs.review.tree_results import searches_for
 from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.operations import text_of

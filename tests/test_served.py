@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from percpu_proofs import data
 from percpu_proofs.cli import main
-from percpu_proofs.live.subject import kind_of, opened
+from percpu_proofs.live.subject import kind_of, read_subject
 from percpu_proofs.run.operations import parse_operations
 from percpu_proofs.run.room import Demand, capacity, room_of, why
 from percpu_proofs.workload import burst
@@ -29,7 +29,7 @@ KNOWN = {200: 0, 400: 84, 500: 1188, 800: 2427}  # of 6000 requests of 40 bytes,
 
 def booted(size: int = 40, variant: str = "linux_6_12", geometry: Geometry = GEOMETRY) -> Served:
     return measure(
-        variant, "boot", burst.booted(variant, geometry), size, 8, periods=list(KNOWN)
+        variant, "boot", build(variant, geometry), size, 8, periods=list(KNOWN)
     )
 
 
@@ -46,7 +46,7 @@ def test_from_boot(variant: str) -> None:
 @pytest.mark.parametrize("size", [8, 40, 1000, 4096, 8192])
 def test_a_round_is_what_has_room(size: int) -> None:
     """Nothing is populated within a round, so it ends with what fitted, whatever the size."""
-    start = burst.booted("linux_6_12", GEOMETRY)
+    start = build("linux_6_12", GEOMETRY)
     found = measure("linux_6_12", "boot", start, size, 8, periods=[])
     assert found.rounds[0] == found.room
     assert all(n * size <= 4 * 4096 + size for n in found.rounds[1:])
@@ -85,7 +85,7 @@ def test_after_a_list() -> None:
 
 def test_in_a_kernels_state() -> None:
     path = next((data.folder("boot61_2") / "state").glob("*"))
-    state = opened(str(path), kind_of(str(path)), None, owners=False)
+    state = read_subject(str(path), kind_of(str(path)), None, owners=False)
     assert burst.in_state("linux_5_12", state.snapshot) is None  # of two types of chunks
     start = burst.in_state("linux_6_12", state.snapshot)
     assert start is not None
@@ -110,7 +110,7 @@ def test_why_it_ends() -> None:
 def test_a_round_without_end_is_cut(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(burst, "MOST", 50)
     found = measure(
-        "linux_6_12", "boot", burst.booted("linux_6_12", GEOMETRY), 40, 8, requests=50, periods=[]
+        "linux_6_12", "boot", build("linux_6_12", GEOMETRY), 40, 8, requests=50, periods=[]
     )
     assert (found.rounds, found.cut) == ([50], True)
     assert "no end was seen" in found.ends[0]
@@ -196,7 +196,7 @@ def test_svg_has_a_line_a_variant() -> None:
 @pytest.mark.parametrize("size", [40, 32768])
 def test_requests_before_the_work_is_asked_for_are_made_once(size: int) -> None:
     """The same counts as with every period from the beginning; 32768: the first fails."""
-    start = burst.booted("linux_6_12", burst.GEOMETRY)
+    start = build("linux_6_12", burst.GEOMETRY)
     found = burst.measure("linux_6_12", "", start, size, 8, requests=900, periods=(100, 450))
     for period, failed in found.failed.items():
         allocator, _ = start.clone()
@@ -233,7 +233,7 @@ def test_these_tests_see_bugs(
 
 def test_the_test_of_room_sees_a_bug(monkeypatch: pytest.MonkeyPatch) -> None:
     """A hole in pages that are not populated is taken for room."""
-    monkeypatch.setattr("percpu_proofs.run.room._longest", whole)
+    monkeypatch.setattr("percpu_proofs.run.room.longest_hole", whole)
     with pytest.raises(AssertionError):
         for size in (4, 40, 777, 4096, 32768):
             test_why_is_what_happens(drawn, size, 4)

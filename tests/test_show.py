@@ -15,7 +15,7 @@ from kernel_trees import FOUND, MISSING
 
 from percpu_proofs import data
 from percpu_proofs.cli import main
-from percpu_proofs.commands.moment import of_token, of_tree_token
+from percpu_proofs.commands.moments import of_token, of_tree_token
 from percpu_proofs.counterexample import of_schedule
 from percpu_proofs.explain import grammar
 from percpu_proofs.explain.shipped import DRAWN, Kind, names
@@ -27,7 +27,7 @@ from percpu_proofs.kernel.search.plans import search_named
 from percpu_proofs.kernel.search.tree_token import TreeToken
 from percpu_proofs.kernel.search.trees import compiled_trees
 from percpu_proofs.live import source
-from percpu_proofs.live.memory_reads import RecordedMemory, memory_of_reads
+from percpu_proofs.live.kernel_memory import RecordedMemory, memory_of_reads
 from percpu_proofs.recorded.replay.comparison import conform_trace
 from percpu_proofs.recorded.vectors.file import read_vector
 from percpu_proofs.run.operations import parse_operations

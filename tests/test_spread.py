@@ -105,8 +105,8 @@ each_signal = pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 
 SLEEPER = """
 import time
-from percpu_proofs.interruption import interruptible
-from percpu_proofs.spread import spread
+from percpu_proofs.run.processes import interruptible
+from percpu_proofs.run.processes import spread
 if __name__ == "__main__":
     with interruptible():
         found = spread([0, 0, 300], time.sleep, jobs=2,
@@ -132,8 +132,8 @@ def test_a_signal_returns_what_is_done_and_leaves_no_worker(
 
 COUNTER = """
 import time
-from percpu_proofs.interruption import interruptible
-from percpu_proofs.spread import spread
+from percpu_proofs.run.processes import interruptible
+from percpu_proofs.run.processes import spread
 
 def count(most):
     done = 0

@@ -17,7 +17,7 @@ from percpu_proofs import data
 from percpu_proofs.cli import main
 from percpu_proofs.commands import state as state_command
 from percpu_proofs.commands.source import read_source
-from percpu_proofs.live.memory_reads import memory_of_reads
+from percpu_proofs.live.kernel_memory import memory_of_reads
 from percpu_proofs.live.reader import Reader
 from percpu_proofs.live.stats_verdicts import floats, stats_verdicts
 from percpu_proofs.live.verdicts import BROKEN, HOLDS, KNOWN, NOT_ASKED

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from guest.machine import Machine, Missing, initrd, kernel
 
-from percpu_proofs.live.subject import SubjectKind, opened
+from percpu_proofs.live.subject import SubjectKind, read_subject
 from percpu_proofs.live.verdicts import BROKEN, HOLDS, KernelStateJudge
 from percpu_proofs.recorded.states.quiescence import Stability
 
@@ -50,12 +50,12 @@ def test_a_booted_kernel_is_judged_from_its_core_and_from_within() -> None:
 
     assert len(cores) == 2
     for core in cores:
-        state = opened(core, SubjectKind.CORE, None, owners=True)
+        state = read_subject(core, SubjectKind.CORE, None, owners=True)
         verdicts = KernelStateJudge().verdicts(state)
         assert not [v for v in verdicts.values() if v.verdict == BROKEN]
         assert state.types == "the kernel's own BTF" and verdicts["MAP-3"].verdict != BROKEN
     removed = state
-    assert removed.rest in (Stability.AT_REST, Stability.BUSY)
+    assert removed.stability in (Stability.AT_REST, Stability.BUSY)
     assert KernelStateJudge().verdicts(removed)["ISO-2"].verdict == HOLDS
     owners = {name for chunk in removed.chunks for name in (chunk.owners or {}).values()}
     assert "/percpu_test" in owners

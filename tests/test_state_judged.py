@@ -13,14 +13,13 @@ import pytest
 
 from percpu_proofs import data
 from percpu_proofs.live.continuation import (
-    AllocationRequest,
     after_work,
     ask,
     cannot_go_on,
     largest,
 )
+from percpu_proofs.live.kernel_memory import memory_of_reads
 from percpu_proofs.live.memory import chunk_rows, memory_of
-from percpu_proofs.live.memory_reads import memory_of_reads
 from percpu_proofs.live.reader import Reader
 from percpu_proofs.live.verdicts import (
     BROKEN,
@@ -35,6 +34,7 @@ from percpu_proofs.recorded.states.quiescence import Quiescence, Stability
 from percpu_proofs.recorded.states.saved_state import read_state, save_state, state_lines, state_of
 from percpu_proofs.recorded.states.snapshot import BlockSnapshot, ChunkSnapshot, Snapshot
 from percpu_proofs.run.inputs import InputError, TraceError
+from percpu_proofs.run.room import Demand
 
 STATES = data.folder("states")
 SHARED = [path for folder in data.shared("states") for path in folder.glob("*.txt.gz")]
@@ -79,7 +79,7 @@ def test_a_clause_that_is_answered_holds_trivially_too(path: Path) -> None:
     missing = {clause: why for clause, why in unasked.items() if why != NO_OPERATION}
     blocks = [md for c in state.snapshot.chunks() for md in (c.chunk_md, *c.md_blocks)]
     of_two = set() if any(md.contig_hint and md.scan_hint for md in blocks) else {"HINT-4"}
-    waits = {"BAL-2", "RCL-3"} if state.rest is Stability.BUSY else set()
+    waits = {"BAL-2", "RCL-3"} if state.stability is Stability.BUSY else set()
     assert missing.keys() == {"HINT-6", "FIT-1", "MAP-3", "POP-5"} | of_two | waits
     assert missing["POP-5"] == "chunks are of percpu-vm"
 
@@ -104,10 +104,10 @@ def test_memory_and_chunks_are_told() -> None:
 
 def test_the_model_goes_on() -> None:
     state = read_state(STATES / "612_4.removed60.txt.gz")
-    served = ask(state, AllocationRequest(4096, 8, True))
+    served = ask(state, Demand(4096, 8, True))
     assert (served.chunk, served.off) == ("1", 64)
-    assert ask(state, AllocationRequest(32768, 8, True)).chunk is None
-    assert ask(state, AllocationRequest(32768, 8, False)).populated == 8
+    assert ask(state, Demand(32768, 8, True)).chunk is None
+    assert ask(state, Demand(32768, 8, False)).populated == 8
     kernel, fixed = after_work(state)
     assert (kernel.variant, kernel.percpu_kb, kernel.stranded_kb) == ("linux_6_12", 10512, 48)
     assert fixed.variant == "reference"
@@ -121,9 +121,9 @@ def test_the_largest_request_is_served_and_no_larger_one(name: str, atomic: bool
     state = read_state(STATES / f"{name}.txt.gz")
     most = largest(state)["atomic" if atomic else "blocking"].served
     if most:
-        assert ask(state, AllocationRequest(most, 4, atomic)).chunk not in (None, "new")
+        assert ask(state, Demand(most, 4, atomic)).chunk not in (None, "new")
     if most < state.snapshot.geometry.largest:
-        assert ask(state, AllocationRequest(most + 4, 4, atomic)).chunk in (None, "new")
+        assert ask(state, Demand(most + 4, 4, atomic)).chunk in (None, "new")
 
 
 # one changed value
@@ -309,7 +309,7 @@ def findings(state: KernelState) -> set[tuple[str, str]]:
 @pytest.fixture(scope="module")
 def sound() -> tuple[KernelState, set[tuple[str, str]]]:
     state = of_reads()
-    assert state.rest is Stability.AT_REST
+    assert state.stability is Stability.AT_REST
     return state, findings(state)
 
 
@@ -377,8 +377,8 @@ def test_what_waits_while_not_at_rest(
     standing: Quiescence, rest: Stability, waiting: set[str],
     sound: tuple[KernelState, set[tuple[str, str]]],
 ) -> None:  # fmt: skip
-    state = replace(sound[0], standing=standing)
-    assert state.rest is rest
+    state = replace(sound[0], quiescence=standing)
+    assert state.stability is rest
     verdicts = KernelStateJudge().verdicts(state)
     asked = {c for c, v in verdicts.items() if v.verdict != NOT_ASKED}
     assert not waiting & asked
@@ -393,9 +393,9 @@ def test_sums_over_all_chunks_wait_for_the_mutex(
 ) -> None:
     state, _ = sound
     held = replace(EMPTY, owner="kworker/0:1[9]")
-    fewer = replace(state, snapshot=glob("nr_populated", 1)(state.snapshot), standing=held)
+    fewer = replace(state, snapshot=glob("nr_populated", 1)(state.snapshot), quiescence=held)
     assert KernelStateJudge().verdicts(fewer)["POP-3"].verdict == NOT_ASKED
-    wrong = replace(state, snapshot=counter(18, "nr_populated", 1)(state.snapshot), standing=held)
+    wrong = replace(state, snapshot=counter(18, "nr_populated", 1)(state.snapshot), quiescence=held)
     assert KernelStateJudge().verdicts(wrong)["POP-3"].verdict == BROKEN  # of one chunk
 
 
@@ -407,10 +407,10 @@ def test_a_chunk_that_the_work_holds_may_account_for_the_float(
     held = replace(EMPTY, owner="kworker/0:1[9]", running=True)
     taken = glob("nr_populated", 3)(glob("nr_empty_pop_pages", 3)(state.snapshot))
     assert KernelStateJudge().verdicts(replace(state, snapshot=taken))["FLT-1"].verdict == BROKEN
-    busy = replace(state, snapshot=taken, standing=held)
+    busy = replace(state, snapshot=taken, quiescence=held)
     assert KernelStateJudge().verdicts(busy)["FLT-1"].verdict != BROKEN
     low = glob("nr_populated", 3)(glob("nr_empty_pop_pages", -1)(state.snapshot))
-    busy = replace(state, snapshot=low, standing=held)
+    busy = replace(state, snapshot=low, quiescence=held)
     assert KernelStateJudge().verdicts(busy)["FLT-1"].verdict == BROKEN
 
 
@@ -430,7 +430,7 @@ def same(ours: KernelState, theirs: KernelState) -> None:
     for one, other in pairs:
         for field in fields(ChunkSnapshot):
             assert getattr(one, field.name) == getattr(other, field.name), field.name
-    assert ours.standing == theirs.standing and ours.release == theirs.release
+    assert ours.quiescence == theirs.quiescence and ours.release == theirs.release
 
 
 @pytest.mark.parametrize("name", ["state.txt", "state.txt.gz"])
@@ -440,7 +440,7 @@ def test_a_saved_state_is_read_back_field_for_field(name: str, tmp_path: Path) -
     stacks = {"CPU 1": "pcpu_alloc (mm/percpu.c:1825) < f [alloc: populate]", "mutex owner": "g"}
     standing = Quiescence(1, "kworker/0:1[9]", True, True, None, stacks)
     snapshot = with_chunk(state.snapshot, state.snapshot.first_chunk, first)
-    state = replace(state, snapshot=snapshot, standing=standing)
+    state = replace(state, snapshot=snapshot, quiescence=standing)
     save_state(state, tmp_path / name)
     same(read_state(tmp_path / name), state)
 
@@ -448,7 +448,7 @@ def test_a_saved_state_is_read_back_field_for_field(name: str, tmp_path: Path) -
 @pytest.mark.parametrize("name", ["612_4.removed60", "612_4.storm3", "61_2.removed"])
 def test_old_texts_are_read_as_they_are(name: str, tmp_path: Path) -> None:
     state = read_state(STATES / f"{name}.txt.gz")
-    assert state.standing == Quiescence()
+    assert state.quiescence == Quiescence()
     save_state(state, tmp_path / "again.txt")
     same(read_state(tmp_path / "again.txt"), state)
 
@@ -657,7 +657,7 @@ def test_a_kernel_with_two_types_of_chunks(path: Path) -> None:
     assert state.variant == "linux_5_12" and state.snapshot.chunk_types == 2
     assert verdicts["FLT-1"].verdict == HOLDS
     assert not [v for v in verdicts.values() if v.verdict == BROKEN]
-    assert ask(state, AllocationRequest(64, 8, True)).chunk is not None
+    assert ask(state, Demand(64, 8, True)).chunk is not None
     assert [after.variant for after in after_work(state)] == ["linux_5_12"]
 
 

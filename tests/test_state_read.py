@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fake_kernel import FakeKernel
+from fake_kernel import FakeKernel, MemoryRecording, write_reads
 from test_state_judged import READS, STATES, of_reads, same
 
 from percpu_proofs import data
@@ -18,11 +18,10 @@ from percpu_proofs.live import source
 from percpu_proofs.live.btf import Btf
 from percpu_proofs.live.kernel_memory import (
     KernelMemory,
-    MemoryRecording,
     RecordedMemory,
     UnreadableError,
+    memory_of_reads,
 )
-from percpu_proofs.live.memory_reads import memory_of_reads, write_reads
 from percpu_proofs.live.owners import held_by, pinned_pages
 from percpu_proofs.live.reader import Reader, TornError
 from percpu_proofs.live.sample import (
@@ -35,7 +34,7 @@ from percpu_proofs.live.sample import (
     watch,
 )
 from percpu_proofs.live.stable_chunks import equal_chunks
-from percpu_proofs.live.subject import SubjectKind, kind_of, opened, state_in
+from percpu_proofs.live.subject import SubjectKind, kind_of, read_subject, state_in
 from percpu_proofs.live.verdicts import BROKEN, HOLDS, KernelStateJudge
 from percpu_proofs.recorded.states.comparison import differences
 from percpu_proofs.recorded.states.quiescence import Stability
@@ -53,7 +52,7 @@ OTHERS = [path for folder in data.shared("states") for path in folder.glob("read
 @pytest.mark.parametrize("path", [READS, READS_61, READS_72, *OTHERS], ids=lambda path: path.name)
 def test_recorded_reads_replay(path: Path) -> None:
     state = of_reads(path)
-    assert state.rest is Stability.AT_REST
+    assert state.stability is Stability.AT_REST
     verdicts = KernelStateJudge().verdicts(state)
     assert not [v for v in verdicts.values() if v.verdict == BROKEN]
     assert verdicts["MAP-3"].verdict == HOLDS
@@ -63,7 +62,7 @@ def test_recorded_reads_are_the_state_that_was_saved() -> None:
     ours, theirs = of_reads(), read_state(STATES / "612_4.removed60.txt.gz")
     pairs = zip(ours.snapshot.chunks(), theirs.snapshot.chunks(), strict=True)
     same(
-        replace(theirs, standing=ours.standing, types=ours.types),
+        replace(theirs, quiescence=ours.quiescence, types=ours.types),
         replace(
             ours,
             snapshot=replace(
@@ -118,8 +117,9 @@ def test_drgn_is_needed_for_cores_alone(monkeypatch: pytest.MonkeyPatch, tmp_pat
     for what, kind in ((str(core), SubjectKind.CORE), ("live", SubjectKind.LIVE)):
         assert kind_of(what) is kind
         with pytest.raises(InputError, match=r"pip install 'percpu-spec\[drgn\]'"):
-            opened(what, kind, None, owners=False)
-    assert opened(str(READS), SubjectKind.READS, None, owners=False).release.startswith("6.12.117")
+            read_subject(what, kind, None, owners=False)
+    state = read_subject(str(READS), SubjectKind.READS, None, owners=False)
+    assert state.release.startswith("6.12.117")
 
 
 def test_cores_that_are_none_are_refused(tmp_path: Path) -> None:
@@ -128,9 +128,9 @@ def test_cores_that_are_none_are_refused(tmp_path: Path) -> None:
     flat.write_bytes(b"makedumpfile\0" + bytes(64))
     short.write_bytes(b"\x7fELF" + bytes(64))
     with pytest.raises(InputError, match="makedumpfile -R"):
-        opened(str(flat), kind_of(str(flat)), None, owners=False)
+        read_subject(str(flat), kind_of(str(flat)), None, owners=False)
     with pytest.raises(InputError, match="a core of a kernel"):
-        opened(str(short), kind_of(str(short)), None, owners=False)
+        read_subject(str(short), kind_of(str(short)), None, owners=False)
     # a core as processes leave it: no VMCOREINFO
     header = struct.pack(
         "<16sHHIQQQIHHHHHH", b"\x7fELF\x02\x01\x01", 4, 62, 1, 0, 64, 0, 0, 64, 56, 1, 0, 0, 0
@@ -139,7 +139,7 @@ def test_cores_that_are_none_are_refused(tmp_path: Path) -> None:
     segment = struct.pack("<IIQQQQQQ", 4, 4, 120, 0, 0, len(note), len(note), 4)
     short.write_bytes(header + segment + note)
     with pytest.raises(InputError, match="VMCOREINFO"):
-        opened(str(short), kind_of(str(short)), None, owners=False)
+        read_subject(str(short), kind_of(str(short)), None, owners=False)
 
 
 def test_a_kernel_without_its_types_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -229,7 +229,7 @@ def test_structures_are_found_by_name(
     model = worked(variant, geometry)
     reader = Reader(FakeKernel(model, release, **how).memory())
     state = reader.state(reader.copy(), "fake")
-    assert (state.release, state.rest) == (release, Stability.AT_REST)
+    assert (state.release, state.stability) == (release, Stability.AT_REST)
     odd = -geometry.static % 4  # by so much the dynamic part is smaller
     expected = replace(geometry, static=geometry.static + odd, dyn=geometry.dyn - odd)
     assert replace(state.snapshot.geometry, early=geometry.early) == expected
@@ -269,29 +269,29 @@ def read(kernel: FakeKernel) -> Any:
 def test_locks_and_work_are_told(kernel: FakeKernel) -> None:
     symbols = kernel.symbols
     kernel.number(symbols["pcpu_balance_work"], 1, 8)
-    assert read(kernel).standing.pending and read(kernel).rest is Stability.BUSY
+    assert read(kernel).quiescence.pending and read(kernel).stability is Stability.BUSY
     kernel.number(symbols["pcpu_balance_work"], 0, 8)
     kernel.busy_worker(symbols["pcpu_balance_work"] + 8)  # of another work
-    assert read(kernel).standing.running is False and read(kernel).rest is Stability.AT_REST
+    assert read(kernel).quiescence.running is False and read(kernel).stability is Stability.AT_REST
     kernel.busy_worker(symbols["pcpu_balance_work"])
-    assert read(kernel).standing.running and read(kernel).rest is Stability.BUSY
+    assert read(kernel).quiescence.running and read(kernel).stability is Stability.BUSY
     mutex = symbols["pcpu_alloc_mutex"]
     kernel.number(mutex, kernel.task("kworker/1:2", 77) | 1, 8)
-    assert read(kernel).standing.owner == "kworker/1:2[77]"
+    assert read(kernel).quiescence.owner == "kworker/1:2[77]"
     kernel.number(mutex + 16, kernel.take(32), 8)
-    assert read(kernel).standing.waiters
+    assert read(kernel).quiescence.waiters
     kernel.number(symbols["pcpu_lock"], 0x101)
-    assert read(kernel).standing.lock == 0x101 and read(kernel).rest is Stability.TORN
+    assert read(kernel).quiescence.lock == 0x101 and read(kernel).stability is Stability.TORN
 
 
 def test_locks_of_preempt_rt_are_told() -> None:
     kernel = FakeKernel(worked("linux_6_12", Geometry(unit=131072)), "6.12.1-rt", rt=True)
     task = kernel.task("bash", 5)
     kernel.number(kernel.symbols["pcpu_lock"] + 24, task | 1, 8)
-    assert read(kernel).standing.lock == task
+    assert read(kernel).quiescence.lock == task
     kernel.number(kernel.symbols["pcpu_alloc_mutex"] + 24, task, 8)
     kernel.number(kernel.symbols["pcpu_alloc_mutex"] + 8, task, 8)
-    assert read(kernel).standing.owner == "bash[5]" and read(kernel).standing.waiters
+    assert read(kernel).quiescence.owner == "bash[5]" and read(kernel).quiescence.waiters
 
 
 def member(kernel: FakeKernel, chunk: int, name: str) -> int:
@@ -348,7 +348,7 @@ def test_structures_that_differ_are_refused(
     with pytest.raises(UnreadableError, match=words):
         read(kernel)
     with pytest.raises(InputError, match=words):
-        opened(str(path), kind_of(str(path)), None, owners=False)
+        read_subject(str(path), kind_of(str(path)), None, owners=False)
 
 
 def test_what_is_read_can_be_recorded(kernel: FakeKernel, tmp_path: Path) -> None:
@@ -357,7 +357,7 @@ def test_what_is_read_can_be_recorded(kernel: FakeKernel, tmp_path: Path) -> Non
     path = tmp_path / "reads.json.gz"
     write_reads(path, recording.recorded())
     assert kind_of(str(path)) is SubjectKind.READS
-    again = opened(str(path), SubjectKind.READS, None, owners=False)
+    again = read_subject(str(path), SubjectKind.READS, None, owners=False)
     same(replace(again, types=first.types), first)
 
 
@@ -463,14 +463,14 @@ def busy_chunk(copy: int, kernel: FakeKernel) -> None:
 def still_in(kernel: FakeKernel) -> Any:
     with pytest.raises(UnstableError) as caught:
         stable_copy(Reader(Changing(kernel, busy_chunk)))
-    return caught.value.still
+    return caught.value.stable
 
 
 def test_chunks_that_stand_still_are_judged_one_by_one(kernel: FakeKernel) -> None:
     still = still_in(kernel)
     (unstable,) = still.unstable
     assert f"at {kernel.chunks[1]:#x}" in unstable
-    assert len(still.still) == len(kernel.chunks) - 1 >= 2
+    assert len(still.stable) == len(kernel.chunks) - 1 >= 2
     assert not [v for v in still.verdicts.values() if v.verdict == BROKEN]  # the other's MAP-2
     assert still.verdicts["MAP-2"].verdict == still.verdicts["POP-1"].verdict == HOLDS
     assert not {"FLT-1", "LIST-1", "RCL-3", "HINT-6"} & still.verdicts.keys()

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -48,8 +49,8 @@ def text_lines(path: Path = BOOT / "trace.txt.gz") -> list[str]:
     return gzip.decompress(path.read_bytes()).decode().splitlines()
 
 
-def without_tasks(events: list[ev.Event]) -> list[ev.Event]:
-    return [event._replace(pid=None) for event in events]
+def without_tasks(events: list[ev.TraceEvent]) -> list[ev.TraceEvent]:
+    return [replace(event, pid=None) for event in events]
 
 
 def as_trace_cmd(line: str) -> str:
@@ -92,15 +93,15 @@ def test_probes_in_text(tmp_path: Path) -> None:
     path.write_text(PROBES)
     base = 0xFFD1FFFFFFC00000
     assert read_trace(path).events == [
-        ev.AllocArea(428, 1, base, 1, 1, 388, 136),
-        ev.Relocate(429, 1, base, 17, 136),
-        ev.AreaReturn(430, 1, 1552, 136),
-        ev.BalanceEntry(472, 0, 51),
-        ev.BalanceFree(473, 0, False, 51),
-        ev.PopulateCall(474, 0, base, 3, 7, 51),
-        ev.Populated(475, 0, base, 3, 7, 51),
-        ev.BalanceReturn(477, 0, 51),
-        ev.AreaFree(479, 1, base, 8, 136),
+        ev.AllocArea(428, 1, base, 1, 1, 388, pid=136),
+        ev.Relocate(429, 1, base, 17, pid=136),
+        ev.AreaReturn(430, 1, 1552, pid=136),
+        ev.BalanceEntry(472, 0, pid=51),
+        ev.BalanceFree(473, 0, False, pid=51),
+        ev.PopulateCall(474, 0, base, 3, 7, pid=51),
+        ev.Populated(475, 0, base, 3, 7, pid=51),
+        ev.BalanceReturn(477, 0, pid=51),
+        ev.AreaFree(479, 1, base, 8, pid=136),
     ]
 
 
@@ -112,8 +113,8 @@ def test_seconds_become_whole_numbers(tmp_path: Path) -> None:
         "ptr=(nil)\n"
     )
     assert read_trace(path).events == [
-        ev.CreateChunkEvent(12345678, 0, 0xFF00, 1),
-        ev.Free(12345679, 0, 0xFF00, 4, 0, 0),
+        ev.CreateChunkEvent(12345678, 0, 0xFF00, pid=1),
+        ev.Free(12345679, 0, 0xFF00, 4, 0, pid=0),
     ]
 
 

@@ -18,9 +18,8 @@ from percpu_proofs.cli import main
 from percpu_proofs.commands.source import InputKind, kind_of
 from percpu_proofs.recorded.replay import search
 from percpu_proofs.recorded.replay.comparison import conform_trace
-from percpu_proofs.recorded.replay.placement import with_marks
-from percpu_proofs.recorded.replay.restore import restored
-from percpu_proofs.recorded.replay.start_state import FEW, _vouched
+from percpu_proofs.recorded.replay.given_states import FEW, _vouched, with_marks
+from percpu_proofs.recorded.replay.model import restored
 from percpu_proofs.recorded.states.text import read_snapshot
 from percpu_proofs.recorded.traces import events as ev
 from percpu_proofs.recorded.traces.losses import between_losses
@@ -29,32 +28,32 @@ from percpu_proofs.run.inputs import InputError, TraceError
 from percpu_reference.variants import variant_class
 
 PRINTED = (ev.Alloc, ev.Free, ev.Fail, ev.CreateChunkEvent, ev.DestroyChunkEvent)
-TOOLS: dict[str, Callable[[list[ev.Event]], str]] = {
+TOOLS: dict[str, Callable[[list[ev.TraceEvent]], str]] = {
     "trace.txt": tracefs,
     "trace-cmd.txt": trace_cmd,
     "perf.txt": perf,
     "bpftrace.txt": bpftrace,
 }
-STACKS: dict[str, Callable[[list[ev.Event]], str]] = {
+STACKS: dict[str, Callable[[list[ev.TraceEvent]], str]] = {
     "trace-cmd.txt": lambda events: trace_cmd(events, stack=True),
     "perf.txt": lambda events: perf(events, stack=True),
     "bpftrace.txt": bpftrace,
 }
 
 
-def drawn(seed: int) -> list[ev.Event]:
+def drawn(seed: int) -> list[ev.TraceEvent]:
     """Return the events of a drawn run of two CPUs that a kernel without probes prints."""
     events = [event for event in Machine(seed).run(500) if isinstance(event, PRINTED)]
-    return [event._replace(t=n, cpu=event.cpu or 0, pid=7) for n, event in enumerate(events, 1)]
+    return [replace(event, t=n, cpu=event.cpu or 0, pid=7) for n, event in enumerate(events, 1)]
 
 
-def bare(events: list[ev.Event] | tuple[ev.Event, ...]) -> list[ev.Event]:
+def bare(events: list[ev.TraceEvent] | tuple[ev.TraceEvent, ...]) -> list[ev.TraceEvent]:
     """Return events without what some tools leave out."""
     found = []
     for event in events:
         if isinstance(event, ev.Alloc):
-            event = event._replace(call_site=None, gfp=None, bytes_alloc=None)
-        found.append(event._replace(t=0, pid=0))
+            event = replace(event, call_site=None, gfp=None, bytes_alloc=None)
+        found.append(replace(event, t=0, pid=0))
     return found
 
 
@@ -132,7 +131,7 @@ def test_fields_in_any_form(text: str, tmp_path: Path) -> None:
     (event,) = read_trace(tmp_path / "t").events
     wanted = ev.Alloc(25, 0, True, False, 8, 4, 0xFF00, 12, 0x60, pid=1)
     assert isinstance(event, ev.Alloc)
-    assert event._replace(call_site=None, gfp=None, bytes_alloc=None) == wanted
+    assert replace(event, call_site=None, gfp=None, bytes_alloc=None) == wanted
 
 
 def test_stacks_of_perf_go_on_into_the_program(tmp_path: Path) -> None:
@@ -174,12 +173,12 @@ def test_overwritten_events_lie_before_all_others(run: Sequence, tmp_path: Path)
 
 
 def test_a_loss_reaches_back_to_its_cpus_last_event() -> None:
-    def on(cpu: int | None) -> ev.Event:
+    def on(cpu: int | None) -> ev.TraceEvent:
         return ev.Mark(0, cpu, "")
 
     lost = ev.Lost(0, 1)
     assert between_losses([on(0), on(1), on(0), on(0), lost, on(0)]) == [(0, 2), (5, 6)]
-    assert between_losses([on(0), on(1), on(0), lost._replace(cpu=None)]) == [(0, 2)]
+    assert between_losses([on(0), on(1), on(0), replace(lost, cpu=None)]) == [(0, 2)]
     assert between_losses([on(0), lost, on(1), on(0), lost]) == [(2, 3)]
 
 
@@ -190,7 +189,7 @@ def test_a_loss_reaches_back_to_its_cpus_last_event() -> None:
 @pytest.mark.parametrize("shown", [list, hashed], ids=["true", "hashed"])
 def test_a_trace_begins_in_a_saved_state(
     name: str,
-    shown: Callable[[list[ev.Event]], list[ev.Event]],
+    shown: Callable[[list[ev.TraceEvent]], list[ev.TraceEvent]],
     run: Sequence,
     tmp_path: Path,
 ) -> None:
@@ -205,7 +204,7 @@ def test_a_trace_begins_in_a_saved_state(
 
 @pytest.mark.parametrize("shown", [list, hashed], ids=["true", "hashed"])
 def test_a_changed_offset_is_found(
-    shown: Callable[[list[ev.Event]], list[ev.Event]],
+    shown: Callable[[list[ev.TraceEvent]], list[ev.TraceEvent]],
     run: Sequence,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -215,11 +214,11 @@ def test_a_changed_offset_is_found(
     at = [i for i, event in enumerate(events) if isinstance(event, ev.Alloc)][40]
     last = events[at]
     assert isinstance(last, ev.Alloc)
-    events[at] = last._replace(off=last.off + 4 * last.align)
+    events[at] = replace(last, off=last.off + 4 * last.align)
     for later in range(at + 1, len(events)):
         event = events[later]
         if isinstance(event, ev.Free) and (event.base, event.off) == (last.base, last.off):
-            events[later] = event._replace(off=last.off + 4 * last.align)
+            events[later] = replace(event, off=last.off + 4 * last.align)
             break
     report = conform_trace(write(tmp_path / "run", "trace.txt", tracefs(events), run))
     assert not report.ok and report.mismatches[0].what == "placement", report.mismatches
@@ -272,13 +271,13 @@ def test_a_given_state_of_another_boot_is_refused(run: Sequence, tmp_path: Path)
 
 @pytest.mark.parametrize("shown", [list, hashed], ids=["true", "hashed"])
 def test_nothing_vouches_for_a_given_state(
-    shown: Callable[[list[ev.Event]], list[ev.Event]], run: Sequence, tmp_path: Path
+    shown: Callable[[list[ev.TraceEvent]], list[ev.TraceEvent]], run: Sequence, tmp_path: Path
 ) -> None:
     """A trace that begins with a new chunk has nothing in common with any state."""
     base = 0xFF5511110000
     events = [
-        ev.CreateChunkEvent(1, 0, base, 7),
-        ev.Alloc(2, 0, False, False, 48, 8, base, 17920, 1, 96, "GFP_KERNEL", "x+0x1/0x2", 7),
+        ev.CreateChunkEvent(1, 0, base, pid=7),
+        ev.Alloc(2, 0, False, False, 48, 8, base, 17920, 1, "x+0x1/0x2", 96, "GFP_KERNEL", pid=7),
     ]
     given, path = tmp_path / "mine.txt", tmp_path / "perf.txt"
     given.write_text(run.states["before1"])
@@ -289,15 +288,15 @@ def test_nothing_vouches_for_a_given_state(
 
 @pytest.mark.parametrize("shown", [list, hashed], ids=["true", "hashed"])
 def test_a_given_state_of_the_boot_has_mismatches(
-    shown: Callable[[list[ev.Event]], list[ev.Event]], run: Sequence, tmp_path: Path
+    shown: Callable[[list[ev.TraceEvent]], list[ev.TraceEvent]], run: Sequence, tmp_path: Path
 ) -> None:
     """What contradicts a state that its addresses or areas vouch for is a mismatch."""
     made = {(e.base, e.off) for e in run.events if isinstance(e, ev.Alloc)}
     freed = (e for e in run.events if isinstance(e, ev.Free))
     area = next(e for e in freed if (e.base, e.off) not in made)
     wrong = next(e for e in run.events if isinstance(e, ev.Alloc) and not e.reserved)
-    wrong = wrong._replace(
-        t=run.events[-1].t, size=4, align=4, base=area.base, off=20480, bytes_alloc=16
+    wrong = replace(
+        wrong, t=run.events[-1].t, size=4, align=4, base=area.base, off=20480, bytes_alloc=16
     )
     given, path = tmp_path / "mine.txt", tmp_path / "perf.txt"
     given.write_text(run.states["before1"])
@@ -309,7 +308,7 @@ def test_a_given_state_of_the_boot_has_mismatches(
 @pytest.mark.parametrize("shown", [list, hashed], ids=["true", "hashed"])
 @pytest.mark.parametrize("fit", [0, 1, FEW - 1, FEW])
 def test_a_state_that_the_first_allocations_fit_by_chance(
-    fit: int, shown: Callable[[list[ev.Event]], list[ev.Event]], tmp_path: Path
+    fit: int, shown: Callable[[list[ev.TraceEvent]], list[ev.TraceEvent]], tmp_path: Path
 ) -> None:
     """Addresses vouch for a state; behind hashes that of another boot may serve some."""
     started = Sequence(3).go(60)
@@ -323,7 +322,7 @@ def test_a_state_that_the_first_allocations_fit_by_chance(
     chunk = max(dynamic, key=lambda c: c.alloc_map.rfind(0))
     far = chunk.alloc_map.rfind(0) * 4  # free, and not where a search ends first
     events = run.events[2 : run.events.index(wrong)]  # behind the marks
-    events.append(wrong._replace(size=4, align=4, base=chunk.base_addr, off=far, bytes_alloc=16))
+    events.append(replace(wrong, size=4, align=4, base=chunk.base_addr, off=far, bytes_alloc=16))
     given, path = tmp_path / "mine.txt", tmp_path / "perf.txt"
     given.write_text(run.states["before1"])
     path.write_text(perf(shown(events)))
@@ -349,10 +348,10 @@ def test_what_vouches_behind_hashes(
     areas = list(chunk.areas)
     lists = [tuple(chunk if len(c.areas) == len(areas) else c for c in cs) for cs in state.lists]
     state = replace(state, lists=tuple(lists))
-    events: list[ev.Event] = [
-        ev.Alloc(1, 0, False, False, 8, 8, 0xABCD, areas[n], 1, 16, None, None, 7) for n in own
+    events: list[ev.TraceEvent] = [
+        ev.Alloc(1, 0, False, False, 8, 8, 0xABCD, areas[n], 1, None, 16, pid=7) for n in own
     ]
-    events += [ev.Free(2, 0, 0xABCD, 2 if n is None else areas[n], 1, 7) for n in offs]
+    events += [ev.Free(2, 0, 0xABCD, 2 if n is None else areas[n], 1, pid=7) for n in offs]
     assert _vouched(state, events) == vouched
 
 
@@ -440,13 +439,15 @@ def test_work_asked_for_in_a_state_is_pending(run: Sequence, tmp_path: Path) -> 
 # losses
 
 
-def with_loss(events: list[ev.Event], start: int, end: int, *, told: bool = True) -> list[ev.Event]:
+def with_loss(
+    events: list[ev.TraceEvent], start: int, end: int, *, told: bool = True
+) -> list[ev.TraceEvent]:
     """Return events without those of [start, end), and a word about it at the next one."""
-    lost: list[ev.Event] = [ev.Lost(events[end].t, None, end - start)] if told else []
+    lost: list[ev.TraceEvent] = [ev.Lost(events[end].t, None, end - start)] if told else []
     return [*events[:start], *lost, *events[end:]]
 
 
-def text_with_loss(events: list[ev.Event]) -> str:
+def text_with_loss(events: list[ev.TraceEvent]) -> str:
     """Return tracefs text of events, a loss as it prints one."""
     at = next((i for i, event in enumerate(events) if isinstance(event, ev.Lost)), None)
     some = [event for event in events if not isinstance(event, ev.Lost)]
@@ -515,44 +516,44 @@ def test_without_a_state_what_can_be_is_checked(run: Sequence, tmp_path: Path) -
     assert json.loads(result.output)["partly"]["allocations"] == counts[ev.Alloc]
 
 
-def moved(events: list[ev.Event], by: int) -> list[ev.Event]:
+def moved(events: list[ev.TraceEvent], by: int) -> list[ev.TraceEvent]:
     at = next(i for i, e in enumerate(events) if isinstance(e, ev.Alloc) and e.align == 64)
     event = events[at]
     assert isinstance(event, ev.Alloc)
-    return [*events[:at], event._replace(off=event.off + by), *events[at + 1 :]]
+    return [*events[:at], replace(event, off=event.off + by), *events[at + 1 :]]
 
 
-def twice(kind: type[ev.Event]) -> Callable[[list[ev.Event]], list[ev.Event]]:
-    def change(events: list[ev.Event]) -> list[ev.Event]:
+def twice(kind: type[ev.TraceEvent]) -> Callable[[list[ev.TraceEvent]], list[ev.TraceEvent]]:
+    def change(events: list[ev.TraceEvent]) -> list[ev.TraceEvent]:
         at = [i for i, event in enumerate(events) if isinstance(event, kind)][-1]
         return [*events[: at + 1], *events[at:]]
 
     return change
 
 
-def destroyed(events: list[ev.Event]) -> list[ev.Event]:
+def destroyed(events: list[ev.TraceEvent]) -> list[ev.TraceEvent]:
     last = [event for event in events if isinstance(event, ev.Alloc)][-1]
-    return [*events, ev.DestroyChunkEvent(events[-1].t, last.cpu, last.base, 7)]
+    return [*events, ev.DestroyChunkEvent(events[-1].t, last.cpu, last.base, pid=7)]
 
 
-def repointed(events: list[ev.Event]) -> list[ev.Event]:
+def repointed(events: list[ev.TraceEvent]) -> list[ev.TraceEvent]:
     seen = set()
     for at, event in enumerate(events):
         if isinstance(event, ev.Alloc):
             seen.add((event.base, event.off))
         elif isinstance(event, ev.Free) and (event.base, event.off) in seen:
-            return [*events[:at], event._replace(ptr=event.ptr + 4), *events[at + 1 :]]
+            return [*events[:at], replace(event, ptr=event.ptr + 4), *events[at + 1 :]]
     raise AssertionError
 
 
-def of_odd_size(events: list[ev.Event]) -> list[ev.Event]:
+def of_odd_size(events: list[ev.TraceEvent]) -> list[ev.TraceEvent]:
     at = next(i for i, e in enumerate(events) if isinstance(e, ev.Alloc))
     event = events[at]
     assert isinstance(event, ev.Alloc)
-    return [*events[:at], event._replace(size=event.size + 1), *events[at + 1 :]]
+    return [*events[:at], replace(event, size=event.size + 1), *events[at + 1 :]]
 
 
-WRONG: list[tuple[str, Callable[[list[ev.Event]], list[ev.Event]]]] = [
+WRONG: list[tuple[str, Callable[[list[ev.TraceEvent]], list[ev.TraceEvent]]]] = [
     ("alignment", lambda events: moved(events, 4)),
     ("double placement", twice(ev.Alloc)),
     ("free", twice(ev.Free)),
@@ -564,7 +565,10 @@ WRONG: list[tuple[str, Callable[[list[ev.Event]], list[ev.Event]]]] = [
 
 @pytest.mark.parametrize(("kind", "change"), WRONG, ids=[kind for kind, _ in WRONG])
 def test_what_contradicts_itself_is_found(
-    kind: str, change: Callable[[list[ev.Event]], list[ev.Event]], run: Sequence, tmp_path: Path
+    kind: str,
+    change: Callable[[list[ev.TraceEvent]], list[ev.TraceEvent]],
+    run: Sequence,
+    tmp_path: Path,
 ) -> None:
     events = change(run.events)
     folder = write(tmp_path / "run", "perf.txt", perf(hashed(events)), Sequence(1))
@@ -578,7 +582,7 @@ def test_addresses_that_are_not_told_are_the_first_chunks(tmp_path: Path) -> Non
     run = Sequence(2).save("before1").go(200)
     created = next(i for i, e in enumerate(run.events) if isinstance(e, ev.CreateChunkEvent))
     events = [
-        event._replace(base=ev.UNKNOWN)
+        replace(event, base=ev.UNKNOWN)
         if isinstance(event, ev.Alloc | ev.Free | ev.CreateChunkEvent)
         else event
         for event in run.events
@@ -626,7 +630,7 @@ def test_who_holds_memory(name: str, run: Sequence, tmp_path: Path) -> None:
     assert {o.call_site: o.pins_pages for o in who.call_sites if o.pins_pages} == alone and alone
 
 
-def last_allocated(events: list[ev.Event]) -> set[tuple[int, int]]:
+def last_allocated(events: list[ev.TraceEvent]) -> set[tuple[int, int]]:
     """Return the areas whose last event is an allocation."""
     last = {(e.base, e.off): e for e in events if isinstance(e, ev.Alloc | ev.Free)}
     return {place for place, event in last.items() if isinstance(event, ev.Alloc)}

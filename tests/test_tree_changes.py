@@ -26,7 +26,7 @@ from percpu_proofs.kernel.search.compiled import RUNS, SearchPlan
 from percpu_proofs.kernel.search.example import TreeExample
 from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome
 from percpu_proofs.kernel.search.plans import DRAWN, QUICK, UNNAMED, TreeSearch, search_named
-from percpu_proofs.kernel.search.retrace import Retraced
+from percpu_proofs.kernel.search.retrace import Retrace
 from percpu_proofs.kernel.search.tree_token import TreeToken, bound_of, read_tree_token
 from percpu_proofs.kernel.search.trees import CompiledTree
 from percpu_proofs.kernel.tree import read_tree
@@ -40,7 +40,7 @@ WHOLE, CUT_OFF = {"pages": inf}, {"pages": 2.0}
 
 def _example(clause: str, length: int, search: str = "pages") -> TreeExample:
     plan = search_named("pages").plan
-    return TreeExample(clause, "", length, (), plan, Retraced((), ()), "", search)
+    return TreeExample(clause, "", length, (), plan, Retrace((), ()), "", search)
 
 
 def _cell(

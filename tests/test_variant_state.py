@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 
-from percpu_proofs.explore.alphabet import state_key
+from percpu_proofs.explore.fingerprint import state_key
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.scenario import Scenario, fill, free
 from percpu_proofs.explore.scenarios import SCENARIOS
-from percpu_proofs.explore.search import Explored, Mode
+from percpu_proofs.explore.search import Exploration, Mode
 from percpu_proofs.explore.start import Start
 from percpu_proofs.explore.world import World
 from percpu_proofs.show.picture import picture_of_state
@@ -143,7 +143,7 @@ def variants(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setitem(VARIANTS, cls.__name__, cls)
 
 
-def searched(variant: str, mode: Mode = "matching", scenario: str = SCENARIO.name) -> Explored:
+def searched(variant: str, mode: Mode = "matching", scenario: str = SCENARIO.name) -> Exploration:
     return search(SCENARIOS[scenario].start(variant), mode)
 
 

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 from depth import deep_unless
 from kernel_bugs import Bug, seeded
-from kernel_trees import FOUND, MISSING, tree_of
+from kernel_trees import FOUND, MISSING, run_task, tree_of
 from searched_trees import SOURCE, changed, outcome_of
 from seeded_bugs import plant
 
@@ -21,11 +21,11 @@ from percpu_proofs.cli import main
 from percpu_proofs.explore.fuzz import Fuzz
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.scenario_file import parse_scenario
-from percpu_proofs.kernel.build import compile_search, compile_tree
-from percpu_proofs.kernel.differential import CaseTask, run_task
+from percpu_proofs.kernel.build import compile_tree
+from percpu_proofs.kernel.differential import CaseTask
 from percpu_proofs.kernel.model import probe
 from percpu_proofs.kernel.search.plans import UNNAMED
-from percpu_proofs.kernel.search.refusal import refuses
+from percpu_proofs.kernel.search.trees import CompiledTree
 from percpu_proofs.run.driver import Driver
 from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.invalid_frees import HandleError
@@ -201,7 +201,7 @@ def test_drawn_programs_have_them(monkeypatch: pytest.MonkeyPatch, cls: type[All
     fuzz = Fuzz("tried", EIGHT, seed=3, least=40, most=40)
     fuzz.run()
     assert fuzz.callers_errors > 5
-    assert fuzz.caught.keys() <= cls.EXPECTED.keys()
+    assert fuzz.findings.keys() <= cls.EXPECTED.keys()
     assert bool(fuzz.judged["API-2"])  # of other frees, too
 
 
@@ -261,13 +261,12 @@ def test_a_tree_that_refuses_is_compared_and_searched(tmp_path: Path) -> None:
 @pytest.mark.deep
 def test_a_search_asks_for_the_refusal(tmp_path: Path) -> None:
     tree = changed(tmp_path / "tree", refusing)
-    assert refuses(compile_search(tree, tmp_path))
+    assert CompiledTree("base", tree, tmp_path / "plain", None).refuses()
     outcome = outcome_of(tree, tmp_path / "out", UNNAMED)
     assert outcome.complete and outcome.asked["API-2"]
     assert outcome.examples.keys() <= Linux612.EXPECTED.keys()
-    plain = tmp_path / "unchanged"
-    plain.mkdir()
-    assert not refuses(compile_search(tree_of(FOUND[-1]), plain))
+    unchanged = CompiledTree("base", tree_of(FOUND[-1]), tmp_path / "unchanged", None)
+    assert not unchanged.refuses()
 
 
 @TREE

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from random_traces import DYN, FIRST, PAGES, RELEASES, RESERVED, SIZES, STATIC, UNIT
 
-from percpu_proofs.recorded.replay.restore import booted
+from percpu_proofs.recorded.replay.model import booted
 from percpu_proofs.recorded.traces import events as ev
 from percpu_reference import events as made
 from percpu_reference.chunk import Area, Block, Chunk
@@ -32,7 +33,7 @@ class Sequence:
         self.model.trace = self._note
         self.base = 0xFFD1FFFFFFC00000
         self.model.place_chunk = self._placed
-        self.events: list[ev.Event] = []
+        self.events: list[ev.TraceEvent] = []
         self.live: list[Area] = []
         self.states: dict[str, str] = {}
         self.site = ""
@@ -47,21 +48,21 @@ class Sequence:
             self.events.append(ev.Alloc(
                 t, cpu, bool(event.reserved), bool(event.is_atomic), event.size, event.align,
                 event.base_addr, event.off, event.base_addr - FIRST + event.off + PTR,
-                event.bytes_alloc, "GFP_NOWAIT" if event.is_atomic else "GFP_KERNEL", self.site,
-                100 + cpu,
+                self.site, event.bytes_alloc, "GFP_NOWAIT" if event.is_atomic else "GFP_KERNEL",
+                pid=100 + cpu,
             ))  # fmt: skip
         elif isinstance(event, made.FreePercpu):
             ptr = event.base_addr - FIRST + event.off + PTR
-            self.events.append(ev.Free(t, cpu, event.base_addr, event.off, ptr, 100 + cpu))
+            self.events.append(ev.Free(t, cpu, event.base_addr, event.off, ptr, pid=100 + cpu))
         elif isinstance(event, made.AllocPercpuFail):
             self.events.append(ev.Fail(
                 t, cpu, bool(event.reserved), bool(event.is_atomic), event.size, event.align,
-                100 + cpu,
+                pid=100 + cpu,
             ))  # fmt: skip
         elif isinstance(event, made.CreateChunk):
-            self.events.append(ev.CreateChunkEvent(t, cpu, event.base_addr, 100 + cpu))
+            self.events.append(ev.CreateChunkEvent(t, cpu, event.base_addr, pid=100 + cpu))
         elif isinstance(event, made.DestroyChunk):
-            self.events.append(ev.DestroyChunkEvent(t, cpu, event.base_addr, 100 + cpu))
+            self.events.append(ev.DestroyChunkEvent(t, cpu, event.base_addr, pid=100 + cpu))
 
     def go(self, operations: int, target: int = 40) -> Sequence:
         """Run so many operations more."""
@@ -83,7 +84,7 @@ class Sequence:
         """Save a state, and write marks into the trace around it."""
         self.states[phase] = state_text(self.model, self.variant)
         for part in ("begin", "end") if mark else ():
-            self.events.append(ev.Mark(len(self.events) + 1, 0, f"snap:{phase}:{part}", 7))
+            self.events.append(ev.Mark(len(self.events) + 1, 0, f"snap:{phase}:{part}", pid=7))
         return self
 
 
@@ -143,19 +144,19 @@ def state_text(model: Allocator, variant: str = "linux_6_12") -> str:
     return "\n".join(lines) + "\n"
 
 
-def hashed(events: list[ev.Event]) -> list[ev.Event]:
+def hashed(events: list[ev.TraceEvent]) -> list[ev.TraceEvent]:
     """Return events with addresses as %p prints them: 32 bits of which only equality counts."""
     shown: dict[int, int] = {}
 
     def one(address: int) -> int:
         return shown.setdefault(address, random.Random(address).getrandbits(32) | 1)
 
-    found: list[ev.Event] = []
+    found: list[ev.TraceEvent] = []
     for event in events:
         if isinstance(event, ev.Alloc | ev.Free):
-            event = event._replace(base=one(event.base), ptr=one(event.ptr))
+            event = replace(event, base=one(event.base), ptr=one(event.ptr))
         elif isinstance(event, ev.CreateChunkEvent | ev.DestroyChunkEvent):
-            event = event._replace(base=one(event.base))
+            event = replace(event, base=one(event.base))
         found.append(event)
     return found
 
@@ -164,7 +165,7 @@ Fields = list[tuple[str, str]]
 Address = Callable[[int], str]
 
 
-def fields(event: ev.Event, address: Address, *, old: bool = False) -> tuple[str, Fields]:
+def fields(event: ev.TraceEvent, address: Address, *, old: bool = False) -> tuple[str, Fields]:
     """Return an event's name and fields as the kernel prints them; old: before 5.19."""
     if isinstance(event, ev.Alloc):
         found = [("reserved", f"{event.reserved:d}"), ("is_atomic", f"{event.atomic:d}"),
@@ -190,13 +191,13 @@ def fields(event: ev.Event, address: Address, *, old: bool = False) -> tuple[str
     return "tracing_mark_write", []
 
 
-def _said(event: ev.Event, address: Address, *, old: bool = False) -> str:
+def _said(event: ev.TraceEvent, address: Address, *, old: bool = False) -> str:
     if isinstance(event, ev.Mark):
         return event.text
     return " ".join(f"{k}={v}" for k, v in fields(event, address, old=old)[1])
 
 
-def tracefs(events: list[ev.Event], *, old: bool = False) -> str:
+def tracefs(events: list[ev.TraceEvent], *, old: bool = False) -> str:
     """Return the text of /sys/kernel/tracing/trace, %p as sixteen digits."""
     def address(value: int) -> str:
         return "(____ptrval____)" if value == ev.UNKNOWN else f"{value:016x}"
@@ -210,7 +211,7 @@ def tracefs(events: list[ev.Event], *, old: bool = False) -> str:
     return "\n".join(lines) + "\n"
 
 
-def trace_cmd(events: list[ev.Event], *, stack: bool = False) -> str:
+def trace_cmd(events: list[ev.TraceEvent], *, stack: bool = False) -> str:
     """Return what `trace-cmd report` prints; stack: of a kernel without call_site, with -T."""
     lines = ["cpus=2"]
     for event in events:
@@ -228,7 +229,7 @@ def trace_cmd(events: list[ev.Event], *, stack: bool = False) -> str:
     return "\n".join(lines) + "\n"
 
 
-def perf(events: list[ev.Event], *, stack: bool = False) -> str:
+def perf(events: list[ev.TraceEvent], *, stack: bool = False) -> str:
     """Return what `perf script` prints; marks are no events of perf's."""
     lines = []
     for event in events:
@@ -246,7 +247,7 @@ def perf(events: list[ev.Event], *, stack: bool = False) -> str:
     return "\n".join(lines) + "\n"
 
 
-def bpftrace(events: list[ev.Event]) -> str:
+def bpftrace(events: list[ev.TraceEvent]) -> str:
     """Return what the program that ships prints, a CPU's buffer after the other."""
     lines = ["Attaching 5 probes..."]
     some = [event for event in events if not isinstance(event, ev.Mark)]

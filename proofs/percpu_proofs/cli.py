@@ -31,7 +31,7 @@ from percpu_proofs.commands.streams import any_streams
 from percpu_proofs.commands.usage import usage_line
 from percpu_proofs.commands.workload import workload
 from percpu_proofs.run.inputs import unusable
-from percpu_proofs.run.interruption import interruptible
+from percpu_proofs.run.processes import interruptible
 from percpu_proofs.run.variant_errors import BAD_INPUT, guard
 
 NAME: Final = "percpu-spec"

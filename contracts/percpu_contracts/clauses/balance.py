@@ -100,7 +100,7 @@ def work_raises_float(step: Step, allocator: AllocatorView, history: History) ->
         mine = [done for done in populated if allocator.chunk_type(done.chunk) == kind]
         pages = sum(done.end - done.start for done in mine)
         risen = min(allocator.float_of(kind) - before, pages)
-        wrong = population_raises_float(0, risen, pages)
+        wrong = population_raises_float(before, before + risen, pages)
         if wrong is not None:
             return wrong
     return None

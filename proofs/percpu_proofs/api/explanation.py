@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
+from percpu_proofs.api.arguments import require
 from percpu_proofs.api.display import Display
 from percpu_proofs.commands.explain import show_senses
 from percpu_proofs.explain import lookup as explaining
@@ -43,4 +44,5 @@ def explain(word: str) -> Meaning:
 
     Raises UnknownWordError, an InputError, with the words that are `near`.
     """
+    require("word", word, "a word, or a line of a log", str)
     return Meaning(explaining.explain(word))

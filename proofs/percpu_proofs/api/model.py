@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from rich.console import Console
 
 from percpu_contracts.contract import Level
-from percpu_contracts.violations import Violation
+from percpu_contracts.violations import MisuseError, Violation
+from percpu_proofs.api.arguments import parameters, require, require_bytes
 from percpu_proofs.api.display import Display
 from percpu_proofs.api.state import Drawing, draw
 from percpu_proofs.commands.source import asked_for
 from percpu_proofs.run.driver import Driver, HandleError
+from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.operations import parse_operations
 from percpu_reference.chunk import Chunk
 from percpu_reference.variants import DEFAULT, Allocator, build, variant_class, variant_name
@@ -47,6 +49,7 @@ class AllocatorRun(Display):
         self.variant = variant
         self.operations = 0  # that were done
         self._driver = Driver(model)
+        self._live: dict[tuple[int, int], Allocation] = {}  # what alloc returned, by place
 
     def alloc(
         self, size: int, align: int = 8, *, atomic: bool = False, flags: str = ""
@@ -54,19 +57,40 @@ class AllocatorRun(Display):
         """Allocate `size` bytes aligned to `align` bytes; None if that fails.
 
         flags: letters of the operation language (`percpu-spec operations`), such as AG; atomic
-        adds A. Raises InputError for letters that mean nothing.
+        adds A. Raises InputError for what is no number of bytes, and letters that mean nothing.
         """
+        require_bytes("size", size)
+        require_bytes("align", align)
+        require("flags", flags, "letters of the operation language", str)
         letters = flags.replace("-", "") + ("A" if atomic and "A" not in flags else "")
         line = f"a 0 {size} {align} {letters or '-'}"
-        (operation,) = parse_operations(_ASKED, [line]).operations
+        try:
+            (operation,) = parse_operations(_ASKED, [line]).operations
+        except InputError as error:
+            raise InputError("flags", None, error.expected, repr(flags)) from None
         _, _, size, align, reserved, gfp = operation
         self._begin()
         area = self.allocator.alloc(size, align, reserved=reserved, gfp=gfp)
         rounded = rounded_size(self.allocator.geometry, size)
-        return None if area is None else Allocation(*area, rounded)
+        if area is None:
+            return None
+        allocation = self._live[area[0].id, area[1]] = Allocation(*area, rounded)
+        return allocation
 
     def free(self, area: Allocation | None) -> None:
-        """Free an area, once; None has no effect (API-2)."""
+        """Free an area, once; None has no effect.
+
+        Raises InputError for what is no area, and MisuseError for one that is freed already or of
+        another allocator: the caller's error (API-2), with which the allocator is not asked.
+        Whether a kernel refuses it: `run("f 1; d 1")`.
+        """
+        if area is not None:
+            require("area", area, "an area that alloc has returned, or None", Allocation)
+            place = area.chunk.id, area.off
+            if self._live.get(place) is not area:
+                said = f"a free of {area!r}, which is no live area of this allocator"
+                raise MisuseError(f"API-2: {said}: the caller's error")
+            del self._live[place]
         self._begin()
         self.allocator.free(None if area is None else (area.chunk, area.off))
 
@@ -80,6 +104,7 @@ class AllocatorRun(Display):
 
         Handles are those of earlier texts. Returns itself. Raises InputError with the line.
         """
+        require("operations", operations, "a text in the operation language", str)
         lines = operations.replace(";", "\n").split("\n")
         listed = parse_operations(Path("operations"), lines)
         for operation, line in zip(listed.operations, listed.lines, strict=True):
@@ -133,9 +158,16 @@ def allocator(
 
     contracts: off, fast or full. geometry: sizes as for --geometry ("unit=32768,cpus=2"), over
     those of the benchmark lists, or a Geometry. With strict=False no violation raises. Raises
-    UnknownVariantError, VariantFileError, and InputError for sizes that no kernel boots with.
+    UnknownVariantError, VariantFileError, and InputError for another argument, and for sizes that
+    no kernel boots with.
     """
-    sizes = asked_for(geometry, Geometry()) if isinstance(geometry, str) else geometry
+    expected = 'a variant, a release as text ("7.1"), a file or a class'
+    require("variant", variant, expected, str, type)
+    require("geometry", geometry, "sizes as text, or a Geometry", str, Geometry)
+    if contracts not in get_args(Level):
+        raise InputError("contracts", None, f"one of {', '.join(get_args(Level))}", repr(contracts))
+    with parameters():
+        sizes = asked_for(geometry, Geometry()) if isinstance(geometry, str) else geometry
     cls = variant if isinstance(variant, type) else variant_class(variant)
     name = variant_name(variant) if isinstance(variant, str) else cls.__name__
     return AllocatorRun(build(cls, sizes, contracts=contracts, strict=strict, stats=True), name)

@@ -9,8 +9,9 @@ from typing import overload
 
 from rich.console import Console
 
+from percpu_proofs.api.arguments import parameters, require
 from percpu_proofs.api.display import Display
-from percpu_proofs.commands import options, review_tree
+from percpu_proofs.commands import options, output, review_tree
 from percpu_proofs.review import results
 from percpu_proofs.review.changes import Changes, bases, changes
 from percpu_proofs.review.matrix import Cell
@@ -68,11 +69,10 @@ class Review(Display):
         """Print for each variant what holds in a line and what is broken, unexpected first."""
         for variant in self.variants:
             mine = [cell for cell in self.cells if cell.variant == variant]
+            named = output.grouped((cell.verdict, cell.clause) for cell in mine)
             for word in ("holds", "unchecked", "not applicable"):
-                named = [cell.clause for cell in mine if cell.verdict == word]
-                if named:
-                    text = f"{Path(variant).stem} {word}: {' '.join(named)}"
-                    out.print(text, markup=False, soft_wrap=True)
+                if word in named:
+                    output.say(out, f"{Path(variant).stem} {word}: {' '.join(named[word])}")
             for cell in sorted(self.broken, key=lambda cell: cell.as_expected):
                 if cell.variant == variant:
                     _show(out, cell)
@@ -85,13 +85,12 @@ def _show(out: Console, cell: Cell) -> None:
     example = cell.example
     assert example is not None
     how = "as declared" if cell.as_expected else "NOT DECLARED"
-    lines = [
-        f"{Path(cell.variant).stem} breaks {cell.clause}, {how}: {title(cell.clause)}",
-        f"  {example.message}",
-        f"  {counted(example.length, 'operation')}: {'; '.join((*example.setup, *example.actors))}",
-        *([f"  percpu-spec replay {example.token}"] if example.token else []),
-    ]
-    out.print("\n".join(lines), markup=False, soft_wrap=True)
+    output.say(out, f"{Path(cell.variant).stem} breaks {cell.clause}, {how}: {title(cell.clause)}")
+    output.say(out, f"  {example.message}")
+    text = "; ".join((*example.setup, *example.actors))
+    output.say(out, f"  {counted(example.length, 'operation')}: {text}")
+    if example.token:
+        output.say(out, f"  percpu-spec replay {example.token}")
 
 
 class TreeReview(Display):
@@ -154,6 +153,7 @@ def review(
     jobs: int | None = None,
     deep: bool = False,
 ) -> TreeReview: ...
+@parameters()
 def review(
     *variants: str,
     source: str | Path | None = None,
@@ -173,7 +173,10 @@ def review(
     `explain` tells what each is). jobs: processes, one a core unless given. Raises
     UnknownVariantError, VariantFileError, InputError for a search, a tree or a patch.
     """
+    for name in variants:
+        require("variants", name, 'names, releases as text ("7.1"), or files', str)
     if source is not None:
+        require("source", source, "a Linux source tree", str, Path)
         if variants:
             raise InputError("review", None, "variants, or a tree (source=), not both")
         given = [patches] if isinstance(patches, str | Path) else patches

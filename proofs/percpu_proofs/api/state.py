@@ -8,12 +8,13 @@ from typing import Any
 
 from rich.console import Console
 
+from percpu_proofs.api.arguments import require
 from percpu_proofs.api.display import Display
-from percpu_proofs.commands.moment import map_svg, map_text, picture_of_kernel
+from percpu_proofs.commands.moments import map_svg, map_text, picture_of_kernel
 from percpu_proofs.commands.output import write_file
 from percpu_proofs.commands.state_report import show_kernel
 from percpu_proofs.explain import shipped
-from percpu_proofs.live.subject import SubjectKind, kind_of, opened
+from percpu_proofs.live.subject import SubjectKind, kind_of, read_subject
 from percpu_proofs.recorded.states.kernel_state import KernelState
 from percpu_proofs.recorded.states.snapshot import Snapshot
 from percpu_proofs.run.inputs import InputError
@@ -123,7 +124,7 @@ class StateReport(Display):
     @property
     def rest(self) -> str:
         """Whether it was at rest: at rest, busy, torn, or not told."""
-        return self.kernel.rest.value
+        return self.kernel.stability.value
 
     def show(self, out: Console) -> None:
         """Print the kernel, its memory, and all chunks."""
@@ -142,8 +143,10 @@ def read_state(what: str | Path, *, debug: str | Path | None = None) -> StateRep
     InputError or TraceError for what cannot be read, TornError and UnstableError for what is not
     one moment.
     """
+    require("what", what, "a file, the name of a shipped state, or live", str, Path)
     path = str(what) if str(what) == "live" else str(shipped.find(Path(what), "state"))
     kind = kind_of(path)
     if kind in (SubjectKind.STATS, SubjectKind.SAMPLES):
         raise InputError(path, None, f"a state; for {kind.value}: percpu-spec state FILE")
-    return StateReport(opened(path, kind, None if debug is None else Path(debug), owners=False))
+    symbols = None if debug is None else Path(debug)
+    return StateReport(read_subject(path, kind, symbols, owners=False))

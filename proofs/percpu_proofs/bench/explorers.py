@@ -19,7 +19,7 @@ from typing import Any
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.parallel import Spread
 from percpu_proofs.explore.scenarios import SCENARIOS
-from percpu_proofs.explore.search import Explored, Mode
+from percpu_proofs.explore.search import Exploration, Mode
 from percpu_proofs.kernel.search.job import TreeJob, searched
 from percpu_proofs.kernel.search.plans import TreeSearch, deeper, of_scenario, search_named
 from percpu_proofs.kernel.search.trees import CompiledTree
@@ -72,7 +72,7 @@ def measure(variant: str) -> list[Rate]:
 def _timed(way: str, variant: str, name: str, mode: Mode) -> Rate:
     start = SCENARIOS[name].start(variant)
     began = time.process_time()
-    result: Explored = search(start, mode, max_steps=STEPS)
+    result: Exploration = search(start, mode, max_steps=STEPS)
     seconds = time.process_time() - began
     return Rate(way, name, result.schedules, result.steps, result.covered, result.states, seconds)
 

@@ -16,7 +16,7 @@ from typing import Any, Final, Literal
 from percpu_proofs import data
 from percpu_proofs.kernel.instance import Kernel
 from percpu_proofs.kernel.library import Library
-from percpu_proofs.kernel.views import kernel_checksum
+from percpu_proofs.kernel.views import CompiledState
 from percpu_proofs.recorded.vectors.file import SUFFIX, read_vector
 from percpu_proofs.run.driver import Driver
 from percpu_proofs.run.inputs import InputError
@@ -101,7 +101,7 @@ class BenchmarkWork:
                 start = time.perf_counter()
                 kernel.run(prepared)
                 seconds += time.perf_counter() - start
-                sums.append(kernel_checksum(kernel))
+                sums.append(checksum(CompiledState(kernel)))
         self._compare(sums)
         self.kernel_seconds = min(seconds, self.kernel_seconds or seconds)
 

@@ -7,10 +7,10 @@ import importlib
 import inspect
 import textwrap
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from difflib import SequenceMatcher, get_close_matches
 from functools import cache
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from percpu_contracts.contract import Condition, marks_of, sentence
 from percpu_proofs.beside.alignment import AlignmentRow, Likeness, align
@@ -30,7 +30,8 @@ _SPEAKS_OF: Final = 0.1
 """How like a step a condition must be to stand beside it; else it stands at the end."""
 
 
-class SourceLine(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class SourceLine:
     """A line of a file; part: the model function that it is of, where that is not the one shown."""
 
     number: int
@@ -39,7 +40,8 @@ class SourceLine(NamedTuple):
     part: str = ""
 
 
-class StepPair(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class StepPair:
     """Steps beside one another, or of one side alone; and what the contract says of them."""
 
     kernel: tuple[SourceLine, ...]
@@ -74,31 +76,7 @@ class Comparison:
 
     def as_json(self) -> dict[str, Any]:
         """Return it as plain values."""
-        return {
-            "function": self.function,
-            "file": self.file,
-            "line": self.line,
-            "release": self.release,
-            "model": self.model,
-            "module": self.module,
-            "model_line": self.model_line,
-            "variant": self.variant,
-            "because": self.because,
-            "kernel_steps": self.kernel_steps,
-            "model_steps": self.model_steps,
-            "aligned": self.aligned,
-            "share": round(self.share, 3),
-            "pairs": [
-                {
-                    "kernel": [line._asdict() for line in pair.kernel],
-                    "model": [line._asdict() for line in pair.model],
-                    "aligned": pair.aligned,
-                    "elsewhere": pair.elsewhere,
-                    "contract": list(pair.contract),
-                }
-                for pair in self.pairs
-            ],
-        }
+        return asdict(self) | {"share": round(self.share, 3)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,10 +93,6 @@ class ComparisonSources:
     because: str = ""
     base: Mapping[str, str] | None = None
 
-    def has(self, file: str) -> bool:
-        """Return whether the kernel has a file."""
-        return file in self.texts
-
 
 def texts_of(tree: Tree) -> dict[str, str]:
     """Return the C files of a tree by name. Raises InputError."""
@@ -129,7 +103,7 @@ def everything(sources: ComparisonSources) -> list[Comparison]:
     """Return all functions that the model follows and the kernel has, in the order of its files."""
     found = [
         compare(sources, name, "km" if file == BACKINGS["km"] else "vm")
-        for file, names in FILES.items() if sources.has(file)
+        for file, names in FILES.items() if file in sources.texts
         for name in names if _in_file(sources, file, name) is not None
     ]  # fmt: skip
     order = list(FILES)
@@ -161,13 +135,8 @@ def compare(sources: ComparisonSources, word: str, backing: Backing = "vm") -> C
 
 
 def _in_file(sources: ComparisonSources, file: str, name: str) -> Function | None:
-    defined = _functions(sources.texts.get(file, ""))
+    defined = functions(sources.texts.get(file, ""))
     return defined.get(name) or defined.get(_EARLIER.get(name, ""))
-
-
-@cache
-def _functions(text: str) -> dict[str, Function]:
-    return functions(text)
 
 
 def _unknown(sources: ComparisonSources, word: str, reason: str) -> InputError:
@@ -175,7 +144,7 @@ def _unknown(sources: ComparisonSources, word: str, reason: str) -> InputError:
     if reason:
         return InputError("beside", None, "a function of the kernel", f"{word}, ours: {reason}")
     for file, text in sources.texts.items():
-        if (found := _functions(text).get(word)) is not None:
+        if (found := functions(text).get(word)) is not None:
             return InputError(
                 "beside", None, "a function that the model follows (boot-time layout, debug output "
                 "and small helpers it has not, or in place)", f"{word} ({file}:{found.first})",
@@ -231,7 +200,8 @@ def _kernel_lines(
 ) -> list[tuple[SourceLine, ...]]:
     """Return the lines of each step with what leads to it; together they are the function."""
     lines = sources.texts[file].split("\n")
-    added = _added(sources, file)
+    before = sources.texts if sources.base is None else sources.base
+    added = _added_lines(before.get(file, ""), sources.texts[file])
     found = []
     begin = kernel.first
     for at, step in enumerate(kernel.steps):
@@ -249,18 +219,14 @@ def _kernel_lines(
 
 @cache
 def _added_lines(before: str, after: str) -> frozenset[int]:
+    if before == after:
+        return frozenset()
     old, new = before.split("\n"), after.split("\n")
     codes = SequenceMatcher(None, old, new, autojunk=False).get_opcodes()
     return frozenset(
         number + 1 for tag, _, _, begin, end in codes if tag != "equal"
         for number in range(begin, end)
     )  # fmt: skip
-
-
-def _added(sources: ComparisonSources, file: str) -> frozenset[int]:
-    if sources.base is None or sources.base.get(file) == sources.texts[file]:
-        return frozenset()
-    return _added_lines(sources.base.get(file, ""), sources.texts[file])
 
 
 @cache
@@ -310,7 +276,7 @@ def _contract(
     if not rows:
         return says
     alike = Likeness([step.words for step in (*kernel, *model)])
-    deeds = [_deeds(step for j in row.right for step in [model[j]]) for row in rows]
+    deeds = [_deeds(model[j] for j in row.right) for row in rows]
     for mark in marks_of(variant, name):
         if mark.kind == "old" or mark.is_note or mark.level == "fast":
             continue

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Final, NamedTuple
 
 from pygments.lexers import get_lexer_by_name
@@ -45,6 +46,7 @@ class Function:
     steps: tuple[FunctionStep, ...]
 
 
+@cache
 def functions(text: str) -> dict[str, Function]:
     """Return the functions that a C file defines, by name."""
     code, other_branch = _without_directives(text)

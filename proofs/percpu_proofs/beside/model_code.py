@@ -30,16 +30,6 @@ class Definition:
     file: str
 
     @property
-    def first(self) -> int:
-        """Return the line of its first decorator, or of its name."""
-        return min([self.tree.lineno, *(d.lineno for d in self.tree.decorator_list)])
-
-    @property
-    def last(self) -> int:
-        """Return its last line."""
-        return self.tree.end_lineno or self.tree.lineno
-
-    @property
     def body(self) -> list[ast.stmt]:
         """Return its statements without its docstring."""
         body = self.tree.body

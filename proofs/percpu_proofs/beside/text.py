@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import zip_longest
+from dataclasses import replace
+from itertools import chain, zip_longest
 from typing import Final
 
 from percpu_proofs.beside.comparison import Comparison, SourceLine, StepPair
@@ -23,13 +24,12 @@ _TAB: Final = 4  # columns of a tab of the kernel's
 
 def lines_of(comparison: Comparison, width: int) -> Iterator[str]:
     """Yield a comparison as lines of at most `width` columns, without blanks at their ends."""
-    for line in _head(comparison, width):
-        yield line.rstrip()
     shape = _below if width < ABREAST else _abreast
-    for line in shape(comparison, width):
+    for line in chain(_head(comparison, width), shape(comparison, width)):
         yield line.rstrip()
-    yield ""
-    yield from textwrap.wrap(summary(comparison), width)
+    for closing in (_LEGEND, summary(comparison)):
+        yield ""
+        yield from textwrap.wrap(closing, width)
 
 
 def summary(comparison: Comparison) -> str:
@@ -62,7 +62,7 @@ def places(comparison: Comparison) -> tuple[str, str]:
 def mark(pair: StepPair) -> str:
     """Return the mark between the sides: aligned, aligned across the order, or not.
 
-    >>> mark(Pair((), (), True, True, ()))
+    >>> mark(StepPair((), (), True, True, ()))
     '~'
     """
     return "~" if pair.elsewhere else "=" if pair.aligned else " "
@@ -75,9 +75,9 @@ def labelled(comparison: Comparison) -> Iterator[StepPair]:
         lines = []
         for line in pair.model:
             part = line.part or whole
-            lines.append(line._replace(part=part if part != was else ""))
+            lines.append(replace(line, part=part if part != was else ""))
             was = part
-        yield pair._replace(model=tuple(lines))
+        yield replace(pair, model=tuple(lines))
 
 
 def _below(comparison: Comparison, width: int) -> Iterator[str]:
@@ -86,8 +86,6 @@ def _below(comparison: Comparison, width: int) -> Iterator[str]:
         yield from _side("C ", pair.kernel, width, " ")
         yield from _side("py", pair.model, width, mark(pair))
         yield from _sentences(pair.contract, width)
-    yield ""
-    yield from textwrap.wrap(_LEGEND, width)
 
 
 def _side(name: str, lines: Sequence[SourceLine], width: int, sign: str) -> Iterator[str]:
@@ -124,8 +122,6 @@ def _abreast(comparison: Comparison, width: int) -> Iterator[str]:
             yield f"{a} {sign} | {b}" + (f" | {note}" if note else "")
         if not margin:
             yield from _sentences(pair.contract, width)
-    yield ""
-    yield from textwrap.wrap(_LEGEND, width)
 
 
 def _laid_out(lines: Sequence[SourceLine], width: int) -> Iterator[tuple[str, str, str]]:

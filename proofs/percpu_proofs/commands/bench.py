@@ -151,9 +151,7 @@ def _row(work: BenchmarkWork) -> tuple[object, ...]:
 
 def _by_folder(files: Sequence[str]) -> str:
     """Return names of files, each folder named once before its own."""
-    names: dict[Path, list[str]] = {}
-    for path in map(Path, files):
-        names.setdefault(path.parent, []).append(path.name)
+    names = output.grouped((path.parent, path.name) for path in map(Path, files))
     return "; ".join(f"in {folder}: {', '.join(its)}" for folder, its in names.items())
 
 

@@ -18,7 +18,7 @@ from percpu_proofs.run.operations import read_operations
 from percpu_proofs.workload import burst as served
 from percpu_proofs.workload.plots import served_svg
 from percpu_proofs.workload.requests import load
-from percpu_reference.variants import VARIANTS, Allocator, variant_class
+from percpu_reference.variants import VARIANTS, Allocator, build, variant_class
 from percpu_spec.definitions import is_legal
 from percpu_spec.geometry import Geometry
 
@@ -73,7 +73,7 @@ def burst(
         raise InputError("--size", None, f"{expected}{sized.page}", f"{size}, aligned to {align}")
     chosen = names or tuple(VARIANTS)
     states: list[tuple[str, Callable[[str, Geometry], Allocator | None]]] = [
-        ("just booted", served.booted),
+        ("just booted", build),
         ("after a wave", partial(served.after_wave, size=size, align=align)),
         *(
             (f"after {path}", partial(served.after_list, listed=read_operations(path)))
@@ -119,7 +119,7 @@ def _in_state(what: str) -> Callable[[str, Geometry], Allocator | None]:
     kind = subject.kind_of(what)
     if kind is subject.SubjectKind.STATS:
         raise InputError("--state", None, "a saved state or a core: percpu_stats has no maps", what)
-    state = subject.opened(what, kind, None, owners=False)
+    state = subject.read_subject(what, kind, None, owners=False)
     if stays := cannot_go_on(state, broken(KernelStateJudge().verdicts(state))):
         expected = f"a state that the model goes on from, not this: {stays}"
         raise InputError("--state", None, expected, what)

@@ -14,12 +14,12 @@ from rich.text import Text
 from percpu_contracts.registry import COMPILED
 from percpu_proofs.commands import output
 from percpu_proofs.kernel import difference_report as differences
-from percpu_proofs.kernel.answers import ASKED
-from percpu_proofs.kernel.continuation import Parting
+from percpu_proofs.kernel.cases import Parting
 from percpu_proofs.kernel.differential import DifferingCase, Tally
 from percpu_proofs.kernel.fields import meaning, sentence
 from percpu_proofs.kernel.library import BuildForm
-from percpu_proofs.kernel.schedule import Confirmed
+from percpu_proofs.kernel.postconditions import ASKED
+from percpu_proofs.kernel.schedule import LockstepOutcome
 from percpu_proofs.kernel.tree import BACKINGS
 from percpu_proofs.kernel.workshop import Workshop
 from percpu_proofs.run.operations import WRONG
@@ -38,7 +38,7 @@ class ConformanceRun:
 
     shop: Workshop
     tally: Tally = field(default_factory=Tally)
-    confirmed: list[Confirmed] = field(default_factory=list)
+    confirmed: list[LockstepOutcome] = field(default_factory=list)
     saved: Path | None = None
     wanted: int | None = None  # operations to draw
     forms: tuple[BuildForm, ...] = ()  # of kernels to draw cases for; none are
@@ -241,20 +241,20 @@ class ConformanceRun:
         output.say(out, text, "bold red")
         for other in found.others:
             output.say(out, f"  and {sentence(other)}")
-        all_of_it = (found.difference, *found.others)
-        for title, of in (
-            ("set by", lambda one: meaning(one).functions.split()),
-            ("clauses that speak of it", differences.clauses_about),
+        meanings = [meaning(one) for one in (found.difference, *found.others)]
+        for title, listed in (
+            ("set by", [one.functions for one in meanings]),
+            ("clauses that speak of it", [one.clauses for one in meanings]),
         ):
-            names = ", ".join(dict.fromkeys(name for one in all_of_it for name in of(one)))
+            names = ", ".join(dict.fromkeys(" ".join(listed).split()))
             if names:
                 output.say(out, f"{title}: {names}")
         for said in differences.moved_by(found.difference, model):
             output.say(out, f"{self.shop.tree.source}: {said}")
         for name in differences.mending(found, model):
             out.print(f"the model with --fix {name!r} does here what the kernel does")
-        output.say(out, f"geometry {differences.geometry_text(found)}")
-        for number, line in enumerate(differences.texts(found), 1):
+        output.say(out, f"geometry {found.case.geometry.text}")
+        for number, line in enumerate(found.case.texts, 1):
             out.print(f"{number:5}  {line}")
         if found.stopped:
             out.print(f"more of it may be left out: {found.stopped}")

@@ -62,12 +62,8 @@ class File(click.Path):
         return self._words.shell_complete(ctx, param, incomplete)
 
 
-def _variants() -> list[str]:
-    return [*VARIANTS, *RELEASES]
-
-
 _OPTIONS: dict[str, click.ParamType[Any]] = {
-    "--variant": Words(_variants, files=True),
+    "--variant": Words(lambda: [*VARIANTS, *RELEASES], files=True),
     "--clause": Words(lambda: [*clauses()]),
     "--search": Words(lambda: [search.name for search in (*QUICK, *DRAWN_SEARCHES)]),
     "--fix": Words(lambda: [f.id for f in findings().values() if f.fixes]),

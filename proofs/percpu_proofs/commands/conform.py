@@ -14,9 +14,8 @@ from percpu_proofs import data
 from percpu_proofs.commands import output, traces
 from percpu_proofs.commands.kernel import kernel, record
 from percpu_proofs.commands.source import geometry_option
-from percpu_proofs.recorded.replay.holders import of_memleak
+from percpu_proofs.recorded.replay.holders import is_memleak, of_memleak
 from percpu_proofs.recorded.replay.report import TraceReport
-from percpu_proofs.recorded.traces.memleak import is_memleak
 from percpu_proofs.recorded.vectors.comparison import VectorReport, conform_vectors
 
 

@@ -56,7 +56,7 @@ def explain(words: tuple[str, ...], as_mail: bool, as_json: bool) -> None:
         out.print(output.table("findings", ("finding", "what", "breaks"), known))
         return
 
-    found = _explained(words)
+    found = _senses(words)
     if as_json:
         output.print_json(found[0] if len(found) == 1 else found)
         return
@@ -68,7 +68,7 @@ def explain(words: tuple[str, ...], as_mail: bool, as_json: bool) -> None:
     show_senses(out, [sense for each in found for sense in (each, *each["also"])])
 
 
-def _explained(words: tuple[str, ...]) -> list[Explanation]:
+def _senses(words: tuple[str, ...]) -> list[Explanation]:
     """Return what words name, as one line or each by itself. Raises UnknownWordError."""
     if len(words) > 1 and (line := explaining.known(" ".join(words))):
         return [line]

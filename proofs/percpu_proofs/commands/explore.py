@@ -13,19 +13,18 @@ from rich.console import Console
 from percpu_contracts.registry import SEARCH
 from percpu_proofs.commands import options, output
 from percpu_proofs.commands.counterexamples import show
-from percpu_proofs.commands.trees import explore_tree
+from percpu_proofs.commands.explore_tree import explore_tree
 from percpu_proofs.counterexample import of_schedule
-from percpu_proofs.explore.crosscheck import cross_check
-from percpu_proofs.explore.modes import search
+from percpu_proofs.explore.modes import cross_check, search
 from percpu_proofs.explore.parallel import Spread
 from percpu_proofs.explore.scenario import Scenario, ScenarioVerdict
 from percpu_proofs.explore.scenario_file import read_scenario
 from percpu_proofs.explore.scenarios import FOLDER, SCENARIOS
-from percpu_proofs.explore.search import Explored, Mode, ScheduleFinding
+from percpu_proofs.explore.search import Exploration, Mode, ScheduleFinding
 from percpu_proofs.explore.shrink_schedule import Minimum, minimise
 from percpu_proofs.explore.start import Start
 from percpu_proofs.explore.token import Token
-from percpu_proofs.refine import DEPARTURE, may_depart
+from percpu_proofs.refine.allocator import DEPARTURE, may_depart
 from percpu_proofs.run.inputs import InputError, one_of
 from percpu_proofs.run.processes import default_jobs
 from percpu_reference import DEFAULT
@@ -96,19 +95,19 @@ def explore(
     a token for replay. Exit 1 where what is found is not what the scenario expects of the variant,
     or else what the variant declares.
     """
+    drawing = bool(schedules or depth)
+    matching = mode == "matching" and not (crossed or max_steps or drawing)
     if listing or scenario is None:
-        if mode != "matching" or crossed or max_steps or schedules or depth or jobs or dask:
+        if not matching or jobs or dask:
             raise InputError("SCENARIO", None, f"one of {', '.join(SCENARIOS)}, or a file")
         _list(as_json)
         return
     chosen = _chosen(scenario)
     if tree is not None:
-        shared = dask or (jobs or 1) > 1
-        if mode != "matching" or crossed or max_steps or schedules or depth or shared:
+        if not matching or dask or (jobs or 1) > 1:
             raise InputError("--source", None, "SCENARIO alone beside it: states are matched")
         explore_tree(chosen, tree, as_json)
         return
-    drawing = bool(schedules or depth)
     if drawing and (crossed or max_steps or mode != "matching"):
         raise InputError(
             "--random, --pct", None, "none of --mode, --cross-check, --max-steps beside them"
@@ -155,13 +154,13 @@ class VariantSearch:
 
     scenario: Scenario
     variant: str
-    result: Explored
+    result: Exploration
     small: Mapping[str, Minimum | None]
     departure: ScheduleFinding | None
     interrupted: bool
 
     @classmethod
-    def of(cls, scenario: Scenario, variant: str, result: Explored) -> VariantSearch:
+    def of(cls, scenario: Scenario, variant: str, result: Exploration) -> VariantSearch:
         """Make small what was found; Ctrl-C leaves it as it is."""
         departs = may_depart(variant_class(variant))
         departure = result.findings.pop(REFINE, None) if departs else None
@@ -236,7 +235,7 @@ class VariantSearch:
             ("schedules", f"{result.schedules:,}"),
             ("states", f"{result.states:,}" if result.states else "not counted"),
             ("steps judged", f"{result.steps:,} of {result.covered:,} in all schedules"),
-            ("refinement", _refined(result)),
+            ("refinement", _refinement(result)),
             ("depth", result.depth),
             ("seconds", result.seconds),
             ("gaps met", output.counts(result.situations)),
@@ -301,7 +300,7 @@ def _list(as_json: bool) -> None:
     output.say(out, f"each a file of {FOLDER}")
 
 
-def _bound(result: Explored) -> str:
+def _bound(result: Exploration) -> str:
     """Return how far a search went, in words."""
     if result.interrupted:
         return (
@@ -321,7 +320,7 @@ def _bound(result: Explored) -> str:
     return ways[result.mode]
 
 
-def _refined(result: Explored) -> str:
+def _refinement(result: Exploration) -> str:
     if not result.refined:
         return "not compared with an abstract machine"
     return f"{result.refined:,} steps compared with the abstract machine"

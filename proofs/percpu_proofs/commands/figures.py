@@ -41,11 +41,11 @@ def show_removal(out: Console, one: Workload, curves: Sequence[Curve]) -> None:
     out.print(output.table(title, columns, rows))
     for curve in curves:
         if curve.variant == one.variant:
-            for line in _remains(curve):
+            for line in _distance(curve):
                 output.say(out, line)
 
 
-def _remains(curve: Curve) -> list[str]:
+def _distance(curve: Curve) -> list[str]:
     """Return how far the kernel's own variant is from it, and what of that is explained."""
     far = ", ".join(f"{s} {p.ratio - 1:+.1%}" for s, p in curve.stages.items())
     allowed = ", ".join(f"{band:.0%}" for band in BANDS.values())
@@ -148,10 +148,7 @@ def show_served(out: Console, found: Sequence[Served]) -> None:
             *map(str, first.failed),
         )  # fmt: skip
         out.print(output.table(title, columns, [_served_cells(one) for one in rows]))
-        by_end: dict[tuple[str, ...], list[str]] = {}
-        for one in rows:
-            by_end.setdefault(one.ends, []).append(one.variant)
-        for ends, names in by_end.items():
+        for ends, names in output.grouped((one.ends, one.variant) for one in rows).items():
             output.say(out, f"{', '.join(names)}: {'; '.join(ends)}")
     output.say(
         out,

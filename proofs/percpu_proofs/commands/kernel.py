@@ -38,7 +38,7 @@ from percpu_proofs.kernel.draws import Case
 from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.library import BuildForm
 from percpu_proofs.kernel.record import VectorRecording, write_manifest, write_vector
-from percpu_proofs.kernel.schedule import Confirmed, confirm
+from percpu_proofs.kernel.schedule import LockstepOutcome, confirm
 from percpu_proofs.kernel.workshop import Workshop, workshop
 from percpu_proofs.recorded.vectors.file import SUFFIX, read_vector
 from percpu_proofs.run.driver import Driver, HandleError
@@ -107,7 +107,7 @@ def kernel(
 
     Needs a C compiler. The tree is only read. Draws cases unless operations or tokens are given.
     """
-    files = _there(files)
+    files = _readable(files)
     with workshop(
         tree.source, patches=tree.patches, stub=tree.stub, variant=variant, fixes=fixes
     ) as shop:
@@ -130,7 +130,7 @@ def kernel(
         except KeyboardInterrupt:
             run.tally.interrupted = True
         if run.tally.found is not None:
-            run.saved = differences.save(run.tally.found, shop.model, save or _own_file())
+            run.saved = differences.save(run.tally.found, shop.model, save or _temporary_file())
         if as_json:
             output.print_json(run.as_json())
         else:
@@ -139,7 +139,7 @@ def kernel(
     output.end(interrupted=run.tally.interrupted)
 
 
-def _there(paths: tuple[Path, ...]) -> tuple[Path, ...]:
+def _readable(paths: tuple[Path, ...]) -> tuple[Path, ...]:
     """Return the files that paths name. Raises InputError for one that cannot be read."""
     found = tuple(expand(paths))
     for path in found:
@@ -147,12 +147,12 @@ def _there(paths: tuple[Path, ...]) -> tuple[Path, ...]:
     return found
 
 
-def _own_file() -> Path:
+def _temporary_file() -> Path:
     """Return a file for a difference in a folder of its own, which stays."""
     return Path(tempfile.mkdtemp(prefix="percpu-spec-")) / f"difference{SUFFIX}"
 
 
-def _confirm(shop: Workshop, text: str) -> Confirmed:
+def _confirm(shop: Workshop, text: str) -> LockstepOutcome:
     """Replay a token on the kernel that it is for."""
     token = read_token(token_of(text))
     return confirm(shop.library(BuildForm.of(token.scenario.sizes)), shop.model, token)
@@ -207,7 +207,7 @@ def _run_files(
         except HandleError:  # run by the model alone, the list says at which line
             Driver(build(shop.model.variant(), read.geometry)).run(read.listed)
             raise
-    shrink_found(tally)
+    tally.found, tally.found_schedule = shrink_found(tally.found, tally.found_schedule)
 
 
 @click.command()
@@ -231,7 +231,7 @@ def record(
     PATHS are operation lists, vectors (recorded anew), or folders of vectors.
     """
     entries: list[dict[str, Any]] = []
-    files = _there(paths)
+    files = _readable(paths)
     with workshop(tree.source, patches=tree.patches, stub=tree.stub) as shop:
         with writing(out):
             out.mkdir(parents=True, exist_ok=True)

@@ -13,10 +13,10 @@ from rich.text import Text
 from percpu_proofs.commands import output
 from percpu_proofs.commands.source import geometry_option, sizes
 from percpu_proofs.logs.advice import Explanation, MachineFacts
+from percpu_proofs.logs.failure_site import FailureSite, open_site, site_record, why_at_site
 from percpu_proofs.logs.failures import Failure
 from percpu_proofs.logs.reading import LogReport, read_log, unread_failures
 from percpu_proofs.logs.reports import Report
-from percpu_proofs.logs.there import FailureSite, open_place, place_record, why_there
 from percpu_proofs.recorded.boot.layout import Layout
 from percpu_proofs.run.room import Why
 from percpu_proofs.run.runner import counted
@@ -47,16 +47,16 @@ def log(file: Path, geometry: str | None, source: str | None, as_json: bool) -> 
 
     Exit status: 0 told, 2 nothing of percpu memory can be read, or of its failures none.
     """
-    place = None if source is None else open_place(source)
+    place = None if source is None else open_site(source)
     found = read_log(file, sizes(geometry), place.machine if place is not None else None)
     whys = {
-        one.kind: None if place is None else why_there(place, one, found.machine_of(one))
+        one.kind: None if place is None else why_at_site(place, one, found.machine_of(one))
         for one, _ in found.kinds
     }
     if as_json:
         record = found.as_json()
         if place is not None:
-            record["state"] = place_record(place, found.machines)
+            record["state"] = site_record(place, found.machines)
             for told, (failure, _) in zip(record["failures"], found.failures, strict=True):
                 answer = whys[failure.kind]
                 told["there"] = answer and answer.as_json()
@@ -76,7 +76,7 @@ def show(
     """Print what a log says, and why its failures happened in a place, if there is one."""
     rows = [("log", str(found.file))]
     several = len(found.boots) > 1
-    for boot in found.told:
+    for boot in found.distinct_boots:
         if several:
             rows.append(("boot", f"from line {boot.line} on"))
         if boot.release is not None:

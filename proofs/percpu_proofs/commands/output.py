@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, TextIO, cast
+from typing import Any, TextIO, TypeVar, cast
 
 import click
 from rich.cells import cell_len
@@ -19,10 +19,13 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from percpu_proofs.commands.tables import Column, FittedTable
-from percpu_proofs.explain.releases import instead
+from percpu_proofs.explain.releases import stand_in_note
 from percpu_proofs.run.inputs import writing
 from percpu_reference.variants import UnknownVariantError, variant_name
-from percpu_spec.catalogue import clause, entry_id
+from percpu_spec.catalogue import entry_id
+
+K = TypeVar("K")
+V = TypeVar("V")
 
 PROGRAM = "percpu-spec"
 AS_EXPECTED = 0
@@ -43,7 +46,7 @@ def named_variant(context: click.Context, option: click.Parameter, given: Any) -
     that is too old.
     """
     words = given if isinstance(given, tuple) else (given or "",)
-    for said in filter(None, dict.fromkeys(map(instead, words))):
+    for said in filter(None, dict.fromkeys(map(stand_in_note, words))):
         context.call_on_close(partial(_tell, context, said))
     if isinstance(given, tuple):
         return tuple(map(variant_name, given))
@@ -55,11 +58,8 @@ def named_variant(context: click.Context, option: click.Parameter, given: Any) -
 def clause_ids(
     context: click.Context, option: click.Parameter, given: tuple[str, ...]
 ) -> tuple[str, ...]:
-    """Return the ids of clauses as the catalogue has them, however they are spelled (hint5).
-
-    Raises UnknownClauseError for one that is none.
-    """
-    return tuple(clause(entry_id(word)).id for word in given)
+    """Return the ids of clauses as the catalogue has them, however they are spelled (hint5)."""
+    return tuple(map(entry_id, given))
 
 
 def _tell(context: click.Context, said: str) -> None:
@@ -272,6 +272,14 @@ def table(
     return FittedTable(title, tuple(made))
 
 
+def grouped(pairs: Iterable[tuple[K, V]]) -> dict[K, list[V]]:
+    """Return the values of each key, both in the order of the pairs."""
+    found: dict[K, list[V]] = {}
+    for key, value in pairs:
+        found.setdefault(key, []).append(value)
+    return found
+
+
 def counts(of: Mapping[str, int]) -> str:
     """Return how often each of some names was met, in one line."""
     return ", ".join(f"{name} {count}" for name, count in sorted(of.items()))
@@ -287,10 +295,7 @@ def show_pairs(out: Console, rows: Sequence[tuple[str, object]]) -> None:
 
 def show_not_asked(out: Console, reasons: Mapping[str, str]) -> None:
     """Name the clauses that were not asked, a line for each reason."""
-    by_reason: dict[str, list[str]] = {}
-    for name, reason in reasons.items():
-        by_reason.setdefault(reason, []).append(name)
-    for reason, names in by_reason.items():
+    for reason, names in grouped((why, name) for name, why in reasons.items()).items():
         out.print(f"not asked: {', '.join(names)}: {reason}", markup=False)
 
 

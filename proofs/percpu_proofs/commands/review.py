@@ -18,6 +18,7 @@ from percpu_proofs.review.tree_results import searches_for
 from percpu_proofs.run.inputs import InputError, one_of
 from percpu_reference.variants import DEFAULT, VARIANTS, variant_class
 from percpu_reference.variants.composition import findings_in
+from percpu_spec.catalogue import clause as clause_of
 from percpu_spec.catalogue import findings as every_finding
 
 SERIES = (DEFAULT, "rfc_1", "rfc_series", "rfc_1_reviewed", "reference")
@@ -107,6 +108,8 @@ def review(
     --patch, what the patch makes of it too. Exit 1 for what the patch newly breaks, or, without
     one, what the tree breaks and the model of it does not declare.
     """
+    for clause in clauses:
+        clause_of(clause)  # raises for one that is not there
     if quick and deep:
         raise InputError("--quick, --deep", None, "one of them")
     workers = Workers(jobs, dask, None if no_cache else OutcomeCache())

@@ -11,7 +11,7 @@ from typing import Final
 from rich.console import Console
 from rich.text import Text
 
-from percpu_proofs.commands.output import say
+from percpu_proofs.commands.output import grouped, say
 from percpu_proofs.explore.overlap import listed
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.kernel.search.job import TreeOutcome
@@ -29,7 +29,7 @@ _MOST_SHOWN: Final = 20
 """Operations of a counterexample that has a line; others are for --clause."""
 UNPROVEN: Final = "~"
 """Behind a number of operations: no search has shown that there is no counterexample of fewer."""
-_TELLING: Final = {"scenario": 0, "sequences": 0, "hunt": 1}
+_STAGES: Final = {"scenario": 0, "sequences": 0, "hunt": 1}
 """Engines that find the shortest, with the stage in which they do."""
 
 
@@ -94,9 +94,9 @@ def _count(clause: str, example: ReviewExample) -> str:
 class FindingLines:
     """Prints findings: those of a variant's lists when all its lists were searched, and so on.
 
-    They are the shortest of a stage, so few of them have to be told again, shorter, in the end.
+    They are the shortest of a stage, so few of them have to be printed again, shorter, in the end.
 
-    shows: which clauses of which variant are told as they come; the others are for the end.
+    shows: which clauses of which variant are printed as they come; the others are for the end.
     findings: of clauses that several break, only what shows these; all if empty.
     """
 
@@ -107,20 +107,18 @@ class FindingLines:
         self._shows = shows
         self._findings = findings
         self._best: dict[tuple[str, str], ReviewExample] = {}  # by variant and clause
-        self.told: dict[tuple[str, str], ReviewExample] = {}
+        self.printed: dict[tuple[str, str], ReviewExample] = {}
         self._heading = ""
         self._headed = set[str]()
-        self._alike: list[tuple[str, str, str]] = []  # variant, that it is like, in what
-        self._mechanisms: dict[
-            str, tuple[str, ReviewExample]
-        ] = {}  # the first that was told of each
+        self._alike: list[tuple[str, tuple[str, str]]] = []  # variant, that it is like, in what
+        self._mechanisms: dict[str, tuple[str, ReviewExample]] = {}  # the first printed of each
 
     def __call__(self, outcome: JobOutcome, following: Job | None) -> None:
         """Take in an outcome, the next in the order of the plan; following: the job behind it."""
         job = outcome.job
         if job.engine == "mechanism":
-            self._tell_mechanism(outcome)
-        if job.engine not in _TELLING:
+            self._print_mechanism(outcome)
+        if job.engine not in _STAGES:
             return  # what is drawn is made small before
         for clause, example in outcome.examples.items():
             if self._shows(job.variant, clause):
@@ -130,9 +128,9 @@ class FindingLines:
             self._close(job.variant)
 
     def end(self, cells: Sequence[Cell]) -> None:
-        """Print what was not told yet: the final counterexamples."""
+        """Print what was not printed yet: the final counterexamples."""
         for variant in dict.fromkeys(cell.variant for cell in cells):
-            self._tell(
+            self._print_all(
                 variant,
                 {
                     cell.clause: cell.example
@@ -141,11 +139,11 @@ class FindingLines:
                     if self._shows(variant, cell.clause)
                 },
             )
-        self._tell_alike()
+        self._print_alike()
 
     def _close(self, variant: str) -> None:
         """Print what was found in the stage that is done with, but for what may get shorter."""
-        self._tell(
+        self._print_all(
             variant,
             {
                 clause: example
@@ -153,22 +151,22 @@ class FindingLines:
                 if of == variant and example.length <= _LISTED
             },
         )
-        self._tell_alike()
+        self._print_alike()
 
-    def _tell(self, variant: str, examples: Mapping[str, ReviewExample]) -> None:
-        """Print the counterexamples of a variant that are not told yet, equal ones together."""
+    def _print_all(self, variant: str, examples: Mapping[str, ReviewExample]) -> None:
+        """Print the counterexamples of a variant that are not printed yet, equal ones together."""
         lines: dict[tuple[object, str, bool], list[str]] = {}
         for clause, example in examples.items():
-            known = self.told.get((variant, clause))
+            known = self.printed.get((variant, clause))
             if known is not None and known.length <= example.length:
                 continue
             declared = variant_class(variant).EXPECTED.get(clause)
             if self._findings and len(findings_in(declared or "")) > 1:
                 continue  # each has a line of its own
-            self.told[variant, clause] = example
+            self.printed[variant, clause] = example
             other = self._same(variant, clause, example)
             if known is None and other and declared is not None:
-                self._alike.append((variant, other, f"{clause} {example.length}"))
+                self._alike.append((variant, (other, f"{clause} {example.length}")))
                 continue
             names = findings_in(declared or "")
             what = names[0] if len(names) == 1 else ""  # of several each has a line of its own
@@ -180,29 +178,22 @@ class FindingLines:
             )
 
     def _same(self, variant: str, clause: str, example: ReviewExample) -> str:
-        """Return the first variant for which the same was told."""
+        """Return the first variant for which the same was printed."""
         return next(
             (
                 Path(other).stem
-                for (other, asked), told in self.told.items()
+                for (other, asked), printed in self.printed.items()
                 if asked == clause and other != variant
-                and told.counterexample == example.counterexample
+                and printed.counterexample == example.counterexample
             ),
             "",
         )  # fmt: skip
 
-    def _tell_alike(self) -> None:
+    def _print_alike(self) -> None:
         """Print in what variants are like others: those that are so in the same in one line."""
         alike, self._alike = self._alike, []
-        said: dict[str, list[str]] = {}
-        for variant in dict.fromkeys(variant for variant, *_ in alike):
-            parts: dict[str, list[str]] = {}
-            for of, other, what in alike:
-                if of == variant:
-                    parts.setdefault(other, []).append(what)
-            text = "; ".join(f"as {other}: {', '.join(whats)}" for other, whats in parts.items())
-            said.setdefault(text, []).append(variant)
-        for text, variants in said.items():
+        texts = [(_likeness(parts), variant) for variant, parts in grouped(alike).items()]
+        for text, variants in grouped(texts).items():
             if variants == [self._heading]:
                 self._wrapped(f"  {text}")
                 continue
@@ -212,7 +203,7 @@ class FindingLines:
     def _wrapped(self, text: str) -> None:
         say(self._out, wrapped(text, self._out.width, " " * _INDENT))
 
-    def _tell_mechanism(self, outcome: JobOutcome) -> None:
+    def _print_mechanism(self, outcome: JobOutcome) -> None:
         variant = outcome.job.variant
         clause, _, finding = outcome.job.what.partition(" ")
         wanted = not self._findings or finding in self._findings
@@ -227,11 +218,12 @@ class FindingLines:
             return
         other, first = self._mechanisms.setdefault(outcome.job.what, (variant, example))
         if other != variant and first.counterexample == example.counterexample:
-            self._alike.append((variant, Path(other).stem, f"{outcome.job.what} {example.length}"))
+            what = f"{outcome.job.what} {example.length}"
+            self._alike.append((variant, (Path(other).stem, what)))
             return
-        self._tell_alike()
-        told = self.told.get((variant, clause))
-        if told is not None and told.counterexample == example.counterexample:
+        self._print_alike()
+        printed = self.printed.get((variant, clause))
+        if printed is not None and printed.counterexample == example.counterexample:
             self._head(variant)
             self._wrapped(f"  {clause:6} {example.length:>2} {finding}: as above")
             return
@@ -255,8 +247,13 @@ class FindingLines:
             self._out.print(Text(f"{Path(variant).stem}{more}", "bold"))
 
 
+def _likeness(parts: Sequence[tuple[str, str]]) -> str:
+    """Return in words what a variant is like, and in what."""
+    return "; ".join(f"as {other}: {', '.join(whats)}" for other, whats in grouped(parts).items())
+
+
 def _stage(job: Job) -> tuple[str, int | None]:
-    return job.variant, _TELLING.get(job.engine)
+    return job.variant, _STAGES.get(job.engine)
 
 
 class TreeLines:
@@ -269,7 +266,7 @@ class TreeLines:
         self._out = out
         self._declared = None if variant is None else variant_class(variant).EXPECTED
         self._of: dict[str, dict[str, TreeOutcome]] = {}  # by search and tree
-        self._told: set[str] = set()
+        self._printed: set[str] = set()
 
     def __call__(self, outcome: TreeOutcome) -> None:
         """Take in the outcome of a search of one tree."""
@@ -284,8 +281,8 @@ class TreeLines:
             known = {c for of in self._of.values() if BASE in of for c in of[BASE].examples}
         else:
             return
-        for clause in outcome.examples.keys() - known - self._told:
-            self._told.add(clause)
+        for clause in outcome.examples.keys() - known - self._printed:
+            self._printed.add(clause)
             example = outcome.examples[clause]
             operations = listed(example.parts, _unbroken)
             text = (

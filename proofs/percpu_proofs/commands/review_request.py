@@ -51,10 +51,11 @@ class ReviewRequest:
         """Return those of the findings asked for by which a variant declares a clause broken."""
         return [name for name in findings_in(reason) if name in self.findings]
 
-    def of(self, cell: Cell) -> list[Shown]:
+    def examples_of(self, cell: Cell) -> list[ShownExample]:
         """Return what is shown of a cell: its own counterexample, or those of findings."""
         if not self.findings:
-            return [Shown(cell, cell.example, cell.found_by)] if cell.example is not None else []
+            example = cell.example
+            return [] if example is None else [ShownExample(cell, example, cell.found_by)]
         reason = variant_class(cell.variant).EXPECTED.get(cell.clause, "")
         if len(findings_in(reason)) == 1:
             known = dict.fromkeys(findings_in(reason), (cell.example, cell.found_by))
@@ -63,10 +64,10 @@ class ReviewRequest:
                 name: (example, _sought(cell, name)) for name, example in cell.mechanisms.items()
             }
         found = [(name, *known.get(name, (None, ""))) for name in self.names(reason)]
-        return [Shown(cell, one, how, name) for name, one, how in found if one is not None]
+        return [ShownExample(cell, one, how, name) for name, one, how in found if one is not None]
 
 
-class Shown(NamedTuple):
+class ShownExample(NamedTuple):
     """A counterexample of a cell, how it was come by, and the finding that it shows if asked."""
 
     cell: Cell
@@ -83,20 +84,20 @@ def _sought(cell: Cell, finding: str) -> str:
 
 
 def show_review_mail(
-    wanted: ReviewRequest, cells: Sequence[Cell], changed: dict[str, Changes], names: Path
+    request: ReviewRequest, cells: Sequence[Cell], changed: dict[str, Changes], names: Path
 ) -> None:
     """Print a block about the clause that is newly broken; of several that by the shortest."""
     new = {(name, clause) for name, one in changed.items() for clause in one.new}
     chosen = [
         shown
         for cell in cells
-        if wanted.shows(cell.clause)
-        if wanted.named or not cell.as_expected or (cell.variant, cell.clause) in new
-        for shown in wanted.of(cell)
+        if request.shows(cell.clause)
+        if request.named or not cell.as_expected or (cell.variant, cell.clause) in new
+        for shown in request.examples_of(cell)
         if shown.example.token
     ]
     if not chosen:
-        why = "; ".join(_unreported(wanted, cells))
+        why = "; ".join(_unreported(request, cells))
         click.echo(f"percpu-spec: nothing to report: {why}", err=True)
         return
     first = min(chosen, key=lambda shown: shown.example.length)
@@ -108,7 +109,7 @@ def show_review_mail(
     show_mail(c, reproducer(c, names))
 
 
-def _by_others(c: Counterexample, shown: Shown) -> str:
+def _by_others(c: Counterexample, shown: ShownExample) -> str:
     """Return by which other findings the clause is broken, and what prints them."""
     cell = shown.cell
     known = re.findall(r"\b[LR]\d+\b", c.mechanism)
@@ -134,19 +135,19 @@ def _short(variant: str) -> str:
     return variant
 
 
-def _unreported(wanted: ReviewRequest, cells: Sequence[Cell]) -> Iterator[str]:
+def _unreported(request: ReviewRequest, cells: Sequence[Cell]) -> Iterator[str]:
     """Yield why there is no block: what became of the clauses that were asked for, or of all."""
-    if wanted.named:
+    if request.named:
         for cell in cells:
-            if cell.variant in wanted.variants and wanted.shows(cell.clause):
-                for name in wanted.findings:
+            if cell.variant in request.variants and request.shows(cell.clause):
+                for name in request.findings:
                     if name in cell.sought:
                         yield f"{name}: no counterexample of it alone: {cell.sought[name]}"
                 reason = f" ({cell.reason})" if cell.reason else ""
                 yield f"{cell.clause} of {Path(cell.variant).stem}: {cell.verdict}{reason}"
         return
     yield "no clause is newly broken"
-    for name in wanted.variants:
+    for name in request.variants:
         known = [cell.clause for cell in cells if cell.variant == name and cell.example]
         if known:
             yield (f"{Path(name).stem} breaks {', '.join(known)} as declared, of which --clause ID "

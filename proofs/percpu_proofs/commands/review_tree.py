@@ -31,7 +31,7 @@ from percpu_proofs.kernel.workshop import ONE_UNIT
 from percpu_proofs.review.changes import Changes
 from percpu_proofs.review.results import Workers
 from percpu_proofs.review.tree_results import MOST_STOPS, TreeResults, results_of
-from percpu_proofs.review.trees import KM_COUNTS, TreeCell, not_asked
+from percpu_proofs.review.trees import KM_COUNTS, not_asked
 from percpu_proofs.run.inputs import InputError
 
 
@@ -52,21 +52,15 @@ def review_trees(
     """
     began = time.perf_counter()
     with chosen.compiled() as trees, output.progress_bar("review") as bar:
-        told = TreeLines(output.console(), trees[0].model().name if len(trees) == 1 else None)
-
-        def tell(outcome: TreeOutcome) -> None:
-            if not (as_json or mail is not None):
-                told(outcome)
-
-        found = results_of(trees, searches, replace(workers, on_done=bar), tell)
+        lines = TreeLines(output.console(), trees[0].model().name if len(trees) == 1 else None)
+        tell = [lines] if not as_json and mail is None else []
+        found = results_of(trees, searches, replace(workers, on_done=bar), *tell)
     if page is not None:
         write_trees(page, chosen, found)
-    newest = found.newest_cells
     if as_json:
         output.print_json(_plain(found, clauses, time.perf_counter() - began))
     elif mail is not None:
-        shown = [c for c in newest if c in (clauses or found.unexpected)]
-        _mail(chosen, found.trees[-1], newest, shown, mail)
+        _mail(chosen, found, clauses or found.unexpected, mail)
     else:
         out = output.console()
         show(out, found, clauses)
@@ -104,20 +98,17 @@ def _plain(found: TreeResults, clauses: Sequence[str], seconds: float) -> dict[s
 
 
 def _mail(
-    chosen: options.ChosenTree,
-    tree: CompiledTree,
-    cells: dict[str, TreeCell],
-    clauses: Sequence[str],
-    names: Path,
+    chosen: options.ChosenTree, found: TreeResults, clauses: Sequence[str], names: Path
 ) -> None:
     """Print a block about the first of these clauses that is broken; the others are named."""
-    broken = {c: found for c in clauses if (found := cells[c].example) is not None}
+    cells = {c: cell for c, cell in found.newest_cells.items() if c in clauses}
+    broken = {c: cell.example for c, cell in cells.items() if cell.example is not None}
     if not broken:
         click.echo("percpu-spec: nothing to report: no clause is newly broken", err=True)
         return
     first = min(broken, key=lambda clause: broken[clause].length)
     bound = and_others(broken, first) + cells[first].searched
-    c = of_tree(broken[first], subject_of(tree.tree.name, tree.tree.patches), bound)
+    c = of_tree(broken[first], subject_of(found.trees[-1].tree.name, found.patches), bound)
     show_mail(c, reproducer(c, names, chosen))
 
 

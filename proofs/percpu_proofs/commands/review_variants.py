@@ -44,7 +44,7 @@ did not occur; - not asked of this variant; ! not as declared"""
 
 
 def review_variants(
-    wanted: ReviewRequest, workers: Workers, *, mail: Path | None, page: Path | None, as_json: bool
+    request: ReviewRequest, workers: Workers, *, mail: Path | None, page: Path | None, as_json: bool
 ) -> None:
     """Review variants, those of files beside what they extend; exit 1 for what is not declared.
 
@@ -52,7 +52,7 @@ def review_variants(
     goes.
     """
     began = time.perf_counter()
-    shown = _VariantsReview(output.console(), wanted)
+    shown = _VariantsReview(output.console(), request)
     review = shown.review
     if not as_json and mail is None:
         review.on_outcome = shown.begin()
@@ -64,7 +64,7 @@ def review_variants(
     if as_json:
         output.print_json(shown.as_json() | {"seconds": round(time.perf_counter() - began, 1)})
     elif mail is not None:
-        show_review_mail(wanted, shown.cells, shown.changed, mail)
+        show_review_mail(request, shown.cells, shown.changed, mail)
     else:
         shown.show()
         shown.end(time.perf_counter() - began)
@@ -77,12 +77,12 @@ class _VariantsReview:
     cells: of the variants that are asked for. changed: of those that are compared with their base.
     """
 
-    def __init__(self, out: Console, wanted: ReviewRequest) -> None:
-        self.out, self.wanted = out, wanted
-        self.bases = bases(wanted.variants)
-        every = tuple(dict.fromkeys((*wanted.variants, *self.bases.values())))
-        self.review = ReviewRun(every, wanted.deep, wanted.quick, wanted.searches)
-        self.lines = FindingLines(out, self._at_once, wanted.findings)
+    def __init__(self, out: Console, request: ReviewRequest) -> None:
+        self.out, self.request = out, request
+        self.bases = bases(request.variants)
+        every = tuple(dict.fromkeys((*request.variants, *self.bases.values())))
+        self.review = ReviewRun(every, request.deep, request.quick, request.searches)
+        self.lines = FindingLines(out, self._at_once, request.findings)
 
     def begin(self) -> FindingLines:
         """Print what lines of findings mean, and return what prints them as they come."""
@@ -91,7 +91,7 @@ class _VariantsReview:
 
     def _at_once(self, variant: str, clause: str) -> bool:
         """Whether a finding is told as it comes; of what is compared with its base what is new."""
-        if variant not in self.wanted.variants or not self.wanted.shows(clause):
+        if variant not in self.request.variants or not self.request.shows(clause):
             return False
         base = self.bases.get(variant)
         return base is None or clause not in variant_class(base).EXPECTED
@@ -99,14 +99,14 @@ class _VariantsReview:
     def take(self) -> None:
         """Take the verdicts of the review."""
         self.every = self.review.cells()
-        self.cells = [cell for cell in self.every if cell.variant in self.wanted.variants]
+        self.cells = [cell for cell in self.every if cell.variant in self.request.variants]
         self.changed = {name: changes(name, self.every) for name in self.bases}
         self.wrong = [cell for cell in self.cells if not cell.as_expected]
 
     @property
     def listed(self) -> list[Cell]:
         """The cells of clauses that are shown."""
-        return [cell for cell in self.cells if self.wanted.shows(cell.clause)]
+        return [cell for cell in self.cells if self.request.shows(cell.clause)]
 
     def as_json(self) -> dict[str, Any]:
         """Return the review with plain values only."""
@@ -125,17 +125,17 @@ class _VariantsReview:
 
     def show(self) -> None:
         """Print what was not told yet, what is new, the matrix, and all else that is asked for."""
-        wanted = self.wanted
+        request = self.request
         self.lines.end(self.cells)
         for name, one in self.changed.items():
             self._show_changes(name, one)
         self._show_matrix()
-        if wanted.everything:
+        if request.everything:
             columns = ("search", "how far", "what")
-            self.out.print(output.table("\nbounds", columns, _searched(self.review.outcomes)))
-        if wanted.everything or wanted.named:
+            self.out.print(output.table("\nbounds", columns, _search_rows(self.review.outcomes)))
+        if request.everything or request.named:
             for cell in sorted(self.listed, key=lambda cell: cell.as_expected):
-                if cell.verdict == "violated" or wanted.named:
+                if cell.verdict == "violated" or request.named:
                     self._show_cell(cell)
 
     def _wrapped(self, text: str, style: str = "") -> None:
@@ -163,7 +163,7 @@ class _VariantsReview:
             (f"broken with more operations than by {base}", changed.longer, mine, "bold"),
         )
         for heading, clauses, of, style in groups:
-            shown = [clause for clause in clauses if self.wanted.shows(clause)]
+            shown = [clause for clause in clauses if self.request.shows(clause)]
             if shown:
                 self.out.print(Text(f"\n{heading}", style))
             for clause in shown:
@@ -172,7 +172,7 @@ class _VariantsReview:
             self._wrapped(f"no longer by {', '.join(findings)}, as far as looked: {clause}")
         if not changed.new:
             self.out.print(f"\nnothing new against {base}")
-        same = [clause for clause in changed.unchanged if self.wanted.shows(clause)]
+        same = [clause for clause in changed.unchanged if self.request.shows(clause)]
         self._wrapped(f"broken as by {base}: {', '.join(same) or 'nothing'}")
 
     def _show_change(self, cell: Cell) -> None:
@@ -189,7 +189,7 @@ class _VariantsReview:
         columns = list(dict.fromkeys(cell.variant for cell in self.every))
         rows: dict[str, dict[str, Cell]] = {}
         for cell in self.every:
-            if self.wanted.shows(cell.clause):
+            if self.request.shows(cell.clause):
                 rows.setdefault(cell.clause, {})[cell.variant] = cell
         named = (f"{n}\N{NO-BREAK SPACE}{Path(name).stem}" for n, name in enumerate(columns, 1))
         self.out.print()
@@ -207,7 +207,7 @@ class _VariantsReview:
             title = textwrap.shorten(clause_of(clause).title, room, placeholder="...")
             marks = Text("").join(_mark(row[name]) for name in columns)
             output.say(self.out, Text(f"{clause:8} {title:{room}}") + marks)
-        for what, verdicts in _KEPT.items():
+        for what, verdicts in _WITHOUT_VIOLATION.items():
             names = [
                 clause
                 for clause, row in rows.items()
@@ -221,7 +221,7 @@ class _VariantsReview:
     def _show_cell(self, cell: Cell) -> None:
         """Print a verdict with all that it rests on; of several findings those asked for, if any.
         """
-        findings = self.wanted.findings
+        findings = self.request.findings
         declared = "as declared" if cell.as_expected else f"declared: {cell.expected}"
         name = Path(cell.variant).stem
         self.out.print(f"\n{name} {cell.clause} {cell.verdict}, {declared}", style="bold")
@@ -274,7 +274,7 @@ class _VariantsReview:
         self._wrapped(text, "bold red" if wrong else "bold")
 
 
-_KEPT: Final = {
+_WITHOUT_VIOLATION: Final = {
     "holds": [{"holds"}],
     "holds where it is asked and judged": [
         {"holds", "unchecked"}, {"holds", "not applicable"},
@@ -295,14 +295,11 @@ def _mark(cell: Cell) -> Text:
     return Text(f" {word:>3}", {"holds": "green", "violated": "yellow"}.get(cell.verdict, "dim"))
 
 
-def _searched(outcomes: Sequence[JobOutcome]) -> list[tuple[str, str, str]]:
+def _search_rows(outcomes: Sequence[JobOutcome]) -> list[tuple[str, str, str]]:
     """Return each search, how far it came for which variants, and what it did."""
-    by_search: dict[tuple[str, str], dict[str, list[str]]] = {}
-    for outcome in outcomes:
-        reached = by_search.setdefault((outcome.engine, outcome.how), {})
-        reached.setdefault(outcome.reach, []).append(Path(outcome.job.variant).stem)
     rows = []
-    for (engine, how), reached in by_search.items():
+    for (engine, how), alike in output.grouped(((o.engine, o.how), o) for o in outcomes).items():
+        reached = output.grouped((o.reach, Path(o.job.variant).stem) for o in alike)
         far = [f"{', '.join(who)}: {how_far}" for how_far, who in reached.items()]
         rows.append((engine, "; ".join(far if len(far) > 1 else reached), how))
     return rows

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -166,7 +167,7 @@ def show(out: Console, report: RunReport, source: Source) -> None:
     output.show_pairs(out, rows)
     for note in report.notes:
         output.say(out, note, "yellow")
-    _show_failed(out, report)
+    _show_failed(out, report, source)
     for number, said in report.callers_errors[:_ERRORS_SHOWN]:
         line, words = source.listed.lines[number - 1], source.listed.operations[number - 1]
         where = f"operation {number} ({source.listed.path}:{line}, {text_of(words)})"
@@ -186,7 +187,7 @@ def _served(report: RunReport) -> list[tuple[str, str]]:
     return [("allocations", text)] if report.allocations else []
 
 
-def _show_failed(out: Console, report: RunReport) -> None:
+def _show_failed(out: Console, report: RunReport, source: Source) -> None:
     """Print which allocations failed, and the first of them."""
     failed = report.failed
     if failed is None or failed.first is None:
@@ -194,13 +195,10 @@ def _show_failed(out: Console, report: RunReport) -> None:
     first = failed.first
     output.say(
         out,
-        f"first failure: operation {first.operation} ({failed.listed.path}:{first.line}, "
+        f"first failure: operation {first.operation} ({source.listed.path}:{first.line}, "
         f"{first.text}): {first.reason}",
     )
-    rows = [
-        (size, align, flags, count, asked, reason)
-        for (size, align, flags, reason), count, asked in failed.rows(report.operations)
-    ]
+    rows = list(map(astuple, failed.by_size))
     out.print(output.table("failed allocations", _FAILED, rows[:_KINDS_SHOWN]))
     if len(rows) > _KINDS_SHOWN:
         out.print(f"and {len(rows) - _KINDS_SHOWN} more kinds, all in --json")

@@ -9,9 +9,8 @@ from typing import Any
 
 import click
 
-from percpu_proofs.commands import moment as moments
-from percpu_proofs.commands import options, output
-from percpu_proofs.commands.moment import StateDrawing, map_svg, map_text, picture_of_kernel
+from percpu_proofs.commands import moments, options, output
+from percpu_proofs.commands.moments import StateDrawing, map_svg, map_text, picture_of_kernel
 from percpu_proofs.commands.source import InputKind, geometry_option, kind_of, read_source, sizes
 from percpu_proofs.explain.shipped import DRAWN, find
 from percpu_proofs.explore.packing import MODEL, TREE, cut
@@ -19,14 +18,14 @@ from percpu_proofs.explore.token import read_token
 from percpu_proofs.explore.token_file import token_of
 from percpu_proofs.kernel.search.plans import TreeSearch
 from percpu_proofs.kernel.search.tree_token import read_tree_token
-from percpu_proofs.live.memory_reads import is_reads
+from percpu_proofs.live.kernel_memory import is_reads
 from percpu_proofs.live.reader import TornError
 from percpu_proofs.live.sample import UnstableError, is_samples
-from percpu_proofs.live.subject import LIVE, is_core, opened
+from percpu_proofs.live.subject import LIVE, is_core, read_subject
 from percpu_proofs.live.subject import SubjectKind as Source
+from percpu_proofs.recorded.replay.holders import is_memleak
 from percpu_proofs.recorded.states.saved_state import is_state
 from percpu_proofs.recorded.states.stats_text import is_stats
-from percpu_proofs.recorded.traces.memleak import is_memleak
 from percpu_proofs.recorded.traces.reader import is_run
 from percpu_proofs.run.inputs import InputError, read_text
 from percpu_proofs.run.runner import state_after
@@ -174,7 +173,7 @@ def _of_file(what: str, given: dict[str, Any]) -> StateDrawing:
 def _of_kernel(what: str, kind: Source, given: dict[str, Any], *taken: str) -> StateDrawing:
     _only("a kernel's state", given, *taken)
     try:
-        state = opened(what, kind, given["--debug"], owners=False)
+        state = read_subject(what, kind, given["--debug"], owners=False)
     except (TornError, UnstableError) as error:
         output.echo(f"torn: {error}; there is no one moment to draw")
         raise SystemExit(output.TORN) from None
@@ -259,7 +258,7 @@ def _recorded(allocator: Allocator | None, picture: StatePicture) -> dict[str, A
                 {
                     "chunk": chunk.name, "place": chunk.place, "free_bytes": chunk.free_bytes,
                     "populated": chunk.populated, "empty": chunk.empty, "areas": chunk.areas,
-                    "pages": chunk.strip, "hints": asdict(chunk.hints),
+                    "pages": chunk.strip, "hints": chunk.hints._asdict(),
                 }
                 for chunk in picture.chunks.values()
             ],

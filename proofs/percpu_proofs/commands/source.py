@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from percpu_proofs.logs.prefixes import bare
+from percpu_proofs.recorded.boot.layout import told_size
 from percpu_proofs.recorded.boot.log import is_layout
 from percpu_proofs.recorded.traces.dialects import looks_like_text
 from percpu_proofs.recorded.traces.reader import is_run
@@ -20,7 +21,7 @@ from percpu_proofs.recorded.vectors.file import SUFFIX, find_vectors, read_vecto
 from percpu_proofs.run.inputs import InputError, read_json, read_text
 from percpu_proofs.run.operations import SHAPES, OperationList, parse_operations
 from percpu_reference.variants import DEFAULT, MERGED
-from percpu_spec.geometry import PAGE_SIZES, PAGES_ARE, Geometry, GeometryError, number_of
+from percpu_spec.geometry import PAGE_SIZES, PAGES_ARE, Geometry, GeometryError
 
 SIZES = (
     "page", "unit", "static", "reserved", "dyn", "cpus", "groups", "spare", "memcg", "async",
@@ -202,12 +203,5 @@ def sizes(text: str | None) -> dict[str, str]:
             raise InputError("--geometry", None, f"{name}=0 or {name}=1", part)
         if name in found:
             raise InputError("--geometry", None, f"{name} once", text)
-        found[name] = value if name == "backing" else str(_number(name, value))
+        found[name] = value if name == "backing" else str(told_size(name, value))
     return found
-
-
-def _number(name: str, text: str) -> int:
-    try:
-        return number_of(name, text)
-    except GeometryError as error:
-        raise InputError("--geometry", None, f"a size ({error})") from None

@@ -11,11 +11,10 @@ from typing import Any
 import click
 
 from percpu_proofs.commands import options, output, state_report
-from percpu_proofs.commands.moment import map_svg, map_text, picture_of_kernel
+from percpu_proofs.commands.moments import map_svg, map_text, picture_of_kernel
 from percpu_proofs.commands.report import write_state
 from percpu_proofs.commands.state_mail import state_mail, stats_mail
 from percpu_proofs.live.continuation import (
-    AllocationRequest,
     after_work,
     ask,
     cannot_go_on,
@@ -31,22 +30,22 @@ from percpu_proofs.live.sample import (
     samples_svg,
     watch,
 )
-from percpu_proofs.live.stable_chunks import StillChunks
+from percpu_proofs.live.stable_chunks import StableChunks
 from percpu_proofs.live.stats_verdicts import (
     NOT_DETERMINED,
+    empty_pages,
     floats,
     stats_rows,
     stats_verdicts,
-    stranded,
-    waiting_pages,
 )
-from percpu_proofs.live.subject import SubjectKind, kind_of, opened, reader_of, state_in
+from percpu_proofs.live.subject import SubjectKind, kind_of, read_subject, reader_of, state_in
 from percpu_proofs.live.verdicts import KernelStateJudge, Verdict, broken
 from percpu_proofs.recorded.states.kernel_state import KernelState
 from percpu_proofs.recorded.states.quiescence import Stability
 from percpu_proofs.recorded.states.saved_state import save_state
 from percpu_proofs.recorded.states.stats_text import read_stats
 from percpu_proofs.run.inputs import InputError
+from percpu_proofs.run.room import Demand
 from percpu_proofs.show.picture import StatePicture
 from percpu_spec.definitions import is_legal
 from percpu_spec.geometry import Geometry
@@ -56,18 +55,18 @@ _FORM = "SIZE[,ALIGN][,atomic]"
 
 def _requests(
     context: click.Context, option: click.Parameter, given: tuple[str, ...]
-) -> tuple[AllocationRequest, ...]:
+) -> tuple[Demand, ...]:
     """Return requests in bytes; alignment 8, as most callers have it, unless given."""
     return tuple(map(_request, given))
 
 
-def _request(given: str) -> AllocationRequest:
+def _request(given: str) -> Demand:
     parts = given.split(",")
     atomic = parts[-1] == "atomic"
     numbers = parts[: len(parts) - atomic]
     if not 1 <= len(numbers) <= 2 or not all(n.isdecimal() and len(n) < 10 for n in numbers):
         raise click.BadParameter(f"{given!r}: expected {_FORM}, sizes in bytes")
-    return AllocationRequest(int(numbers[0]), int(numbers[1]) if numbers[1:] else 8, atomic)
+    return Demand(int(numbers[0]), int(numbers[1]) if numbers[1:] else 8, atomic)
 
 
 def _seconds(
@@ -115,7 +114,7 @@ def state(
     whole: bool,
     svg: Path | None,
     who: bool,
-    asked: tuple[AllocationRequest, ...],
+    asked: tuple[Demand, ...],
     what_if: str | None,
     save: Path | None,
     every: float | None,
@@ -160,10 +159,10 @@ def state(
             raise click.UsageError("percpu_stats tells too little for this: give a state or a core")
         _stats(context, Path(what), as_json=as_json, as_mail=as_mail)
     try:
-        found = opened(what, kind, debug, owners=who)
+        found = read_subject(what, kind, debug, owners=who)
     except (TornError, UnstableError) as error:
-        still = error.still if isinstance(error, UnstableError) else None
-        _torn(context, kind, str(error), still, as_json=as_json)
+        stable = error.stable if isinstance(error, UnstableError) else None
+        _torn(context, kind, str(error), stable, as_json=as_json)
         return
     if save is not None:
         save_state(found, save)
@@ -240,21 +239,22 @@ def state_record(
 
 
 def _torn(
-    context: click.Context, kind: SubjectKind, why: str, still: StillChunks | None, *, as_json: bool
-) -> None:
+    context: click.Context, kind: SubjectKind, why: str, stable: StableChunks | None,
+    *, as_json: bool,
+) -> None:  # fmt: skip
     """Say that there is no one moment to judge, what stood still meanwhile, and exit."""
     word = "unstable" if kind is SubjectKind.LIVE else "torn"
     if as_json:
         rest = {"state": word, "why": why, "hints_only": True}
-        by_chunk = still and still.as_json()
+        by_chunk = stable and stable.as_json()
         output.print_json({"rest": rest, "clauses": {}, "by_chunk": by_chunk})
     else:
         again = (
             "try again, or --every" if kind is SubjectKind.LIVE else "damaged, or not of one moment"
         )
         output.echo(f"{word}: {why}; no verdict ({again})")
-        if still is not None:
-            state_report.show_still(output.console(), still)
+        if stable is not None:
+            state_report.show_stable(output.console(), stable)
     context.exit(output.TORN)
 
 
@@ -266,11 +266,12 @@ def _stats(context: click.Context, path: Path, *, as_json: bool, as_mail: bool) 
         output.print_json(
             {
                 "source": str(path), "layout": dict(stats.layout) | {"pages": list(stats.pages)},
-                "types": stats.types, "floats": floats(stats), "stranded_pages": stranded(stats),
-                "waiting_pages": waiting_pages(stats),
+                "types": stats.types, "floats": floats(stats),
+                "stranded_pages": empty_pages(stats, "sidelined"),
+                "waiting_pages": empty_pages(stats, "to_depopulate"),
                 "counters": dict(stats.counters),
                 "clauses": clause_records(verdicts),
-                "chunks": [row.as_json() for row in stats_rows(stats)],
+                "chunks": list(map(asdict, stats_rows(stats))),
                 "not_determined": list(NOT_DETERMINED),
             }
         )  # fmt: skip
@@ -282,7 +283,7 @@ def _stats(context: click.Context, path: Path, *, as_json: bool, as_mail: bool) 
     context.exit(output.DIFFERS if wrong else output.AS_EXPECTED)
 
 
-def _check_requests(asked: Sequence[AllocationRequest], geometry: Geometry) -> None:
+def _check_requests(asked: Sequence[Demand], geometry: Geometry) -> None:
     """Raise InputError for a request that the kernel would not take (API-1)."""
     for request in asked:
         align = request.align
@@ -295,19 +296,19 @@ def _check_requests(asked: Sequence[AllocationRequest], geometry: Geometry) -> N
 
 def exit_status(found: KernelState, wrong: list[str]) -> int:
     """Return the exit status of one state's verdicts."""
-    if found.rest is Stability.TORN:
+    if found.stability is Stability.TORN:
         return output.TORN
     return output.DIFFERS if wrong else output.AS_EXPECTED
 
 
 def rest_record(found: KernelState) -> dict[str, Any]:
     """Return how far at rest a state is, and why, with plain values."""
-    standing = found.standing
+    standing = found.quiescence
     return {
-        "state": found.rest.value, "why": found.signs or standing.words,
+        "state": found.stability.value, "why": found.signs or standing.words,
         "lock": standing.lock, "mutex_owner": standing.owner, "mutex_waiters": standing.waiters,
         "work_pending": standing.pending, "work_running": standing.running,
-        "stacks": dict(standing.stacks), "hints_only": found.rest is Stability.TORN,
+        "stacks": dict(standing.stacks), "hints_only": found.stability is Stability.TORN,
     }  # fmt: skip
 
 

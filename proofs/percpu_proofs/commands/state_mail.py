@@ -35,7 +35,7 @@ def state_mail(
         served = largest(state).items()
         told = ", ".join(f"{kind} {found.served}" for kind, found in served)
         top += block(f"Largest request that the chunks as they are serve, in bytes: {told}", 2)
-    torn = state.rest is Stability.TORN
+    torn = state.stability is Stability.TORN
     bottom = ["", *_counts(verdicts), "", *_advice(verdicts, memory, torn=torn)]
     return _whole(top, verdicts, bottom, what)
 
@@ -68,11 +68,11 @@ def _whole(
 
 
 def _at_rest(state: KernelState) -> str:
-    if state.rest is Stability.TORN:
-        return f"torn, verdicts are hints only ({state.standing.words})"
-    if state.rest is Stability.NOT_TOLD:
+    if state.stability is Stability.TORN:
+        return f"torn, verdicts are hints only ({state.quiescence.words})"
+    if state.stability is Stability.NOT_TOLD:
         return "the text does not say whether at rest, judged as if it were"
-    return state.signs or f"{state.rest.value} ({state.standing.words})"
+    return state.signs or f"{state.stability.value} ({state.quiescence.words})"
 
 
 def _memory(memory: Memory) -> str:

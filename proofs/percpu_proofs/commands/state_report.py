@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import groupby
 from typing import Any
 
@@ -14,9 +14,9 @@ from percpu_proofs.commands import output
 from percpu_proofs.commands.output import say
 from percpu_proofs.live.continuation import After, RequestOutcome, largest
 from percpu_proofs.live.memory import WAITS, ChunkMemory, chunk_rows, isolated_kb, memory_of
-from percpu_proofs.live.owners import held_by, pinned_pages
-from percpu_proofs.live.stable_chunks import StillChunks
-from percpu_proofs.live.stacks import changing
+from percpu_proofs.live.owners import all_held, held_by, pinned_pages
+from percpu_proofs.live.stable_chunks import StableChunks
+from percpu_proofs.live.stacks import changing_cpus
 from percpu_proofs.live.stats_verdicts import (
     NOT_DETERMINED,
     UNTOLD,
@@ -50,7 +50,7 @@ def show(
     """Print the whole of a state: kernel, rest, memory, verdicts, chunks, what can be served."""
     show_kernel(out, state)
     out.print()
-    show_verdicts(out, verdicts, torn=state.rest is Stability.TORN)
+    show_verdicts(out, verdicts, torn=state.stability is Stability.TORN)
     out.print()
     _show_chunks(out, list(chunk_rows(state)))
     show_largest(out, state, stays)
@@ -75,9 +75,9 @@ def show_kernel(out: Console, state: KernelState) -> None:
 
 def _show_rest(out: Console, state: KernelState) -> None:
     """Say how far at rest a state is, and who stands where."""
-    rest, words = state.rest, state.standing.words
+    rest, words = state.stability, state.quiescence.words
     if rest is Stability.TORN:
-        who = " or ".join(changing(state.standing.stacks)) or "a CPU"
+        who = " or ".join(changing_cpus(state.quiescence.stacks)) or "a CPU"
         torn = f"torn: {words}: {who} was changing this; verdicts are hints only"
         say(out, torn, "red")
     elif rest is Stability.NOT_TOLD:
@@ -105,9 +105,7 @@ def _show_memory(out: Console, state: KernelState) -> None:
 
 def show_verdicts(out: Console, verdicts: Mapping[str, Verdict], *, torn: bool = False) -> None:
     """Print the clauses by verdict, and what was found of each that does not hold."""
-    by_verdict: dict[str, list[Verdict]] = {}
-    for verdict in verdicts.values():
-        by_verdict.setdefault(verdict.verdict, []).append(verdict)
+    by_verdict = output.grouped((verdict.verdict, verdict) for verdict in verdicts.values())
     names = [v.clause for v in by_verdict.get(HOLDS, ())]
     hint = " (hint)" if torn else ""
     if names:
@@ -118,9 +116,7 @@ def show_verdicts(out: Console, verdicts: Mapping[str, Verdict], *, torn: bool =
             why = f"  [{verdict.reason}]" if verdict.reason else ""
             text = f"{verdict.clause:8} {verdict.found[0]}{more}{why}"
             _row(out, kind + hint, text, _STYLES[kind])
-    reasons: dict[str, list[str]] = {}
-    for verdict in by_verdict.get(NOT_ASKED, ()):
-        reasons.setdefault(verdict.reason, []).append(verdict.clause)
+    reasons = output.grouped((v.reason, v.clause) for v in by_verdict.get(NOT_ASKED, ()))
     operations = reasons.pop(NO_OPERATION, [])
     for reason, clauses in reasons.items():
         _row(out, NOT_ASKED, f"{short(clauses)}: {reason}")
@@ -128,13 +124,13 @@ def show_verdicts(out: Console, verdicts: Mapping[str, Verdict], *, torn: bool =
         _row(out, NOT_ASKED, f"{len(operations)} others: each {NO_OPERATION}")
 
 
-def show_still(out: Console, still: StillChunks) -> None:
+def show_stable(out: Console, found: StableChunks) -> None:
     """Print what the clauses say of the chunks that stood still, and which did not."""
-    count = counted(len(still.still), "chunk")
-    say(out, f"chunk by chunk, of {count} that two copies agree on: {', '.join(still.still)}")
-    show_verdicts(out, still.verdicts)
-    if still.unstable:
-        say(out, f"unstable, not judged: {', '.join(still.unstable)}")
+    count = counted(len(found.stable), "chunk")
+    say(out, f"chunk by chunk, of {count} that two copies agree on: {', '.join(found.stable)}")
+    show_verdicts(out, found.verdicts)
+    if found.unstable:
+        say(out, f"unstable, not judged: {', '.join(found.unstable)}")
     say(out, "lists, sums and the float are those of no moment: nothing is said of the whole")
 
 
@@ -212,13 +208,9 @@ def show_largest(out: Console, state: KernelState, stays: str) -> None:
 
 def show_owners(out: Console, state: KernelState) -> None:
     """Say who holds the memory, in bytes of one unit, where that is known."""
-    held: dict[str, int] = {}
-    for chunk in state.chunks:
-        for owner, size in held_by(chunk).items() if chunk.owners is not None else ():
-            held[owner] = held.get(owner, 0) + size
+    held = list(all_held(state.chunks).items())
     if held:
-        most = sorted(held.items(), key=lambda one: -one[1])
-        say(out, f"used by: {_first(most)} bytes a CPU    (--who: by chunk and page)")
+        say(out, f"used by: {_first(held)} bytes a CPU    (--who: by chunk and page)")
 
 
 def _first(owners: Sequence[tuple[str, int]]) -> str:
@@ -261,7 +253,7 @@ def chunk_records(state: KernelState) -> list[dict[str, Any]]:
     """
     chunks = {number: chunk for chunk, number in state.names.items()}
     return [
-        row.as_json() | {
+        asdict(row) | {
             "pages": chunk.nr_pages,
             "hints": {name: getattr(chunk.chunk_md, name) for name in HINTS},
             "owners": held_by(chunk) if chunk.owners is not None else None,

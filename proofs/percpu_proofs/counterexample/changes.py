@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import groupby
 from typing import Final
 
-from percpu_proofs.counterexample.bearing import Bearing
 from percpu_proofs.counterexample.record import CpuStep
+from percpu_proofs.counterexample.relevance import Relevance
 from percpu_proofs.counterexample.words import pages
 from percpu_proofs.show.rows import ChunkRow, StateRows
 
 _SHORT: Final = 18  # pages whose rows stand beside one another
 
 
-def changes(before: StateRows, step: CpuStep, shown: Bearing) -> Iterator[str]:
+def changes(before: StateRows, step: CpuStep, shown: Relevance) -> Iterator[str]:
     """Yield what a step changed, as far as it is to be shown."""
     after, known = step.state, dict(before.counters)
     said = []
@@ -56,15 +57,11 @@ def _pages_changed(old: str, new: str) -> str:
     >>> _pages_changed("##ee--", "#eee--")
     'page 1 # -> e'
     """
-    found, start = [], 0
-    pairs = list(zip(old, new, strict=True))
-    while start < len(pairs):
-        end = start + 1
-        while end < len(pairs) and pairs[end] == pairs[start]:
-            end += 1
-        if pairs[start][0] != pairs[start][1]:
-            found.append(f"{pages(start, end)} {' -> '.join(pairs[start])}")
-        start = end
+    found, end = [], 0
+    for (was, now), run in groupby(zip(old, new, strict=True)):
+        start, end = end, end + len(list(run))
+        if was != now:
+            found.append(f"{pages(start, end)} {was} -> {now}")
     return ", ".join(found)
 
 
@@ -83,10 +80,4 @@ def short(row: str) -> str:
     """
     if len(row) <= _SHORT:
         return row
-    runs: list[list[str]] = []
-    for page in row:
-        if runs and runs[-1][0] == page:
-            runs[-1].append(page)
-        else:
-            runs.append([page])
-    return " ".join(f"{len(run)}{run[0]}" for run in runs)
+    return " ".join(f"{len(list(run))}{page}" for page, run in groupby(row))

@@ -9,11 +9,11 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
 
-from percpu_proofs.counterexample.bearing import Bearing, alone, bearing
 from percpu_proofs.counterexample.record import Counterexample
+from percpu_proofs.counterexample.relevance import Relevance, relevance, sequential_steps
 from percpu_proofs.counterexample.sentences import first_sentence, subject_of
-from percpu_proofs.counterexample.table import TableRow, folded, rows, table
-from percpu_proofs.counterexample.text import grouped, legend, state
+from percpu_proofs.counterexample.table import TableRow, fold_rows, rows, table
+from percpu_proofs.counterexample.text import group_operations, legend, state
 from percpu_proofs.run.runner import counted
 from percpu_proofs.show.mail import LINES, WIDTH, block, command, plain, wrap
 
@@ -38,27 +38,27 @@ _FORMS: Final = (
 
 def mail(c: Counterexample, reproducer: str) -> list[str]:
     """Return the lines of a block. reproducer: the command that shows the schedule again."""
-    since = alone(c)
+    since = sequential_steps(c)
     top = [*_head(c), "", *_setup(c, since)]
     bottom = ["", *_searched(c), *command(reproducer)]
     if not c.steps:
         return plain([*top, *bottom])
     lines: list[str] = []
     for form in _FORMS:
-        shown = bearing(c, since, spoken_only=not form.counters)
+        shown = relevance(c, since, spoken_only=not form.counters)
         already = tuple(c.broken_before(since))
         before = [*_state("State before:", c, since, shown, already=already), ""]
         after = ["", *_state("State after:", c, len(c.steps), shown, counted=False)]
         others = "" if form.counters else " Other counters are left out."
         after += block(legend(c, shown, since) + others, 2)
         room = LINES - sum(map(len, (top, before, after, bottom)))
-        steps = _brief(folded(rows(c, since, shown, lines=form.lines, ahead=form.ahead)))
-        drawn = _drawn(steps, c.cpus_since(since))
+        steps = _brief(fold_rows(rows(c, since, shown, lines=form.lines, ahead=form.ahead)))
+        drawn = _table_lines(steps, c.cpus_since(since))
         if len(drawn) > room and form == _FORMS[-1]:
             after, bottom = after[1:], bottom[1:]  # blank lines, rather than steps
             room += 2
         if len(drawn) > room and form == _FORMS[-1]:
-            drawn = _middle_left_out(steps, c.cpus_since(since), room)
+            drawn = _without_middle(steps, c.cpus_since(since), room)
         lines = [*top, *before, *drawn, *after, *bottom]
         if len(lines) <= LINES:
             break
@@ -87,7 +87,7 @@ def _head(c: Counterexample) -> list[str]:
 
 
 def _setup(c: Counterexample, since: int) -> list[str]:
-    operations = [one.words for one in grouped(c, since)]
+    operations = [one.words for one in group_operations(c, since)]
     if not operations:
         return [_sized(c)]
     lines = wrap(f"Before: {'; '.join(operations)}", "  ")
@@ -104,7 +104,7 @@ def _sized(c: Counterexample) -> str:
 
 
 def _state(
-    heading: str, c: Counterexample, at: int, shown: Bearing,
+    heading: str, c: Counterexample, at: int, shown: Relevance,
     *, counted: bool = True, already: tuple[str, ...] = (),
 ) -> list[str]:  # fmt: skip
     found = state(heading, c.state_at(at), c, shown, WIDTH, counted=counted, already=already)
@@ -129,20 +129,20 @@ def _brief(found: list[TableRow]) -> list[TableRow]:
     ]
 
 
-def _drawn(wanted: Sequence[TableRow], cpus: tuple[str, ...]) -> list[str]:
-    return [line for _, line in table(list(wanted), cpus, WIDTH)]
+def _table_lines(steps: Sequence[TableRow], cpus: tuple[str, ...]) -> list[str]:
+    return [line for _, line in table(list(steps), cpus, WIDTH)]
 
 
-def _middle_left_out(wanted: list[TableRow], cpus: tuple[str, ...], room: int) -> list[str]:
+def _without_middle(steps: list[TableRow], cpus: tuple[str, ...], room: int) -> list[str]:
     """Return as many of the first and last rows as there is room for, the others counted."""
-    for left_out in range(1, len(wanted)):
-        kept = len(wanted) - left_out
-        first = kept // 3
-        last = wanted[len(wanted) - (kept - first) :]
-        told = f"    ... {counted(left_out, 'row')} of steps left out: see the reproducer"
-        upper, lower = _drawn(wanted[:first], cpus), _drawn(last, cpus)[1:]
+    for left_out in range(1, len(steps)):
+        shown = len(steps) - left_out
+        first = shown // 3
+        last = steps[len(steps) - (shown - first) :]
+        counted_out = f"    ... {counted(left_out, 'row')} of steps left out: see the reproducer"
+        upper, lower = _table_lines(steps[:first], cpus), _table_lines(last, cpus)[1:]
         if len(upper) + 1 + len(lower) <= room:
-            return [*upper, told, *lower]
-    lower = _drawn(wanted[-1:], cpus)
+            return [*upper, counted_out, *lower]
+    lower = _table_lines(steps[-1:], cpus)
     more = len(lower) - room + 1
     return lower if more <= 1 else [*lower[: room - 1], f"    ... {more} lines left out"]

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
-from percpu_proofs.counterexample.mechanism import mechanism
 from percpu_proofs.counterexample.places import ModelPlace, place_of, place_of_error
 from percpu_proofs.counterexample.record import WORK, Counterexample, CpuStep
-from percpu_proofs.counterexample.sentences import kernel_of, sentence_of, title_of
 from percpu_proofs.counterexample.words import Names, position_of
 from percpu_proofs.explore.known_counterexamples import from_record
-from percpu_proofs.explore.rerun import Rerun, StepRecord
+from percpu_proofs.explore.rerun import Rerun, StepRecord, broken_by
 from percpu_proofs.explore.schedulers.replay import ImpossibleStepError
 from percpu_proofs.explore.searches import bound_of
 from percpu_proofs.explore.start import Runner
@@ -23,6 +22,9 @@ from percpu_proofs.show.rows import StateRows, state_of
 from percpu_reference.chunk import Chunk
 from percpu_reference.gaps import Kind
 from percpu_reference.kernel_names import origin
+from percpu_reference.variants import Allocator, fixes, variant_class
+from percpu_reference.variants.reference import with_fixes
+from percpu_spec.catalogue import Finding, findings
 
 _RELEASING = (Kind.RELEASE, Kind.DRAIN)
 _ENTRY = {"a": "alloc_percpu", "b": "balance_workfn", "B": "balance_workfn"}
@@ -157,15 +159,12 @@ def of_schedule(token: Token, bound: str = "") -> Counterexample:
             before, steps = walk.state(), tuple(walk.steps())
     except (ImpossibleStepError, KeyError) as error:
         raise InputError("token", None, f"a schedule of its actors ({error})") from None
-    clause = token.clause
+    wrong = (wrong for s in reversed(steps) for c, wrong in s.broken if c == token.clause)
     return Counterexample(
         token.variant,
-        clause,
-        title_of(clause),
-        sentence_of(clause),
-        kernel_of(clause),
+        token.clause,
         mechanism(token),
-        next((wrong for s in reversed(steps) for c, wrong in s.broken if c == clause), ""),
+        next(wrong, ""),
         token.geometry,
         tuple(map(names.spoken, scenario.prepared)),
         tuple(map(names.spoken, scenario.concurrent)),
@@ -175,3 +174,28 @@ def of_schedule(token: Token, bound: str = "") -> Counterexample:
         text,
         origin=bound_of(token.search),
     )
+
+
+def mechanism(token: Token) -> str:
+    """Return what a variant declares of a clause, in words; empty where it declares nothing.
+
+    Of several findings those are named without which the same steps do not break it: each with its
+    fix on the variant, as far as the steps are then possible.
+    """
+    reason = variant_class(token.variant).EXPECTED.get(token.clause, "")
+    known = [findings()[name] for name in re.findall(r"\b[LR]\d+\b", reason) if name in findings()]
+    if len(known) > 1:
+        known = [finding for finding in known if _mends(finding, token)] or known
+    return "; ".join(f"{finding.id}, {finding.title}" for finding in known) or reason
+
+
+_MENDED: dict[tuple[type[Allocator], str], type[Allocator]] = {}
+"""Variants with the fixes of a finding: contracts are put on each once."""
+
+
+def _mends(finding: Finding, token: Token) -> bool:
+    base = variant_class(token.variant)
+    if (base, finding.id) not in _MENDED:
+        chosen = [getattr(fixes, name) for name in finding.fixes]
+        _MENDED[base, finding.id] = with_fixes(*chosen, base=base)
+    return token.clause not in broken_by(token, _MENDED[base, finding.id], lenient=True)

@@ -7,29 +7,25 @@ from dataclasses import replace
 from pathlib import Path
 
 from percpu_proofs.counterexample.record import WORK, Counterexample, CpuStep
-from percpu_proofs.counterexample.sentences import kernel_of, sentence_of, title_of
 from percpu_proofs.counterexample.words import Names
 from percpu_proofs.kernel.search.compiled import SearchPlan
 from percpu_proofs.kernel.search.example import TreeExample
-from percpu_proofs.kernel.search.retrace import Retraced, TreeStep
+from percpu_proofs.kernel.search.retrace import Retrace, TreeStep
 from percpu_proofs.kernel.search.tree_token import bound_of
 from percpu_proofs.run.operations import Operation, parse_operations, renumbered, text_of
 from percpu_proofs.show.rows import NO_LIST, StateRows
 
 
-def of_tree(
-    example: TreeExample, subject: str, bound: str, mechanism: str = ""
-) -> Counterexample:
+def of_tree(example: TreeExample, subject: str, bound: str) -> Counterexample:
     """Return what a counterexample of compiled code shows.
 
-    subject: the tree, "Linux 6.12.117". bound: how far was searched where it was found. mechanism:
-    what is known to break the clause.
+    subject: the tree, "Linux 6.12.117". bound: how far was searched where it was found.
     """
     broken = {example.clause: example.message}
     found = of_retraced(
         subject, example.clause, broken, example.plan, example.retraced, example.token
     )
-    return replace(found, mechanism=mechanism, bound=bound)
+    return replace(found, bound=bound)
 
 
 def of_retraced(
@@ -37,7 +33,7 @@ def of_retraced(
     clause: str,
     broken: Mapping[str, str],
     plan: SearchPlan,
-    retraced: Retraced,
+    retraced: Retrace,
     token: str,
 ) -> Counterexample:
     """Return what a schedule shows that was run again; broken: clauses and what is wrong."""
@@ -51,9 +47,6 @@ def of_retraced(
     return Counterexample(
         subject,
         clause,
-        title_of(clause),
-        sentence_of(clause),
-        kernel_of(clause),
         "",
         broken.get(clause, ""),
         plan.sizes,
@@ -75,7 +68,7 @@ def _parsed(operations: tuple[str, ...]) -> list[Operation]:
 
 
 def _steps(
-    retraced: Retraced, named: Mapping[str, Operation], names: Names
+    retraced: Retrace, named: Mapping[str, Operation], names: Names
 ) -> Iterator[CpuStep]:
     """Yield the steps; named: operations with handles from 1 on, by what they are in the steps."""
     state = retraced.before or StateRows((), ())
@@ -91,7 +84,7 @@ def _steps(
             number,
             step.actor,
             _cpu(step),
-            *_spoken(names, named.get(step.operation) or _parsed((step.operation,))[0]),
+            *names.spoken(named.get(step.operation) or _parsed((step.operation,))[0]),
             before is None,
             step.refused,
             before.function if before else "",
@@ -108,11 +101,6 @@ def _steps(
             state,
             (),
         )
-
-
-def _spoken(names: Names, operation: Operation) -> tuple[str, str]:
-    said = names.spoken(operation)
-    return said.words, said.operation
 
 
 class _Holders:

@@ -7,15 +7,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
+from percpu_proofs.counterexample.sentences import kernel_of, sentence_of, title_of
 from percpu_proofs.show.rows import StateRows
 
 WORK = "work"
 """Names the column of the balance work, which runs on a CPU of its own."""
 
 
-@dataclass(frozen=True, slots=True)
-class Spoken:
+class Spoken(NamedTuple):
     """An operation in words for people, and as the operation language writes it."""
 
     words: str  # "allocate 28672 bytes (a)"
@@ -59,11 +60,6 @@ class CpuStep:
             return ""
         return "begins: " if self.cpu == WORK and self.operation == "b" else f"{self.words}: "
 
-    @property
-    def text(self) -> str:
-        """What it does, and where it stands then."""
-        return self.said()
-
     def said(self, *, lines: bool = True, ahead: bool = True) -> str:
         """Return what it does; lines: with those of the source, ahead: with what comes next."""
         said = self.beginning
@@ -76,6 +72,29 @@ class CpuStep:
         said += f"; refused: {self.refused}" if self.refused else ""
         return said + (f"; next: {self.next}" if ahead and self.next else "")
 
+    def as_json(self, actors: dict[str, int]) -> dict[str, Any]:
+        """Return it with plain values only; actors: who last took a step in each column."""
+        return {
+            "step": self.number,
+            "actor": self.actor,
+            "cpu": self.cpu,
+            "words": self.words,
+            "operation": self.operation,
+            "memory_refused": bool(self.refused),
+            "from": self.left_gap,
+            "to": self.gap,
+            "function": self.function,
+            "line": self.where,
+            "stands": self.stands,
+            "next": self.next,
+            "result": self.result,
+            "lock_taken": self.locked,
+            "mutex_holder": actors.get(self.state.mutex),
+            "mutex": bool(self.state.mutex),
+            "floats": list(self.state.floats),
+            "broken": dict(self.broken),
+        } | _state_record(self.state)
+
 
 @dataclass(frozen=True, slots=True)
 class Counterexample:
@@ -83,9 +102,6 @@ class Counterexample:
 
     subject: str  # a variant's name or file, or a tree: "Linux 6.12.117"
     clause: str
-    title: str
-    sentence: str  # the clause's statement
-    source_of_clause: str  # kernel functions that it binds
     mechanism: str  # what is known to break it: a finding, or the reason that a variant declares
     message: str  # what is wrong
     geometry: str
@@ -98,6 +114,21 @@ class Counterexample:
     stopped: str = ""  # why a compiled kernel went no further
     origin: str = ""  # of a schedule that is run again: what found it, and how far that went
     others: str = ""  # by what else the clause is broken, and how that is printed
+
+    @property
+    def title(self) -> str:
+        """The clause's title."""
+        return title_of(self.clause)
+
+    @property
+    def sentence(self) -> str:
+        """The clause's statement."""
+        return sentence_of(self.clause)
+
+    @property
+    def source_of_clause(self) -> str:
+        """The kernel functions that the clause binds."""
+        return kernel_of(self.clause)
 
     @property
     def reach(self) -> str:
@@ -140,3 +171,34 @@ class Counterexample:
         for step in self.steps:
             yield before, step
             before = step.state
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it with plain values only."""
+        actors: dict[str, int] = {}
+        steps = []
+        for step in self.steps:
+            actors[step.cpu] = step.actor
+            steps.append(step.as_json(actors))
+        return {
+            "variant": self.subject,
+            "clause": self.clause,
+            "sentence": self.sentence,
+            "kernel": self.source_of_clause,
+            "mechanism": self.mechanism,
+            "message": self.message,
+            "geometry": self.geometry,
+            "bound": self.bound or self.origin,
+            "broken": sorted(self.broken),
+            "setup": [one.operation for one in self.setup],
+            "actors": [one.operation for one in self.at_once],
+            "before": _state_record(self.before),
+            "steps": steps,
+            "token": self.token,
+        }
+
+
+def _state_record(state: StateRows) -> dict[str, Any]:
+    return {
+        "counters": dict(state.counters),
+        "memory": [f"{row.place:13} {row.name}: {row.pages}" for row in state.chunks],
+    }

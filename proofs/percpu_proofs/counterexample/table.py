@@ -7,9 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Final
 
-from percpu_proofs.counterexample.bearing import Bearing
 from percpu_proofs.counterexample.changes import changes
 from percpu_proofs.counterexample.record import Counterexample
+from percpu_proofs.counterexample.relevance import Relevance
 
 _LEAST: Final = 36  # columns for the text of the last CPU, if there is room
 _MARGIN: Final = 4  # of step numbers
@@ -30,18 +30,18 @@ class TableRow:
     broken: tuple[str, ...]  # clauses that have not been named before, and the clause itself
 
     @property
-    def quiet(self) -> bool:
+    def changes_nothing(self) -> bool:
         """Whether nothing that is shown has changed."""
         return not self.changes and not self.broken
 
 
 def rows(
-    c: Counterexample, since: int, shown: Bearing, *, lines: bool = True, ahead: bool = True
+    c: Counterexample, since: int, shown: Relevance, *, lines: bool = True, ahead: bool = True
 ) -> list[TableRow]:
     """Return the rows of a counterexample's steps behind the first `since`, numbered from 1.
 
     A clause is named where it is broken first, which for some is before these rows; the
-    counterexample's own wherever it is broken otherwise than before. lines, ahead: as Step.said
+    counterexample's own wherever it is broken otherwise than before. lines, ahead: as CpuStep.said
     has it.
     """
     found: list[TableRow] = []
@@ -60,11 +60,11 @@ def rows(
     return found
 
 
-def folded(found: list[TableRow]) -> list[TableRow]:
+def fold_rows(found: list[TableRow]) -> list[TableRow]:
     """Return the rows with those in which nothing changes put to the next one of the same CPU."""
     kept: list[TableRow] = []
     for row in found:
-        if kept and kept[-1].quiet and kept[-1].cpu == row.cpu and not row.words:
+        if kept and kept[-1].changes_nothing and kept[-1].cpu == row.cpu and not row.words:
             last = kept.pop()
             numbers = f"{last.numbers.partition('-')[0]}-{row.numbers}"
             kept.append(replace(row, numbers=numbers, words=last.words))

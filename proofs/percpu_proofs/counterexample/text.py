@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from itertools import groupby
 from typing import Final
 
-from percpu_proofs.counterexample.bearing import Bearing, alone, bearing
 from percpu_proofs.counterexample.changes import short
 from percpu_proofs.counterexample.record import WORK, Counterexample, CpuStep, Spoken
-from percpu_proofs.counterexample.table import folded, rows, table
-from percpu_proofs.explore.overlap import Move, spans
+from percpu_proofs.counterexample.relevance import Relevance, relevance, sequential_steps
+from percpu_proofs.counterexample.table import fold_rows, rows, table
+from percpu_proofs.explore.overlap import OperationStep, spans
 from percpu_proofs.run.runner import counted
 from percpu_proofs.show.picture import HintPicture
 from percpu_proofs.show.rows import PAGES, ChunkRow, StateRows
@@ -28,8 +28,8 @@ LOCKS: Final = (
 
 def text(c: Counterexample, width: int) -> Iterator[Line]:
     """Yield the lines of a counterexample."""
-    since = alone(c)
-    shown = bearing(c, since)
+    since = sequential_steps(c)
+    shown = relevance(c, since)
     yield from head(c, width)
     yield "", ""
     yield from setup(c, since, width)
@@ -38,18 +38,18 @@ def text(c: Counterexample, width: int) -> Iterator[Line]:
         already = tuple(c.broken_before(since))
         yield from state("State before:", c.state_at(since), c, shown, width, already=already)
         yield "", ""
-        yield from table(folded(rows(c, since, shown)), c.cpus_since(since), width)
+        yield from table(fold_rows(rows(c, since, shown)), c.cpus_since(since), width)
     if c.stopped:
-        yield from wrapped("broken", f"the kernel stops: {c.stopped}", width)
+        yield from wrap_lines("broken", f"the kernel stops: {c.stopped}", width)
     yield "", ""
     if c.steps:
         yield from state("State after:", c.state_at(len(c.steps)), c, shown, width, counted=False)
         yield "", ""
-        yield from wrapped("dim", f"{legend(c, shown, since)} {LOCKS}", width)
-    yield from wrapped("", f"{c.reach}.", width)
+        yield from wrap_lines("dim", f"{legend(c, shown, since)} {LOCKS}", width)
+    yield from wrap_lines("", f"{c.reach}.", width)
 
 
-def wrapped(kind: str, said: str, width: int, indent: str = "") -> Iterator[Line]:
+def wrap_lines(kind: str, said: str, width: int, indent: str = "") -> Iterator[Line]:
     """Yield a text in lines of a width; those behind the first are indented."""
     for line in textwrap.wrap(said, width, subsequent_indent=indent):
         yield kind, line
@@ -57,22 +57,22 @@ def wrapped(kind: str, said: str, width: int, indent: str = "") -> Iterator[Line
 
 def head(c: Counterexample, width: int) -> Iterator[Line]:
     """Yield what is broken, and where the kernel says that it is to hold."""
-    yield from wrapped("head", f"{c.subject} breaks {c.clause}: {c.title}", width, "  ")
-    yield from wrapped("", c.sentence, width)
+    yield from wrap_lines("head", f"{c.subject} breaks {c.clause}: {c.title}", width, "  ")
+    yield from wrap_lines("", c.sentence, width)
     if c.source_of_clause:
-        yield from wrapped("", f"Kernel: {c.source_of_clause}", width, "  ")
+        yield from wrap_lines("", f"Kernel: {c.source_of_clause}", width, "  ")
     if c.message:
-        yield from wrapped("broken", f"Broken: {c.message}.", width, "  ")
+        yield from wrap_lines("broken", f"Broken: {c.message}.", width, "  ")
     if c.mechanism:
-        yield from wrapped("", f"Known: {c.mechanism}.", width, "  ")
+        yield from wrap_lines("", f"Known: {c.mechanism}.", width, "  ")
     if c.others:
-        yield from wrapped("", f"{c.others}.", width, "  ")
+        yield from wrap_lines("", f"{c.others}.", width, "  ")
 
 
 def setup(c: Counterexample, since: int, width: int) -> Iterator[Line]:
     """Yield the operations before, which ran one after the other, and those of the steps."""
-    yield from wrapped("", f"Sizes: {c.geometry.replace(',', ', ')}", width, "  ")
-    before = grouped(c, since)
+    yield from wrap_lines("", f"Sizes: {c.geometry.replace(',', ', ')}", width, "  ")
+    before = group_operations(c, since)
     if before:
         steps = f" ({counted(since, 'step')})" if since else ""
         yield "", f"Before, one after the other{steps}:"
@@ -80,18 +80,19 @@ def setup(c: Counterexample, since: int, width: int) -> Iterator[Line]:
             yield from _spoken("", one, width)
     for number, span in enumerate(spans(_moves(c, since))):
         how = f", {span.how}" if span.how else ""
-        yield from wrapped("", f"{'Then' if before or number else 'First'}{how}, as below:", width)
+        begins = "Then" if before or number else "First"
+        yield from wrap_lines("", f"{begins}{how}, as below:", width)
         for step, _ in span.members:
             yield from _spoken(f"{step.cpu:6} ", Spoken(step.words, step.operation), width)
 
 
-def _moves(c: Counterexample, since: int) -> Iterator[Move[CpuStep]]:
+def _moves(c: Counterexample, since: int) -> Iterator[OperationStep[CpuStep]]:
     """Yield the steps behind the first `since`; an actor of compiled code may begin again."""
     for step in c.steps[since:]:
-        yield Move(step.actor, step, step.cpu == WORK, step.ends)
+        yield OperationStep(step.actor, step, step.cpu == WORK, step.ends)
 
 
-def grouped(c: Counterexample, since: int) -> list[Spoken]:
+def group_operations(c: Counterexample, since: int) -> list[Spoken]:
     """Return the operations that ran one after the other before a step; equal ones are counted."""
     operations = [*c.setup, *(Spoken(s.words, s.operation) for s in c.steps[:since] if s.begins)]
     found: list[Spoken] = []
@@ -123,12 +124,12 @@ def _spoken(who: str, one: Spoken, width: int) -> Iterator[Line]:
     if len(line) + len(one.operation) + 2 <= width:
         yield "", f"{line}{one.operation:>{width - len(line)}}"
     else:
-        yield from wrapped("", line, width, "    ")
+        yield from wrap_lines("", line, width, "    ")
         yield "", f"{one.operation:>{width}}" if len(one.operation) <= width else one.operation
 
 
 def state(
-    heading: str, now: StateRows, c: Counterexample, shown: Bearing, width: int,
+    heading: str, now: StateRows, c: Counterexample, shown: Relevance, width: int,
     *, counted: bool = True, already: tuple[str, ...] = (),
 ) -> Iterator[Line]:  # fmt: skip
     """Yield a state's counters and chunks, as far as they bear on the clause.
@@ -143,11 +144,11 @@ def state(
     more = shown.others(now) if counted else 0
     if more:
         counters.append(f"{'one more chunk' if more == 1 else f'{more} more chunks'} unchanged")
-    yield from wrapped("", f"{heading} {', '.join(counters)}".rstrip(), width, "  ")
+    yield from wrap_lines("", f"{heading} {', '.join(counters)}".rstrip(), width, "  ")
     for row in shown.rows(now):
-        yield from wrapped("row", chunk_line(row), width, "    ")
+        yield from wrap_lines("row", chunk_line(row), width, "    ")
         for line in hint_lines(row, c.message) if shown.hints else ():
-            yield from wrapped("", f"    {line}", width, "      ")
+            yield from wrap_lines("", f"    {line}", width, "      ")
 
 
 def chunk_line(row: ChunkRow) -> str:
@@ -177,7 +178,7 @@ def _hints(hints: HintPicture) -> str:
     )
 
 
-def legend(c: Counterexample, shown: Bearing, since: int = 0) -> str:
+def legend(c: Counterexample, shown: Relevance, since: int = 0) -> str:
     """Return what the characters of the rows say, of those that occur from a step on."""
     told = [c.state_at(number) for number in range(since, len(c.steps) + 1)]
     seen = {page for now in told for row in shown.rows(now) for page in row.pages}

@@ -6,10 +6,25 @@ An explanation has plain values: texts, lists of texts or of records, maps of na
 
 from __future__ import annotations
 
+import inspect
 import re
+from collections.abc import Iterable
 from typing import Any
 
+from percpu_spec.catalogue import title
+
 Explanation = dict[str, Any]
+
+
+def docstring(thing: object) -> tuple[str, str]:
+    """Return the first paragraph of a docstring on one line, and the rest as it is."""
+    first, _, rest = (inspect.getdoc(thing) or "").partition("\n\n")
+    return " ".join(first.split()), rest
+
+
+def titles(clause_ids: Iterable[str]) -> list[dict[str, str]]:
+    """Return clauses with their titles."""
+    return [{"clause": one, "what": title(one)} for one in clause_ids]
 
 
 def unwrapped(found: Explanation) -> Explanation:

@@ -1,10 +1,12 @@
-"""What names the specification's own code: predicates, definitions, actions, fixes, claims."""
+"""What names the specification's own code: predicates, definitions, fixes, claims, gaps."""
 
 from __future__ import annotations
 
+import ast
 import importlib
 import inspect
 import pkgutil
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from functools import cache
@@ -12,14 +14,16 @@ from types import ModuleType
 from typing import Any
 
 import percpu_contracts
+import percpu_reference
 import percpu_spec
 from percpu_proofs import data
-from percpu_proofs.explain import Explanation
+from percpu_proofs.explain import Explanation, docstring
 from percpu_reference.variants import fixes
 from percpu_spec.catalogue import findings, title
+from percpu_spec.steps import Kind
 
 
-def code(word: str) -> Iterator[Explanation]:
+def explain_code(word: str) -> Iterator[Explanation]:
     """Yield what a word names in the code: `hint_is_ordered`, `RightEdgeKept`, `update-block`."""
     for finding in findings().values():
         if word in (*finding.fixes, *finding.patches):
@@ -49,11 +53,11 @@ def _fix(word: str, finding: str) -> Explanation:
 
 
 def _function(thing: Any) -> Explanation:
-    first, _, rest = (inspect.getdoc(thing) or "").partition("\n\n")
+    first, rest = docstring(thing)
     given = inspect.signature(thing) if inspect.isfunction(thing) else ""
     return {
         "id": f"{thing.__name__}{given}",
-        "title": first.replace("\n", " ") or f"of {thing.__module__}",
+        "title": first or f"of {thing.__module__}",
         "says": rest,
         "file": thing.__module__,
         "code": inspect.getsource(thing),
@@ -107,3 +111,36 @@ def claims() -> Mapping[str, Explanation]:
         }
         for name, entry in committed().items()
     }
+
+
+@cache
+def gaps() -> Mapping[str, Explanation]:
+    """Return the kinds of gaps, and the gaps that the reference and its variants stand in."""
+    says = _meanings()
+    found: dict[str, Explanation] = {
+        kind.name: {"id": kind.name, "title": "a kind of gap", "says": says[kind.name]}
+        for kind in Kind
+    }
+    for module in _modules(percpu_reference):
+        for name, kind in _named_in(module):
+            entry = found.setdefault(name, {"id": name, "title": "a gap"})
+            entry |= {"says": f"The step that leaves it: {says[kind]}.", "kind": kind}
+            entry.setdefault("file", module.__name__)
+    return found
+
+
+def _meanings() -> dict[str, str]:
+    """Return what each kind says that the next step does: the comment beside it."""
+    return dict(re.findall(r"^ +(\w+) = auto\(\)  # (.*)$", inspect.getsource(Kind), re.M))
+
+
+def _named_in(module: ModuleType) -> Iterator[tuple[str, str]]:
+    """Yield the name and the kind of each gap that a module makes."""
+    for node in ast.walk(ast.parse(inspect.getsource(module))):
+        if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name)):
+            continue
+        if node.func.id == "Gap" and node.args and isinstance(node.args[0], ast.Constant):
+            values = [*node.args, *(word.value for word in node.keywords)]
+            kinds = [value.attr for value in values if isinstance(value, ast.Attribute)]
+            known = [kind for kind in kinds if kind in Kind.__members__]
+            yield str(node.args[0].value), known[0] if known else Kind.PAUSE.name

@@ -8,20 +8,18 @@ from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
-from percpu_proofs.explain import Explanation
+from percpu_proofs.explain import Explanation, titles
 from percpu_proofs.logs.advice import MachineFacts
 from percpu_proofs.logs.advice import explain as meaning
-from percpu_proofs.logs.answers import kind_of
 from percpu_proofs.logs.block import block_of
-from percpu_proofs.logs.failures import Failure, alike, read_failures
+from percpu_proofs.logs.failures import Failure, merge_alike, read_failures
 from percpu_proofs.logs.material import read_material
 from percpu_proofs.logs.prefixes import Message, messages
-from percpu_proofs.logs.reports import Report, read_reports, without_illegal
+from percpu_proofs.logs.reports import Report, kind_of, read_reports, without_illegal
 from percpu_proofs.recorded.boot.layout import layout
 from percpu_proofs.recorded.boot.log import is_layout
 from percpu_proofs.run.inputs import InputError, TraceError
 from percpu_proofs.run.operations import FLAGS, MEANINGS, SHAPES, parse_operations
-from percpu_spec.catalogue import title
 from percpu_spec.glossary import Term, kernel_messages
 
 _PASTED = Path("the pasted line")
@@ -34,12 +32,12 @@ _HOLDERS = {"d": r"(-?\d+)", "x": r"(0x[0-9a-f]+)", "s": r"(\S+)", "t": r"(.*)"}
 _HOLDER = re.compile("%([dxst])")
 
 
-def pasted(text: str) -> Iterator[Explanation]:
+def explain_lines(text: str) -> Iterator[Explanation]:
     """Yield what lines of a log, a trace or an operation list say, in their order by kind."""
     lines = list(enumerate(text.split("\n"), 1))
     found = messages(lines)
     failures, _, _ = read_failures(found)
-    for failure in alike(failures):
+    for failure in merge_alike(failures):
         yield _failure(failure)
     if any(is_layout(message.text) for message in found):
         yield _layout(lines)
@@ -60,7 +58,7 @@ def pasted(text: str) -> Iterator[Explanation]:
         yield from _operations(text)
 
 
-def damaged(text: str) -> Iterator[Explanation]:
+def explain_damaged(text: str) -> Iterator[Explanation]:
     """Yield what lines of failures say that are cut off or damaged."""
     if read_failures(messages(list(enumerate(text.split("\n"), 1))))[1]:
         yield {
@@ -69,7 +67,7 @@ def damaged(text: str) -> Iterator[Explanation]:
         }  # fmt: skip
 
 
-def letter(word: str) -> Iterator[Explanation]:
+def explain_letter(word: str) -> Iterator[Explanation]:
     """Yield what a letter stands for in the operation language: an operation, a flag."""
     read = {"read_it_with": "percpu-spec operations prints the language"}
     if word in SHAPES:
@@ -88,7 +86,7 @@ def _failure(failure: Failure) -> Explanation:
         "says": "\n\n".join(found.says),
         "harmless": found.harm,
         "change": "\n\n".join(found.advice),
-        "clauses": _titles(found.clauses),
+        "clauses": titles(found.clauses),
     }
 
 
@@ -98,7 +96,7 @@ def _report(report: Report) -> Explanation:
         "title": report.title,
         "says": "\n\n".join(report.says),
         "change": "\n\n".join(report.advice),
-        "nearest" if report.outside else "clauses": _titles(report.clauses),
+        "nearest" if report.outside else "clauses": titles(report.clauses),
     }
 
 
@@ -109,10 +107,6 @@ def _reports(found: Sequence[Message]) -> list[Report]:
         block = block_of([found[0].text])
         reports.append(Report(1, kind.name, block.title, *kind.answer(block)))
     return reports
-
-
-def _titles(clause_ids: Sequence[str]) -> list[dict[str, str]]:
-    return [{"clause": c, "what": title(c)} for c in clause_ids]
 
 
 def _layout(lines: Sequence[tuple[int, str]]) -> Explanation:
@@ -181,5 +175,5 @@ cgroup (__GFP_ACCOUNT)'
     said = MEANINGS[kind].partition("; FLAGS")[0]
     for name, value in zip(names, given, strict=True):
         said = said.replace(name, f"handle {value}" if name == "HANDLE" else value)
-    flags = ", ".join(FLAGS[letter] for letter in given[3] if letter != "-") if kind == "a" else ""
+    flags = ", ".join(FLAGS[flag] for flag in given[3] if flag != "-") if kind == "a" else ""
     return f"{said}; {flags}" if flags else said

@@ -16,10 +16,19 @@ from typing import Any, get_type_hints
 from percpu_contracts.contract import ContractMark, marked_names, marks_of, sentence
 from percpu_contracts.registry import When, predicates, state_clauses
 from percpu_proofs.data import folder
-from percpu_proofs.explain import Explanation, code, names, releases, terms, unwrapped
-from percpu_proofs.explain.gaps import gaps
-from percpu_proofs.explain.lines import damaged, letter, pasted
-from percpu_proofs.explain.messages import printed
+from percpu_proofs.explain import (
+    Explanation,
+    code,
+    docstring,
+    names,
+    releases,
+    terms,
+    titles,
+    unwrapped,
+)
+from percpu_proofs.explain.code import gaps
+from percpu_proofs.explain.lines import explain_damaged, explain_letter, explain_lines
+from percpu_proofs.explain.messages import explain_printed
 from percpu_proofs.run.inputs import InputError
 from percpu_reference import VARIANTS, Allocator, events
 from percpu_reference.backing import KmBacking
@@ -67,7 +76,7 @@ def explain(word: str) -> Explanation:
     """
     found = known(word)
     if found is None:  # chunk->isolated, pcpu_alloc+0x5cd/0x5f0, whole lines
-        found = _told([sense for name in _names_in(word) for sense in _senses(name)])
+        found = _first_of([sense for name in _names_in(word) for sense in _senses(name)])
     if found is None:
         raise UnknownWordError(word.strip(), _near(word.strip()))
     return found
@@ -76,10 +85,10 @@ def explain(word: str) -> Explanation:
 def known(word: str) -> Explanation | None:
     """Return what a word or a line is known as itself, not by names that stand in it."""
     word = word.strip()
-    return _told(list(_senses(word)) or (list(printed(word)) if " " in word else []))
+    return _first_of(list(_senses(word)) or (list(explain_printed(word)) if " " in word else []))
 
 
-def _told(senses: Sequence[Explanation]) -> Explanation | None:
+def _first_of(senses: Sequence[Explanation]) -> Explanation | None:
     told = [unwrapped(sense) for sense in senses]
     return told[0] | {"also": told[1:]} if told else None
 
@@ -91,10 +100,10 @@ def _senses(word: str) -> Iterator[Explanation]:
         yield _clause(entry)
     if entry in findings():
         yield _finding(entry)
-    yield from releases.released(word)
-    yield from releases.committed(word)
+    yield from releases.explain_release(word)
+    yield from releases.explain_commit(word)
     if " " in word:
-        yield from pasted(word)
+        yield from explain_lines(word)
         yield from (_events()[event] for event in dict.fromkeys(_EVENT.findall(word)))
     name = next((n for n in map(model_name, (word, f"pcpu_{word}")) if n in _functions()), None)
     if name is not None:
@@ -104,12 +113,12 @@ def _senses(word: str) -> Iterator[Explanation]:
             yield named[plain]
     of_list = _LIST.fullmatch(word)
     for term in filter(None, of_list.groups()) if of_list else [word]:
-        yield from terms.terms(term)
-    yield from letter(word)
+        yield from terms.explain_term(term)
+    yield from explain_letter(word)
     if " " in word:
-        yield from damaged(word)
-    yield from names.named(word)
-    yield from code.code(word)
+        yield from explain_damaged(word)
+    yield from names.explain_name(word)
+    yield from code.explain_code(word)
 
 
 def _names_in(text: str) -> list[str]:
@@ -161,7 +170,7 @@ def _clause(clause_id: str) -> Explanation:
         "not_applicable": _declared("NOT_APPLICABLE", clause_id),
         "by_release": breaking(clause_id),
         "predicates": [
-            {"name": p.__name__, "module": p.__module__, "says": _first_line(p)}
+            {"name": p.__name__, "module": p.__module__, "says": docstring(p)[0]}
             for p in predicates()[clause_id]
         ],
         "contracts": [
@@ -186,11 +195,11 @@ def _finding(finding_id: str) -> Explanation:
     found = findings()[finding_id]
     patches = {path.name: path.read_text("utf-8") for path in folder("patches").iterdir()}
     return asdict(found) | {
-        "clauses": [{"clause": c, "what": clause(c).title} for c in found.clauses],
+        "clauses": titles(found.clauses),
         "expected": _declared("EXPECTED", finding_id),
         "mended_in": mending(finding_id) if finding_id != REFINE else "",
         "fixes": [
-            {"class": name, "name": cls.NAME, "says": _first_line(cls)}
+            {"class": name, "name": cls.NAME, "says": docstring(cls)[0]}
             for name in found.fixes
             if (cls := getattr(fixes, name))
         ],
@@ -231,8 +240,8 @@ def _function(name: str) -> Explanation:
     marks = [mark for mark in marks_of(owners[-1], name) if mark.kind != "old" and not mark.is_note]
     return {
         "id": f"{owners[0].__name__}.{name}{inspect.signature(function)}",
-        "title": _first_line(function) or f"as {source}",
-        "says": (inspect.getdoc(function) or "").partition("\n\n")[2],
+        "title": docstring(function)[0] or f"as {source}",
+        "says": docstring(function)[1],
         "kernel": str(source or "none: of a variant alone"),
         "named_by": terms.named_by(*_spellings(source.function if source else "")),
         "parts": ", ".join(parts),
@@ -240,7 +249,7 @@ def _function(name: str) -> Explanation:
         "requires": [_line(mark) for mark in marks if mark.kind == "require"],
         "ensures": [_line(mark) for mark in marks if mark.kind == "ensure"],
         "overridden": [
-            {"by": cls.__name__, "file": cls.__module__, "says": _first_line(vars(cls)[name])}
+            {"by": cls.__name__, "file": cls.__module__, "says": docstring(vars(cls)[name])[0]}
             for cls in owners[1:]
         ],
     }
@@ -271,12 +280,8 @@ def _events() -> dict[str, Explanation]:
             fields = {field: kind.__name__ for field, kind in get_type_hints(cls).items()}
             found[name] = found[f"percpu{kernel}"] = {
                 "id": name,
-                "title": _first_line(cls),
+                "title": docstring(cls)[0],
                 "kernel": f"percpu{kernel}",
                 "fields": fields,
             }
     return found
-
-
-def _first_line(thing: object) -> str:
-    return (inspect.getdoc(thing) or "").split("\n\n")[0].replace("\n", " ")

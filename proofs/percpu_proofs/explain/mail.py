@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from percpu_proofs.counterexample.mechanism import mechanism
+from percpu_proofs.counterexample.of_model import mechanism
 from percpu_proofs.counterexample.words import Names
 from percpu_proofs.explain import Explanation
 from percpu_proofs.explore.known_counterexamples import examples_of

@@ -21,9 +21,10 @@ import percpu_reference
 import percpu_spec
 from percpu_contracts.contract import marked_names, marks_of
 from percpu_contracts.registry import statements
-from percpu_proofs.explain import Explanation
+from percpu_proofs.explain import Explanation, titles
+from percpu_proofs.logs import texts
 from percpu_reference import VARIANTS, Allocator
-from percpu_spec.catalogue import clauses, title
+from percpu_spec.catalogue import clauses
 
 _HOLE: Final = "\0"
 _ONE_OR_MORE: Final = "\1"  # behind a word that is one or many
@@ -67,7 +68,7 @@ class PrintedMessage(NamedTuple):
         return re.search(f"{begin}{form}{end}", line) is not None
 
 
-def printed(line: str) -> Iterator[Explanation]:
+def explain_printed(line: str) -> Iterator[Explanation]:
     """Yield what makes a line that commands print, or a part of one: the most telling first."""
     line = " ".join(line.split())
     if len(line) > _LONGEST or _PATTERN.search(line):
@@ -111,7 +112,8 @@ def _texts_of() -> Mapping[Path, str]:
     """Return the sources of all packages by their paths."""
     packages = (percpu_contracts, percpu_proofs, percpu_reference, percpu_spec)
     folders = [Path(package.__path__[0]) for package in packages]
-    return {path: path.read_text("utf-8") for f in folders for path in sorted(f.rglob("*.py"))}
+    paths = [path for f in folders for path in sorted(f.rglob("*.py"))]
+    return {p: p.read_text("utf-8") for p in (*paths, *sorted(texts.FOLDER.glob("*.md")))}
 
 
 def _plain(text: str) -> str:
@@ -131,15 +133,21 @@ def _explained(message: PrintedMessage) -> Explanation:
         "file": f"{message.module}.{message.function}",
     }  # fmt: skip
     if message.clauses:
-        found["clauses"] = [{"clause": c, "what": title(c)} for c in message.clauses]
+        found["clauses"] = titles(message.clauses)
     return found
 
 
 @cache
 def _of_file(path: Path) -> tuple[PrintedMessage, ...]:
-    """Return the texts of a module: of its functions, and those beside them."""
+    """Return the texts of a module, of its functions and beside them, or of a file of entries."""
     top = next(folder for folder in path.parents if not (folder / "__init__.py").exists())
     module = ".".join(path.relative_to(top).with_suffix("").parts)
+    if path.suffix == ".md":
+        return tuple(
+            PrintedMessage(re.sub(r"\{\w*\}", _HOLE, paragraph.text), entry, "", module)
+            for entry, (_, paragraphs) in texts.entries(path.stem).items()
+            for paragraph in paragraphs
+        )
     asking = _asking() if module.startswith(percpu_contracts.__name__) else {}
     tree = ast.parse(_texts_of()[path])
     found = [

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from functools import cache
 
 from percpu_proofs.explain import Explanation
 from percpu_proofs.explain.shipped import shipped
 from percpu_proofs.explore import alphabets
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.scenarios import FOLDER, SCENARIOS
-from percpu_proofs.kernel.search.plans import DRAWN, QUICK, UNNAMED, TreeSearch
+from percpu_proofs.kernel.search.plans import DRAWN, QUICK, UNNAMED
 from percpu_proofs.review.jobs import FUZZED_AT
 
 _READ_BY = {
@@ -21,29 +23,33 @@ _READ_BY = {
 }
 
 
-def named(word: str) -> Iterator[Explanation]:
-    """Yield what a name stands for: one may be of several searches."""
-    if (scenario := SCENARIOS.get(word)) is not None:
-        yield _scenario(scenario)
-    yield from _searches(word)
-    for kind, paths in shipped().items():
-        if word in paths and kind in _READ_BY:
-            yield {
-                "id": word,
-                "title": f"a {kind} that ships with the package",
-                "file": str(paths[word]),
-                "read_it_with": _READ_BY[kind],
-            }
+def explain_name(word: str) -> list[Explanation]:
+    """Return what a name stands for: one may be of several searches."""
+    return _by_name().get(word, [])
 
 
 def names() -> list[str]:
     """Return every name of this kind."""
-    plans = [plan.name for plan in (*alphabets.SEQUENCES, *alphabets.HUNTS)]
-    trees = [search.name for search in (*QUICK, *DRAWN, UNNAMED)]
-    sent = [name for kind, paths in shipped().items() if kind in _READ_BY for name in paths]
-    return list(dict.fromkeys(
-        [*SCENARIOS, *plans, *trees, *FUZZED_AT, *sent]
-    ))  # fmt: skip
+    return list(_by_name())
+
+
+@cache
+def _by_name() -> Mapping[str, list[Explanation]]:
+    found: dict[str, list[Explanation]] = defaultdict(list)
+    for entry in (*map(_scenario, SCENARIOS.values()), *_searches(), *_shipped()):
+        found[entry["id"]].append(entry)
+    return dict(found)
+
+
+def _shipped() -> Iterator[Explanation]:
+    for kind, paths in shipped().items():
+        for name, path in paths.items() if kind in _READ_BY else ():
+            yield {
+                "id": name,
+                "title": f"a {kind} that ships with the package",
+                "file": str(path),
+                "read_it_with": _READ_BY[kind],
+            }
 
 
 def _scenario(scenario: Scenario) -> Explanation:
@@ -66,35 +72,30 @@ def _scenario(scenario: Scenario) -> Explanation:
     }
 
 
-def _searches(word: str) -> Iterator[Explanation]:
+def _searches() -> Iterator[Explanation]:
     for engine, plans in (("sequences", alphabets.SEQUENCES), ("hunt", alphabets.HUNTS)):
         for plan in plans:
-            if plan.name == word:
-                at_once = f", the last {plan.together} at once" if plan.together > 1 else ""
-                yield {
-                    "id": word,
-                    "title": plan.what,
-                    "says": f"A search of variants ({engine} {word}): every list of up to "
-                            f"{plan.longest} operations{at_once}.",
-                    "bound": plan.bound,
-                }  # fmt: skip
-    if word in FUZZED_AT:
+            at_once = f", the last {plan.together} at once" if plan.together > 1 else ""
+            yield {
+                "id": plan.name,
+                "title": plan.what,
+                "says": f"A search of variants ({engine} {plan.name}): every list of up to "
+                        f"{plan.longest} operations{at_once}.",
+                "bound": plan.bound,
+            }  # fmt: skip
+    for name, bound in FUZZED_AT.items():
         yield {
-            "id": word,
+            "id": name,
             "title": "programs and schedules drawn at random",
-            "says": f"A search of variants (fuzz {word}).",
-            "bound": FUZZED_AT[word],
+            "says": f"A search of variants (fuzz {name}).",
+            "bound": bound,
         }
     for search in (*QUICK, *DRAWN, UNNAMED):
-        if search.name == word and word not in SCENARIOS:
-            yield _of_tree(search)
-
-
-def _of_tree(search: TreeSearch) -> Explanation:
-    command = f"percpu-spec review --source TREE --search {search.name}"
-    return {
-        "id": search.name,
-        "title": search.what,
-        "says": f"A search of compiled code: {command}",
-        "bound": f"{search.bound}; {search.plan.geometry}",
-    }
+        if search.name not in SCENARIOS:
+            command = f"percpu-spec review --source TREE --search {search.name}"
+            yield {
+                "id": search.name,
+                "title": search.what,
+                "says": f"A search of compiled code: {command}",
+                "bound": f"{search.bound}; {search.plan.geometry}",
+            }

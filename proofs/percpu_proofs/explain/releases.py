@@ -6,7 +6,7 @@ import inspect
 import re
 from collections.abc import Iterator, Mapping
 
-from percpu_proofs.explain import Explanation
+from percpu_proofs.explain import Explanation, docstring
 from percpu_proofs.run.inputs import InputError
 from percpu_reference import UnknownVariantError
 from percpu_reference.variants import MERGED, RELEASES, SINCE, VARIANTS, Allocator, variant_name
@@ -21,7 +21,7 @@ def names() -> list[str]:
     return [*_NAMED]
 
 
-def released(word: str) -> Iterator[Explanation]:
+def explain_release(word: str) -> Iterator[Explanation]:
     """Yield what a variant does that others do not, by its name or a release that it stands for.
 
     Raises InputError for a release that no variant stands for.
@@ -34,7 +34,7 @@ def released(word: str) -> Iterator[Explanation]:
         yield _variant(word, name, _NAMED[name])
 
 
-def committed(word: str) -> Iterator[Explanation]:
+def explain_commit(word: str) -> Iterator[Explanation]:
     """Yield what a commit, a tree's or one that brought a variant, or a CVE is of."""
     for variant in with_commit(word):
         yield _variant(word.strip().lower(), variant, _NAMED[variant])
@@ -51,14 +51,14 @@ _TOLD = re.compile(r"v?([0-9]+)\.([0-9]+)")
 """A release."""
 
 
-def instead(word: str) -> str:
+def stand_in_note(word: str) -> str:
     """Return what is said of a release that is taken for what mainline's is not; empty for others.
 
     Such are those that are newer than all variants, and those that stable trees mended.
 
-    >>> instead("6.1"), instead("6.12").partition(":")[0]
+    >>> stand_in_note("6.1"), stand_in_note("6.12").partition(":")[0]
     ('', '6.12 alone is taken for linux_6_12 (6.1.159, 6.6.117, 6.12.59 and later of each)')
-    >>> instead("v9.9-rc1"), instead("7.1.5")
+    >>> stand_in_note("v9.9-rc1"), stand_in_note("7.1.5")
     ('v9.9-rc1 is newer than what is known (7.1); linux_7_1 stands in for it', '')
     """
     told = None if word.endswith(".py") else _TOLD.match(word)
@@ -82,11 +82,11 @@ def instead(word: str) -> str:
 
 def _variant(word: str, name: str, cls: type[Allocator]) -> Explanation:
     row = of_variant(name)
-    title, _, says = (inspect.getdoc(cls) or "").partition("\n\n")
+    title, says = docstring(cls)
     found: Explanation = {
         "id": name if word.replace("-", "_") == name else f"{word} is {name}",
-        "title": " ".join(title.split()),
-        "says": "\n\n".join(filter(None, (says, instead(word)))),
+        "title": title,
+        "says": "\n\n".join(filter(None, (says, stand_in_note(word)))),
         "file": cls.__module__,
         "extends": ", ".join(base.__name__ for base in cls.__bases__),
         "defines": ", ".join(_functions(cls)),

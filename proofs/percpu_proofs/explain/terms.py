@@ -25,7 +25,7 @@ def output_words() -> Mapping[str, Term]:
     return {name: term for term in parse_terms("outputs.md", text) for name in term.names}
 
 
-def terms(word: str) -> Iterator[Explanation]:
+def explain_term(word: str) -> Iterator[Explanation]:
     """Yield the entries that a word has, in any case, one or many of the thing."""
     for kind, known in _lower().items():
         for form in _forms(word):

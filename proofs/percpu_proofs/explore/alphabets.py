@@ -5,11 +5,54 @@ Units have 8 pages, the fewest that a kernel accepts; the first chunk serves 7 o
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
 
-from percpu_proofs.explore.alphabet import Alphabet
 from percpu_proofs.explore.scenario import KERNEL_32K
+from percpu_proofs.run.operations import Operation, parse_operations
 from percpu_spec.geometry import Geometry
+
+WORK: Operation = ("b", 0, 0, 0, False, 0)
+
+
+@dataclass(frozen=True)
+class Alphabet:
+    """Requests, each `SIZE ALIGN FLAGS`, and faults, each an operation such as `P 1`.
+
+    Beside them every area held can be freed.
+    """
+
+    requests: tuple[str, ...]
+    faults: tuple[str, ...] = ()
+
+    @cached_property
+    def _parsed(self) -> tuple[tuple[Operation, ...], tuple[Operation, ...]]:
+        where = Path("alphabet")
+        requests = parse_operations(where, [f"a 0 {text}" for text in self.requests])
+        faults = parse_operations(where, self.faults).operations if self.faults else []
+        return tuple(requests.operations), tuple(faults)
+
+    def operations(self, held: Mapping[int, object], handle: int) -> Iterator[Operation]:
+        """Yield what can be done with these handles held; an allocation takes `handle`."""
+        requests, faults = self._parsed
+        for kind, _, size, align, reserved, flags in requests:
+            yield kind, handle, size, align, reserved, flags
+        for other, area in held.items():
+            if area is not None:
+                yield ("f", other, 0, 0, False, 0)
+        yield from faults
+
+    def __str__(self) -> str:
+        """In words: `4096 aligned 4 (A)`, flags as in the operation language."""
+        words = []
+        for text in self.requests:
+            size, align, flags = text.split()
+            words.append(f"{size}" + (f"/{align}" if align != "4" else "")
+                         + (f" {flags}" if flags != "-" else ""))
+        faults = f"; faults {', '.join(self.faults)}" if self.faults else ""
+        return f"requests of {', '.join(words)} bytes{faults}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,94 +95,44 @@ EDGES = ("24576 4 -", "1024 4 -", "1024 2048 -")
 PAGES = ("28672 4 -", "4096 4 -", "4096 4 A")
 
 SEQUENCES = (
-    AlphabetPlan(
-        "quarters", "quarters of a page, some aligned to half a page", Alphabet(QUARTERS), 5, 5
-    ),
+    AlphabetPlan("quarters", "quarters of a page, some aligned to half a page",
+                 Alphabet(QUARTERS), 5, 5),
     AlphabetPlan("crumbs", "a chunk filled but for a few bytes", Alphabet(CRUMBS), 4, 4),
     AlphabetPlan("edges", "a chunk filled but for quarters of a page", Alphabet(EDGES), 4, 4),
-    AlphabetPlan(
-        "pages",
-        "whole pages, some for requests that must not sleep",
-        Alphabet(PAGES),
-        5,
-        6,
-        sought=frozenset({"COST-1"}),
-    ),
-    AlphabetPlan(
-        "types",
-        "accounted requests beside others",
-        Alphabet(("28672 4 -", "28672 4 G", "4096 4 AG")),
-        4,
-        4,
-        f"{KERNEL_32K},memcg=1",
-    ),
-    AlphabetPlan(
-        "faults",
-        "pages that run out",
-        Alphabet(("28672 4 -", "8192 4 -", "4096 4 A"), ("P 1",)),
-        4,
-        4,
-    ),
-    AlphabetPlan(
-        "reserve",
-        "reserved requests, some that must not fail, mappings that fail and waits that are killed",
-        Alphabet(("20480 4 -", "8192 4 F", "4096 4 R"), ("M 1", "K 1")),
-        4,
-        4,
-        "unit=32768,static=4096,reserved=8192,dyn=20480,cpus=2",
-    ),
-    AlphabetPlan(
-        "limits",
-        "requests without I/O or file systems, by their flags and by their task's scope",
-        Alphabet(("28672 4 -", "4096 4 S", "4096 4 O", "4096 4 o")),
-        2,
-        2,
-    ),
-    AlphabetPlan(
-        "km",
-        "chunks born populated",
-        Alphabet(("28672 4 -", "28672 4 A", "4096 4 -")),
-        5,
-        5,
-        f"{KERNEL_32K},backing=km",
-    ),
-)
+    AlphabetPlan("pages", "whole pages, some for requests that must not sleep",
+                 Alphabet(PAGES), 5, 6, sought=frozenset({"COST-1"})),
+    AlphabetPlan("types", "accounted requests beside others",
+                 Alphabet(("28672 4 -", "28672 4 G", "4096 4 AG")), 4, 4,
+                 f"{KERNEL_32K},memcg=1"),
+    AlphabetPlan("faults", "pages that run out",
+                 Alphabet(("28672 4 -", "8192 4 -", "4096 4 A"), ("P 1",)), 4, 4),
+    AlphabetPlan("reserve", "reserved requests, some that must not fail, mappings that fail and "
+                 "waits that are killed",
+                 Alphabet(("20480 4 -", "8192 4 F", "4096 4 R"), ("M 1", "K 1")), 4, 4,
+                 "unit=32768,static=4096,reserved=8192,dyn=20480,cpus=2"),
+    AlphabetPlan("limits", "requests without I/O or file systems, by their flags and by their "
+                 "task's scope",
+                 Alphabet(("28672 4 -", "4096 4 S", "4096 4 O", "4096 4 o")), 2, 2),
+    AlphabetPlan("km", "chunks born populated",
+                 Alphabet(("28672 4 -", "28672 4 A", "4096 4 -")), 5, 5,
+                 f"{KERNEL_32K},backing=km"),
+)  # fmt: skip
 """Run alone, one operation after the other, under contracts at full."""
 
 WINDOW = frozenset({"ISO-1", "LIST-1", "POP-2"})
 """What can go wrong while pages are being released."""
 
 HUNTS = (
-    AlphabetPlan(
-        "race",
-        "pairs of pages, asked for by requests that may sleep and by others that may not",
-        Alphabet(("8192 4 -", "8192 4 A")),
-        5,
-        6,
-        sought=WINDOW,
-        together=2,
-        most=600_000,
-    ),
-    AlphabetPlan(
-        "pages",
-        "whole pages, a full first chunk, and requests that must not sleep",
-        Alphabet(("28672 4 -", "8192 4 -", "4096 4 -", "4096 4 A")),
-        3,
-        5,
-        sought=frozenset({"BAL-1"}),
-        together=2,
-        most=600_000,
-    ),
-    AlphabetPlan(
-        "window",
-        "what fits between one step of the work and its next",
-        Alphabet(PAGES),
-        4,
-        6,
-        sought=frozenset({"ISO-1", "LIST-1", "RCL-3"}),
-        together=2,
-        preemptions=1,
-        most=600_000,
-    ),
-)
+    AlphabetPlan("race", "pairs of pages, asked for by requests that may sleep and by others that "
+                 "may not",
+                 Alphabet(("8192 4 -", "8192 4 A")), 5, 6,
+                 sought=WINDOW, together=2, most=600_000),
+    AlphabetPlan("pages", "whole pages, a full first chunk, and requests that must not sleep",
+                 Alphabet(("28672 4 -", "8192 4 -", "4096 4 -", "4096 4 A")), 3, 5,
+                 sought=frozenset({"BAL-1"}), together=2, most=600_000),
+    AlphabetPlan("window", "what fits between one step of the work and its next",
+                 Alphabet(PAGES), 4, 6,
+                 sought=frozenset({"ISO-1", "LIST-1", "RCL-3"}), together=2, preemptions=1,
+                 most=600_000),
+)  # fmt: skip
 """The last operations at once, beside the balance work; every step of every schedule judged."""

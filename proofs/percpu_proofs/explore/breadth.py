@@ -10,26 +10,29 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Final, Generic, NamedTuple, TypeVar
+from typing import ClassVar, Final, NamedTuple
 
+from percpu_contracts.contract import Level
 from percpu_contracts.history import History
-from percpu_proofs.explore.alphabet import WORK
-from percpu_proofs.explore.alphabets import AlphabetPlan
-from percpu_proofs.explore.equivalent_chunks import Handles, Twins, moved
+from percpu_contracts.violations import ClauseViolation
+from percpu_proofs.explore.alphabets import WORK, AlphabetPlan
+from percpu_proofs.explore.contracted_world import passing_monitor
+from percpu_proofs.explore.fingerprint import state_key
 from percpu_proofs.explore.search import EnoughError
+from percpu_proofs.explore.start import Handles, Twins, handles_in
 from percpu_proofs.run.driver import Driver
 from percpu_proofs.run.operations import Operation
-from percpu_reference.chunk import Chunk
+from percpu_reference import build
 from percpu_reference.variants import Allocator
 
 Operations = tuple[Operation, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Caught:
+class ListFinding:
     """A clause broken: the operations one after the other, those at once, and the schedule.
 
     Without a schedule the last operation runs to its end with nothing else running.
@@ -61,51 +64,64 @@ class AllocatorCopy(NamedTuple):
     history: History
 
 
-class AllocatorSpot:
-    """An allocator at rest, and the areas that its callers hold."""
+class SequentialWorld:
+    """An allocator at rest, the areas that its callers hold, and what happened.
+
+    Under contracts every violation is let pass and entered in `monitor`, but for that of ENDLESS.
+    """
 
     def __init__(self, allocator: Allocator) -> None:
         self.allocator = allocator
-        self.machine = Driver(allocator)
+        self.monitor = passing_monitor(allocator)
+        if allocator.monitor is not None:
+            allocator.monitor = self.monitor
+        self.driver = Driver(allocator)
         self.history = History()
         self._twins = Twins(allocator.chunks())
 
     def apply(self, operation: Operation) -> bool:
-        """Apply one operation; return whether it has an end."""
-        self.machine.apply(1, operation)
+        """Apply one operation, with violations of that alone; return whether it has an end."""
+        self.monitor.begin(self.history)
+        try:
+            self.driver.apply(1, operation)
+        except ClauseViolation:
+            return False
         return True
+
+    def key(self) -> bytes:
+        """Return a digest that is equal for states that behave alike, to contracts too."""
+        plain = self.allocator.monitor is None
+        return state_key(self.allocator, None if plain else self.history)
 
     def save(self) -> AllocatorCopy:
         """Return what `load` comes back to."""
         allocator, copies = self.allocator.clone()
         history = self.history.copy(copies)
-        return AllocatorCopy(allocator, moved(self.machine.handles, copies), history)
+        return AllocatorCopy(allocator, handles_in(self.driver.handles, copies), history)
 
     def load(self, saved: AllocatorCopy) -> None:
         """Come to a state that was saved."""
         copies = self._twins.of(saved.allocator)
-        self.rest(copies, saved.allocator)
+        self.monitor.guard.quiesce(copies.values(), saved.allocator)
         self.allocator.restore(saved.allocator, copies)
-        self.machine.handles = moved(saved.handles, copies)
+        self.driver.handles = handles_in(saved.handles, copies)
         self.history = saved.history.copy(copies)
 
-    def rest(self, copies: Mapping[Chunk, Chunk], origin: Allocator) -> None:
-        """Let nobody judge what comes: the state of another allocator is written."""
 
-
-S = TypeVar("S", bound=AllocatorSpot)
 _MOST_SAVED: Final = 2000  # states after lists, of some 50 kB each; others are come to again
 
 
 @dataclass
-class Breadth(ABC, Generic[S]):
+class Breadth(ABC):
     """A search through one variant; `run` fills what has a default."""
+
+    CONTRACTS: ClassVar[Level] = "off"
 
     variant: str
     plan: AlphabetPlan
-    wanted: frozenset[str] = frozenset()  # clauses that are looked for beyond the plan's least
-    on_broken: Callable[[Caught], None] = lambda caught: None  # may raise EnoughError
-    caught: dict[str, Caught] = field(default_factory=dict)
+    sought: frozenset[str] = frozenset()  # clauses that are looked for beyond the plan's least
+    on_broken: Callable[[ListFinding], None] = lambda finding: None  # may raise EnoughError
+    findings: dict[str, ListFinding] = field(default_factory=dict)
     states: int = 0
     steps: int = 0
     stopped: str = ""  # why no longer lists were tried
@@ -113,9 +129,7 @@ class Breadth(ABC, Generic[S]):
     seconds: float = 0.0
     levels: list[list[Operations]] = field(default_factory=list)  # lists by number of operations
     _began: float = 0.0
-    _saved: dict[Operations, AllocatorCopy] = field(
-        default_factory=dict
-    )  # states after lists, the latest
+    _saved: dict[Operations, AllocatorCopy] = field(default_factory=dict)  # the latest, by lists
 
     @property
     def complete(self) -> bool:
@@ -124,10 +138,10 @@ class Breadth(ABC, Generic[S]):
 
     def is_enough(self, length: int) -> bool:
         """Whether lists of so many operations suffice, for what has been found."""
-        return length >= max(self.plan.least, 1) and self.wanted <= self.caught.keys()
+        return length >= max(self.plan.least, 1) and self.sought <= self.findings.keys()
 
     def __post_init__(self) -> None:
-        self.spot = self.start()
+        self.world = SequentialWorld(build(self.variant, self.plan.sizes, contracts=self.CONTRACTS))
 
     def run(self) -> None:
         """Search until the longest lists are covered, a bound is hit, or Ctrl-C."""
@@ -160,7 +174,7 @@ class Breadth(ABC, Generic[S]):
 
     def _leads_on(self, length: int) -> bool:
         """Whether a list of so many operations that has led here can be made longer."""
-        return self.goes_on(length) or self.spot.allocator.work_pending
+        return self.goes_on(length) or self.world.allocator.work_pending
 
     def check(self) -> None:
         """Raise EnoughError at a bound."""
@@ -184,16 +198,9 @@ class Breadth(ABC, Generic[S]):
     def judged(self) -> Counter[str]:
         """How often each clause was judged, less those whose situation did not occur."""
 
-    @abstractmethod
-    def start(self) -> S:
-        """Return the spot after booting."""
-
-    @abstractmethod
-    def key(self) -> bytes:
-        """Return a digest that is equal for states of the spot that will behave alike."""
-
-    def judge(self, operations: Operations, operation: Operation, ended: bool) -> None:
-        """Judge what an operation after a list has led the spot to."""
+    def apply(self, operations: Operations, operation: Operation) -> bool:
+        """Apply an operation after a list; return whether it has an end."""
+        return self.world.apply(operation)
 
     def _save(self, operations: Operations) -> AllocatorCopy:
         """Keep the present state as that after a list, in the place of an old one.
@@ -202,14 +209,14 @@ class Breadth(ABC, Generic[S]):
         """
         if len(self._saved) >= _MOST_SAVED:
             del self._saved[next(filter(None, self._saved))]
-        saved = self._saved[operations] = self.spot.save()
+        saved = self._saved[operations] = self.world.save()
         return saved
 
     def after(self, operations: Operations) -> AllocatorCopy:
         """Return the state after a list."""
         if operations not in self._saved:
-            self.spot.load(self.after(operations[:-1]))
-            self.spot.apply(operations[-1])
+            self.world.load(self.after(operations[:-1]))
+            self.world.apply(operations[-1])
             return self._save(operations)
         return self._saved[operations]
 
@@ -218,13 +225,11 @@ class Breadth(ABC, Generic[S]):
 
         Yields each that has an end, with the key of the state that it leads to.
         """
-        here, spot = self.after(operations), self.spot
+        here, world = self.after(operations), self.world
         for operation in self.choices(here, operations, further):
-            spot.load(here)
-            ended = spot.apply(operation)
-            self.judge(operations, operation, ended)
-            if ended:
-                yield operation, self.key()
+            world.load(here)
+            if self.apply(operations, operation):
+                yield operation, world.key()
 
     def choices(
         self, here: AllocatorCopy, operations: Operations, further: bool
@@ -235,7 +240,7 @@ class Breadth(ABC, Generic[S]):
         if here.allocator.work_pending:
             yield WORK
 
-    def catch(
+    def enter(
         self,
         clause: str,
         message: str,
@@ -245,6 +250,6 @@ class Breadth(ABC, Generic[S]):
     ) -> None:
         """Keep the first counterexample of a clause."""
         seconds = time.perf_counter() - self._began
-        caught = Caught(clause, message, setup, actors, schedule, seconds)
-        self.caught.setdefault(clause, caught)
-        self.on_broken(caught)
+        finding = ListFinding(clause, message, setup, actors, schedule, seconds)
+        self.findings.setdefault(clause, finding)
+        self.on_broken(finding)

@@ -11,29 +11,20 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import combinations
 
-from percpu_proofs.explore.alphabet import WORK, state_key
-from percpu_proofs.explore.breadth import AllocatorCopy, AllocatorSpot, Breadth, Operations
+from percpu_proofs.explore.alphabets import WORK
+from percpu_proofs.explore.breadth import AllocatorCopy, Breadth, Operations
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.schedulers.matching import StepFacts
 from percpu_proofs.explore.start import Start
 from percpu_proofs.run.operations import Operation
-from percpu_reference import build
 
 
 @dataclass
-class Hunt(Breadth[AllocatorSpot]):
+class Hunt(Breadth):
     """The search of operation lists with their last 1 to `together` operations at once."""
 
     witnessed: Counter[str] = field(default_factory=Counter)
     known: StepFacts = field(default_factory=StepFacts)
-
-    def start(self) -> AllocatorSpot:
-        """Return the spot after booting."""
-        return AllocatorSpot(build(self.variant, self.plan.sizes))
-
-    def key(self) -> bytes:
-        """Return a digest of the allocator's state."""
-        return state_key(self.spot.allocator)
 
     def goes_on(self, length: int) -> bool:
         """Whether longer lists are made of those of so many operations."""
@@ -64,7 +55,7 @@ class Hunt(Breadth[AllocatorSpot]):
         self.steps += result.steps
         self.witnessed.update(result.witnessed)
         for found in result.findings.values():
-            self.catch(found.clause, found.message, operations, actors, found.schedule)
+            self.enter(found.clause, found.message, operations, actors, found.schedule)
         if result.interrupted:
             raise KeyboardInterrupt
 

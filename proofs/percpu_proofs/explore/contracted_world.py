@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from percpu_contracts.monitor import Monitor
 from percpu_proofs.explore.start import Runner, WorldCopy
+from percpu_proofs.explore.system import actor_of
 from percpu_proofs.explore.world import World
 from percpu_reference.variants import Allocator
 from percpu_spec.catalogue import clauses
@@ -25,21 +26,19 @@ def passing_monitor(allocator: Allocator) -> Monitor:
 class ContractedWorld(World):
     """A world with a monitor, whose history is the world's; for starts under contracts at full."""
 
-    __slots__ = ()
-
-    def watching(self) -> Monitor:
-        """Return the monitor of the world's allocator."""
+    def new_monitor(self) -> Monitor:
+        """Return a monitor for the world's allocator."""
         return passing_monitor(self.allocator)
 
     def _take_over(self, saved: WorldCopy) -> None:
         super()._take_over(saved)
         self.monitor.begin(self.history)
 
-    def watched_step(self, step: int) -> Runner:
+    def guarded_step(self, step: int) -> Runner:
         """Let an actor take one step; what it breaks is in the monitor.
 
         Raises ClauseViolation if it breaks ENDLESS.
         """
         guard = self.monitor.guard
-        guard.actor, guard.holder = max(step, ~step), self.holder
+        guard.actor, guard.holder = actor_of(step), self.holder
         return self.step(step)

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Final
 
-from percpu_proofs.explore.refinement import RefinementJudge
-from percpu_proofs.explore.start import Start, WorldCopy
+from percpu_proofs.explore.start import Start
 from percpu_proofs.explore.system import actor_of
 from percpu_proofs.explore.world import World
-from percpu_proofs.refine import machine_of
+from percpu_proofs.refine.allocator import checker_of
 
 _FAR: Final = 2  # steps from a saved world on that are rather taken again than saved as well
 
@@ -27,22 +26,18 @@ class Cursor:
         self.world = world or World(start)
         if world is not None:
             world.restart(start)
-        allocator = start.allocator
-        machine = machine_of(type(allocator), allocator.geometry.backing) if refine else None
-        self.follower = None if machine is None else RefinementJudge(machine, self.world)
+        self.checker = checker_of(self.world.allocator, self.world.history) if refine else None
         self._taken: list[int] = []  # the steps to where the world is
         self._used_up = False  # it is elsewhere
-        self._saved: list[tuple[int, WorldCopy]] = [
-            (0, self.world.begin)
-        ]  # each after so many steps
-        self._followed: list[Any] = [self.follower and self.follower.mark()]  # after each step
+        self._saved = [(0, self.world.begin)]  # worlds at rest, each after so many steps
+        self._marks: list[Any] = [self.checker and self.checker.mark()]  # after each step
 
     def come_to(self, schedule: Sequence[int]) -> None:
         """Bring the world to the end of a schedule."""
-        world, taken, follower = self.world, self._taken, self.follower
+        world, taken, checker = self.world, self._taken, self.checker
         same = 0
-        for ours, wanted in zip(taken, schedule, strict=False):
-            if ours != wanted:
+        for ours, theirs in zip(taken, schedule, strict=False):
+            if ours != theirs:
                 break
             same += 1
         if same < len(taken) or self._used_up:
@@ -54,21 +49,22 @@ class Cursor:
             for number in range(length, same):
                 world.step(schedule[number])
                 self._save(number + 1)
-            del taken[same:], self._followed[same + 1 :]
-            if follower is not None:
-                follower.back_to(self._followed[same])
+            del taken[same:], self._marks[same + 1 :]
+            if checker is not None:
+                checker.back_to(self._marks[same])
         for step in schedule[same:]:
-            world.step(step)
-            if follower is not None:
-                follower.after(world, actor_of(step))
-                follower.steps -= 1  # what is done again is not counted
+            runner = world.step(step)
+            if checker is not None:
+                compared = checker.stretches
+                checker.judge(actor_of(step), runner.gap, world.history)
+                checker.stretches = compared  # what is done again is not counted
             self.took(step)
             self._save(len(taken))
 
     def took(self, step: int) -> None:
-        """Note that the world has taken a step, and the follower followed."""
+        """Note that the world has taken a step, and the machine followed."""
         self._taken.append(step)
-        self._followed.append(self.follower and self.follower.mark())
+        self._marks.append(self.checker and self.checker.mark())
 
     def use_up(self) -> None:
         """Note that the world is about to leave where it is."""

@@ -1,8 +1,10 @@
-"""Where a step stands, and what a chunk is like, as values equal in worlds that behave alike."""
+"""Where a step stands, and what an allocator is like: values equal in worlds that behave alike."""
 
 from __future__ import annotations
 
 import gc
+import hashlib
+import marshal
 from collections.abc import Iterable
 from operator import attrgetter
 from types import BuiltinFunctionType, FunctionType, GeneratorType, MethodType, ModuleType
@@ -12,7 +14,7 @@ from percpu_contracts.history import History
 from percpu_contracts.monitor import Monitor
 from percpu_reference.chunk import Chunk, ListHead
 from percpu_reference.environment import Environment
-from percpu_reference.own_state import UnknownStateError, named, own_state
+from percpu_reference.own_state import Name, UnknownStateError, named, own_state
 from percpu_reference.stats import Stats
 from percpu_reference.variants import Allocator
 from percpu_spec.geometry import Geometry
@@ -29,10 +31,9 @@ def number_of(value: object) -> int:
     return _NUMBERS.setdefault(value, len(_NUMBERS))
 
 
-def _state(chunk: Chunk) -> int:
-    """Return a number for what steps depend on in a chunk, but for its maps."""
-    state = (
-        chunk.id,
+def _state(chunk: Chunk, name: Name = _id) -> tuple[object, ...]:
+    """Return what steps depend on in a chunk, but for its id and the maps of its areas."""
+    return (
         chunk.isolated,
         chunk.free_bytes,
         chunk.nr_populated,
@@ -40,10 +41,9 @@ def _state(chunk: Chunk) -> int:
         bytes(chunk.populated),
         _hints(chunk.chunk_md),
         tuple(map(_hints, chunk.md_blocks)),
-        () if type(chunk) is Chunk else own_state(chunk, Chunk, _id),
+        () if type(chunk) is Chunk else own_state(chunk, Chunk, name),
         None if chunk.obj_exts is None else tuple(sorted(chunk.obj_exts)),
     )
-    return number_of(state)
 
 
 def ids(chunks: Iterable[Any]) -> list[int]:
@@ -88,14 +88,54 @@ class Fingerprints:
                 self._maps.clear()
             maps = bytes(chunk.alloc_map), bytes(chunk.bound_map)
             known = self._maps[chunk] = *maps, number_of(maps)
-        return _state(chunk), known[2]
+        return number_of((chunk.id, _state(chunk))), known[2]
 
 
 def _pages(pages: Iterable[tuple[Any, int]]) -> frozenset[tuple[int, int]]:
     return frozenset([(chunk.id, page) for chunk, page in pages])
 
 
-def position_of(steps: Any) -> tuple[Any, ...]:
+def state_key(allocator: Allocator, history: History | None = None) -> bytes:
+    """Return a digest equal for allocators at rest that will behave alike, whatever the handles.
+
+    With a history, what COST-1, TLB-1 and BAL-3 ask of it counts too. Chunks go by their place, not
+    by how many were made before them.
+    """
+    reserved = allocator.reserved_chunk
+    listed = [(head.slot, chunk) for head in allocator.chunk_lists for chunk in head]
+    names: dict[Chunk | None, int] = {chunk: number for number, (_, chunk) in enumerate(listed)}
+    names[reserved] = -1
+
+    def name(chunk: Chunk) -> object:
+        """Return a chunk's place; of one that is gone, which can only be compared, its id."""
+        return names.get(chunk, ("gone", chunk.id))
+
+    def contents(chunk: Chunk) -> tuple[object, ...]:
+        return _state(chunk, name), bytes(chunk.alloc_map)
+
+    first = allocator.first_chunk
+    past: Any = None
+    if history is not None:
+        past = (
+            sorted(names[chunk] for chunk in history.depopulated if chunk in names),
+            sorted((names[chunk], page) for chunk, page in history.stale if chunk in names),
+            history.runs,
+        )
+    whole: Any = (
+        allocator.nr_empty_pop_pages,
+        allocator.own_state(name),
+        allocator.work_pending,
+        allocator.atomic_alloc_failed,
+        allocator.env.faults(),
+        past,
+        [(slot, contents(chunk), chunk is first) for slot, chunk in listed],
+        None if reserved is None else contents(reserved),
+    )
+    # version 2 of the format has no references, so equal values have equal bytes
+    return hashlib.blake2b(marshal.dumps(whole, 2), digest_size=16).digest()
+
+
+def generator_key(steps: Any) -> tuple[Any, ...]:
     """Return where a generator stands, and those that it waits for.
 
     What it iterates over is among its referents only, not among its local variables.
@@ -152,7 +192,7 @@ def _value(value: Any, steps: Any, name: str) -> Any:
         if isinstance(value, _SAME):
             return None
         if isinstance(value, GeneratorType):
-            return position_of(value)
+            return generator_key(value)
         if type(value) in _ITERATORS:
             return _value(value.__reduce__()[1:], steps, name)
         raise UnknownStateError.of(

@@ -19,10 +19,10 @@ from percpu_contracts.violations import ClauseViolation
 from percpu_proofs.explore.contracted_world import ContractedWorld
 from percpu_proofs.explore.schedulers.bursts import Bursts
 from percpu_proofs.explore.schedulers.replay import InTurn, ScheduleReplay
-from percpu_proofs.explore.search import Explored
+from percpu_proofs.explore.search import Exploration
 from percpu_proofs.explore.shrink import Program, shrink, smaller
 from percpu_proofs.explore.start import Start
-from percpu_proofs.explore.step_judge import Watch
+from percpu_proofs.explore.step_judge import StepJudge
 from percpu_proofs.explore.system import Scheduler, scheduled
 from percpu_proofs.run.choices import Choices, drawn
 from percpu_proofs.run.operations import Operation
@@ -52,7 +52,7 @@ class Fuzz:
     length: int = 24  # operations of a program
     sought: frozenset[str] = frozenset()
     prefixes: Sequence[tuple[Operation, ...]] = ()  # what programs may begin with
-    caught: dict[str, tuple[str, Program]] = field(default_factory=dict)  # message, what broke it
+    findings: dict[str, tuple[str, Program]] = field(default_factory=dict)  # message, what broke it
     sightings: SituationCoverage = field(default_factory=SituationCoverage)
     programs: int = 0
     callers_errors: int = 0  # frees that API-2 forbids
@@ -64,12 +64,12 @@ class Fuzz:
         began = time.perf_counter()
         with suppress(KeyboardInterrupt):
             while self.programs < self.most:
-                if self.programs >= self.least and self.sought <= self.caught.keys():
+                if self.programs >= self.least and self.sought <= self.findings.keys():
                     break
                 one, broken = self._draw(drawn(f"{self.seed}/{self.programs}"))
                 self.programs += 1
-                for clause in sorted(broken.keys() - self.caught.keys()):
-                    self.caught[clause] = broken[clause], one
+                for clause in sorted(broken.keys() - self.findings.keys()):
+                    self.findings[clause] = broken[clause], one
         self.seconds = time.perf_counter() - began
 
     @cached_property
@@ -125,7 +125,7 @@ class Fuzz:
         self.steps += 1
         ended = True
         try:
-            world.watched_step(actor)
+            world.guarded_step(actor)
         except ClauseViolation:
             ended = False
         for clause, violation in world.monitor.violations.items():
@@ -133,10 +133,10 @@ class Fuzz:
         return ended
 
     def _end(self, world: ContractedWorld, broken: dict[str, str]) -> None:
-        result = Explored("drawn")
+        result = Exploration("drawn")
         self._look(world)
         if world.finished and not world.enabled():
-            Watch(result).at_end(world, ())
+            StepJudge(result).at_end(world, ())
             if world.drained:
                 self._look(world)
         for clause, finding in result.findings.items():

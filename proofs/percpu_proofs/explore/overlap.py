@@ -18,7 +18,7 @@ THEN = "then"
 """How operations run that do so alone, behind others that did not."""
 
 
-class Move(NamedTuple, Generic[T]):
+class OperationStep(NamedTuple, Generic[T]):
     """A step of a schedule: who takes it, and whether its operation ends with it."""
 
     actor: int
@@ -46,22 +46,22 @@ class OperationSpan(Generic[T]):
         works = any(work for _, work in self.members)
         return ", ".join(["at once"] * (not self.apart) + ["beside the work"] * works)
 
-    def shown(self) -> list[T]:
+    def operations(self) -> list[T]:
         """Return its operations; a run of the work only if it is alone."""
         return [what for what, work in self.members if not work or len(self.members) == 1]
 
 
-def spans(moves: Iterable[Move[T]]) -> Iterator[OperationSpan[T]]:
+def spans(steps: Iterable[OperationStep[T]]) -> Iterator[OperationSpan[T]]:
     """Yield the spans of a schedule."""
     now: OperationSpan[T] = OperationSpan()
     under_way: dict[int, bool] = {}  # actors, each with whether it is a run of the work
-    for move in moves:
-        if move.actor not in under_way:
-            under_way[move.actor] = move.work
-            now.members.append((move.what, move.work))
+    for step in steps:
+        if step.actor not in under_way:
+            under_way[step.actor] = step.work
+            now.members.append((step.what, step.work))
             now.apart &= list(under_way.values()).count(False) <= 1
-        if move.ends:
-            del under_way[move.actor]
+        if step.ends:
+            del under_way[step.actor]
         if not under_way:
             yield now
             now = OperationSpan()
@@ -74,29 +74,24 @@ def parts(setup: Sequence[T], found: Iterable[OperationSpan[T]]) -> Iterator[tup
     alone, began = list(setup), False
     for span in found:
         if not span.how:
-            alone += span.shown()
+            alone += span.operations()
             continue
         if alone:
             yield THEN if began else "", alone
-        yield span.how, span.shown()
+        yield span.how, span.operations()
         alone, began = [], True
     if alone:
         yield THEN if began else "", alone
 
 
-def listed(
-    found: Iterable[tuple[str, Sequence[T]]], text: Callable[[T], str] = str
-) -> str:
+def listed(found: Iterable[tuple[str, Sequence[T]]], text: Callable[[T], str] = str) -> str:
     """Return parts as one line.
 
     >>> listed([("", ["a 1 8 4 -", "f 1"]), ("beside the work", ["a 2 8 4 -"])])
     'a 1 8 4 -; f 1 | beside the work: a 2 8 4 -'
     """
-    return " | ".join(
-        f"{how}: {said}" if how else said
-        for how, operations in found
-        for said in ["; ".join(map(text, operations))]
-    )
+    lines = ((how, "; ".join(map(text, operations))) for how, operations in found)
+    return " | ".join(f"{how}: {line}" if how else line for how, line in lines)
 
 
 @lru_cache(maxsize=512)
@@ -108,14 +103,14 @@ def parts_of(token: Token) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """
     if not token.schedule:
         return (("", (*token.setup, *token.actors)),)
-    found = parts(token.setup, spans(_moves(token)))
+    found = parts(token.setup, spans(_steps(token)))
     return tuple((how, tuple(operations)) for how, operations in found)
 
 
-def _moves(token: Token) -> Iterator[Move[str]]:
+def _steps(token: Token) -> Iterator[OperationStep[str]]:
     rerun = Rerun(token)
     for taken in rerun.steps(lambda: None):
         actor = actor_of(taken.step)
         runner = rerun.world.runners[actor]
         text = text_of(runner.operation)
-        yield Move(actor, text, runner.operation[0] in "bB", runner.done)
+        yield OperationStep(actor, text, runner.operation[0] in "bB", runner.done)

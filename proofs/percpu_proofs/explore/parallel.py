@@ -15,7 +15,7 @@ from typing import Any
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.sampling import sample
 from percpu_proofs.explore.scenario import Scenario
-from percpu_proofs.explore.search import Explored
+from percpu_proofs.explore.search import Exploration
 from percpu_proofs.explore.start import Start
 from percpu_proofs.run.processes import spread
 
@@ -24,7 +24,7 @@ _DEEPEST = 16  # steps of the tree that are searched to cut it into parts
 _SHARE = 1000  # schedules drawn in one part, whatever the number of processes
 
 Progress = Callable[[int, int], None]
-Way = Callable[[Start], Explored]
+Way = Callable[[Start], Exploration]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Spread:
         *,
         max_steps: int | None = None,
         refine: bool = False,
-    ) -> Explored:
+    ) -> Exploration:
         """Search all schedules of a scenario, or until each part has made its share of max_steps.
 
         After Ctrl-C parts count as far as they came.
@@ -64,16 +64,10 @@ class Spread:
         whole.seconds = time.perf_counter() - began
         return whole
 
-    def drawn(
-        self,
-        scenario: Scenario,
-        variant: str,
-        schedules: int,
-        **how: Any,
-    ) -> Explored:
+    def drawn(self, scenario: Scenario, variant: str, schedules: int, **how: Any) -> Exploration:
         """Draw so many schedules, as `sample` does; the same whatever the number of processes."""
         began = time.perf_counter()
-        whole = Explored("drawn", complete=False)
+        whole = Exploration("drawn", complete=False)
         parts: list[Way] = [
             partial(sample, schedules=min(_SHARE, schedules - at), first=at, **how)
             for at in range(0, schedules, _SHARE)
@@ -85,7 +79,7 @@ class Spread:
         return whole
 
     def _add(
-        self, whole: Explored, scenario: Scenario, variant: str, ways: Sequence[Way]
+        self, whole: Exploration, scenario: Scenario, variant: str, ways: Sequence[Way]
     ) -> None:
         """Go ways from the start of a scenario, and add up what they find."""
         parts = [(scenario, variant, way) for way in ways]
@@ -98,6 +92,6 @@ class Spread:
         whole.interrupted = whole.interrupted or interrupted
 
 
-def _go(part: tuple[Scenario, str, Way]) -> Explored:
+def _go(part: tuple[Scenario, str, Way]) -> Exploration:
     scenario, variant, way = part
     return way(scenario.start(variant))

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from typing import Generic, NamedTuple, TypeVar
 
 from percpu_contracts.violations import ClauseViolation
 from percpu_contracts.whole_state import WholeState
 from percpu_proofs.explore.contracted_world import ContractedWorld
-from percpu_proofs.explore.refinement import RefinementJudge
 from percpu_proofs.explore.schedulers.replay import InTurn, ScheduleReplay
-from percpu_proofs.explore.search import Explored
-from percpu_proofs.explore.start import Start
-from percpu_proofs.explore.step_judge import Watch
+from percpu_proofs.explore.search import Exploration
+from percpu_proofs.explore.step_judge import StepJudge
 from percpu_proofs.explore.system import Scheduler, actor_of, scheduled
 from percpu_proofs.explore.token import Token
 from percpu_proofs.explore.world import World
-from percpu_proofs.refine import machine_of
+from percpu_proofs.refine.allocator import checker_of
+from percpu_proofs.refine.checker import RefinementChecker
+from percpu_proofs.run.driver import Driver
 from percpu_reference import build
 from percpu_reference.gaps import Gap
 from percpu_reference.variants import Allocator
@@ -54,7 +55,7 @@ class Rerun:
         and what has not ended behind the schedule goes on in turn.
         """
         self.first = 0  # the number of the first actor that is not of the setup
-        self._follower: RefinementJudge | None = None
+        self._checker: RefinementChecker | None = None
         self._last: int | None = None  # the step at which hints are judged too
         self._sought = token.clause
         if token.clause == REFINE:
@@ -65,23 +66,15 @@ class Rerun:
     def _follow(self, token: Token) -> None:
         """Have the steps followed by the abstract machine."""
         self.world = World(token.scenario.start(token.variant))
-        allocator = self.world.allocator
-        machine = machine_of(type(allocator), allocator.geometry.backing)
-        self._follower = None if machine is None else RefinementJudge(machine, self.world)
+        self._checker = checker_of(self.world.allocator, self.world.history)
         self._last = len(token.schedule)
         self._order: Scheduler = ScheduleReplay(token.schedule)
 
     def _under_contracts(self, token: Token, variant: str | type[Allocator], lenient: bool) -> None:
         scenario = token.scenario
         prepared, actors = scenario.prepared, scenario.concurrent
-        start = Start(
-            build(variant, scenario.sizes, contracts="full", strict=False),
-            {},
-            prepared + actors,
-            scenario.works,
-            scenario.waiting,
-            scenario.failures,
-        )
+        driver = Driver(build(variant, scenario.sizes, contracts="full", strict=False))
+        start = replace(scenario.start_of(driver), operations=prepared + actors)
         self.first = first = len(prepared)
         self.world = world = ContractedWorld(start)
         world.history.concurrent = False
@@ -94,28 +87,28 @@ class Rerun:
         self._order = InTurn(range(len(start.operations)))
         if token.schedule:
             schedule = [s + first if s >= 0 else ~(~s + first) for s in token.schedule]
-            self._order = ScheduleReplay(schedule, lenient=lenient)
-            if lenient:
-                self._order = _Then(self._order, InTurn(range(first, len(start.operations) * 9)))
+            # those of the start, and the runs of the work that come up behind them
+            then = InTurn(range(first, len(start.operations) * 9)) if lenient else None
+            self._order = ScheduleReplay(schedule, lenient=lenient, then=then)
 
     def steps(self, look: Callable[[], T]) -> Iterator[StepRecord[T]]:
         """Take the steps; look: what is to be seen behind each. Raises ImpossibleStepError."""
         world, monitor = self.world, self.world.monitor
         for number, step in enumerate(scheduled(world, self._order), 1):
-            result = Explored("all")
-            watch = Watch(result, self._follower)
+            result = Exploration("all")
+            judge = StepJudge(result, self._checker)
             actor = actor_of(step)
             left = world.runners[actor].gap if actor < len(world.runners) else None
             counts = {c: v.count for c, v in monitor.violations.items()}
             monitor.operation = number
             stopped = None
             try:
-                watch.step(world, step, ())
+                judge.step(world, step, ())
             except ClauseViolation as violation:
                 stopped = violation
             seen, locked = look(), monitor.guard.locked
             if not world.enabled():
-                watch.at_end(world, ())
+                judge.at_end(world, ())
             if number == self._last:  # where nothing is under way
                 for clause, wrong in WholeState().broken(world.allocator):
                     result.enter(clause, wrong, ())
@@ -128,18 +121,6 @@ class Rerun:
             yield StepRecord(number, step, left, locked, seen, broken, stopped)
             if stopped is not None or self._sought in broken:
                 return
-
-
-class _Then:
-    """One order of steps, and behind its end another."""
-
-    def __init__(self, first: Scheduler, then: Scheduler) -> None:
-        self._first, self._then = first, then
-
-    def next(self, enabled: list[int]) -> int | None:
-        """Return the next step."""
-        step = self._first.next(enabled)
-        return self._then.next(enabled) if step is None else step
 
 
 def broken_by(

@@ -7,9 +7,9 @@ from typing import Literal
 
 from percpu_proofs.explore.schedulers.pct import Pct
 from percpu_proofs.explore.schedulers.uniform import Uniform
-from percpu_proofs.explore.search import Explored
+from percpu_proofs.explore.search import Exploration
 from percpu_proofs.explore.start import Start
-from percpu_proofs.explore.step_judge import Watch
+from percpu_proofs.explore.step_judge import StepJudge
 from percpu_proofs.explore.system import Schedule, scheduled
 from percpu_proofs.explore.world import World
 from percpu_proofs.run.choices import drawn
@@ -25,15 +25,15 @@ def sample(
     strategy: Strategy = "uniform",
     depth: int = 3,
     first: int = 0,
-) -> Explored:
+) -> Exploration:
     """Run so many schedules, or as many as there is time for until Ctrl-C, and judge each step.
 
     Those numbered from `first` on are run. A schedule depends on the seed and its number, by PCT
     also on the longest one since `first`.
     """
     began = time.perf_counter()
-    result = Explored("drawn", complete=False)
-    watch = Watch(result)
+    result = Exploration("drawn", complete=False)
+    judge = StepJudge(result)
     world = World(start)
     longest = 1
     try:
@@ -44,9 +44,9 @@ def sample(
             schedule: Schedule = ()
             for step in scheduled(world, pick):
                 schedule = (*schedule, step)
-                watch.step(world, step, schedule)
+                judge.step(world, step, schedule)
                 result.steps += 1
-            watch.at_end(world, schedule)
+            judge.at_end(world, schedule)
             result.schedules += 1
             longest = max(longest, len(schedule))
     except KeyboardInterrupt:

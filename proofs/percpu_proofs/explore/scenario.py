@@ -10,7 +10,7 @@ from typing import NamedTuple
 from percpu_proofs.explore.shrink import Program
 from percpu_proofs.explore.start import Start
 from percpu_proofs.run.driver import Driver
-from percpu_proofs.run.operations import WRONG, Operation, OperationList, parse_operations, text_of
+from percpu_proofs.run.operations import Operation, OperationList, parse_operations, text_of
 from percpu_reference import build
 from percpu_reference.variants import DEFAULT, SINCE
 from percpu_spec.geometry import Geometry
@@ -56,19 +56,17 @@ class Scenario:
 
     def start(self, variant: str) -> Start:
         """Return the start: the setup done by a variant, nothing of the actors begun."""
-        again = {operation[1] for operation in self.concurrent if operation[0] in WRONG}
-        machine = Driver(build(variant, self.sizes), again)
+        driver = Driver(build(variant, self.sizes))
         if self.setup:
-            machine.run(self._parsed("setup", self.setup))
+            driver.run(self._parsed("setup", self.setup))
+        return self.start_of(driver)
+
+    def start_of(self, driver: Driver) -> Start:
+        """Return the start where a driver has done the setup."""
         return Start(
-            machine.allocator,
-            machine.handles,
-            self.concurrent,
-            self.works,
-            self.waiting,
-            self.failures,
-            machine.freed,
-        )
+            driver.allocator, driver.handles, self.concurrent, self.works, self.waiting,
+            self.failures, driver.freed,
+        )  # fmt: skip
 
     @property
     def sizes(self) -> Geometry:

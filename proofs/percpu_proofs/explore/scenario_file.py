@@ -111,9 +111,7 @@ def _operations(
     Of operations at once those that allocate come first, as any may be the first to run.
     """
     parsed = [(n, operation) for n, text in lines for operation in _parsed(path, n, text)]
-    for number, operation in sorted(
-        parsed, key=lambda p: at_once and _IN_TURN.find(p[1][0])
-    ):
+    for number, operation in sorted(parsed, key=lambda p: at_once and _IN_TURN.find(p[1][0])):
         kind, handle = operation[:2]
         if at_once and kind not in CONCURRENT:
             expected = f"an actor's operation, one of {' '.join(CONCURRENT)}"

@@ -15,7 +15,7 @@ from typing import Literal
 from percpu_proofs.explore.cursor import Cursor
 from percpu_proofs.explore.start import Start
 from percpu_proofs.explore.state_judge import StateJudge
-from percpu_proofs.explore.step_judge import Watch
+from percpu_proofs.explore.step_judge import StepJudge
 from percpu_proofs.explore.system import Schedule
 from percpu_proofs.explore.world import World
 
@@ -32,7 +32,7 @@ class ScheduleFinding:
 
 
 @dataclass(slots=True)
-class Explored:
+class Exploration:
     """What a search covered and found."""
 
     mode: Mode
@@ -51,7 +51,7 @@ class Explored:
     witnessed: Counter[str] = field(default_factory=Counter)  # how often a clause's question arose
     callers_errors: set[str] = field(default_factory=set)  # frees that API-2 forbids, in words
 
-    def add(self, part: Explored) -> None:
+    def add(self, part: Exploration) -> None:
         """Add what another search covered and found in a part of the same tree of schedules."""
         self.schedules += part.schedules
         self.steps += part.steps
@@ -77,8 +77,7 @@ class Search(ABC):
     """One search through the schedules of a start; the first step that is judged follows `prefix`.
 
     refine: compare every step with the abstract machine of the variant, if it has one. stop: asked
-    after each finding. preemptions: at most so many in a schedule; without a bound, any number.
-    world: one to be used again, of the same variant in the same geometry.
+    after each finding. world: one to be used again, of the same variant in the same geometry.
     """
 
     mode: Mode
@@ -88,21 +87,19 @@ class Search(ABC):
         start: Start,
         *,
         max_steps: int | None = None,
-        preemptions: int | None = None,
-        stop: Callable[[Explored], bool] | None = None,
+        stop: Callable[[Exploration], bool] | None = None,
         refine: bool = False,
         of_states: StateJudge | None = None,
         world: World | None = None,
     ) -> None:
         self.max_steps = max_steps
-        self.preemptions = preemptions
         self.stop = stop
-        self.result = Explored(self.mode)
+        self.result = Exploration(self.mode)
         self.cursor = Cursor(start, refine=refine, world=world)
-        self.world, self.follower = self.cursor.world, self.cursor.follower
-        self.watch = Watch(self.result, self.follower, of_states)
+        self.world, self.checker = self.cursor.world, self.cursor.checker
+        self.judge = StepJudge(self.result, self.checker, of_states)
 
-    def run(self) -> Explored:
+    def run(self) -> Exploration:
         """Search until everything is covered, a bound is hit, or Ctrl-C; return what was."""
         began = time.perf_counter()
         result = self.result
@@ -113,7 +110,7 @@ class Search(ABC):
         except KeyboardInterrupt:
             result.complete, result.interrupted = False, True
         result.seconds = time.perf_counter() - began
-        result.refined = 0 if self.follower is None else self.follower.steps
+        result.refined = 0 if self.checker is None else self.checker.stretches
         return result
 
     @abstractmethod
@@ -125,14 +122,14 @@ class Search(ABC):
         *before, step = schedule
         self.count()
         self.cursor.come_to(before)
-        self.watch.step(self.world, step, schedule)
+        self.judge.step(self.world, step, schedule)
         self.cursor.took(step)
         if self.stop is not None and self.stop(self.result):
             raise EnoughError
 
     def at_end(self, schedule: Schedule) -> None:
         """Judge the present world, the end of a schedule, in which nobody can go on."""
-        self.watch.at_end(self.world, schedule)
+        self.judge.at_end(self.world, schedule)
         self.cursor.use_up()
         self.result.schedules += 1
 

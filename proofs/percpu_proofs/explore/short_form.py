@@ -60,9 +60,13 @@ def put_choice(out: Writer, value: str, known: Sequence[str]) -> None:
 def choice(source: TokenReader, known: Sequence[str]) -> str:
     """Return one of some texts, or any other."""
     number = source.number()
-    if number > len(known):
+    return _entry(known, number - 1) if number else source.text()
+
+
+def _entry(table: Sequence[str], number: int) -> str:
+    if number >= len(table):
         raise DamagedError("a number that no table has")
-    return known[number - 1] if number else source.text()
+    return table[number]
 
 
 def put_clause(out: Writer, clause: str) -> None:
@@ -111,16 +115,12 @@ def sizes(source: TokenReader) -> str:
         return source.text()
     if number == 1:
         return ",".join(_size(source) for _ in range(source.number()))
-    if number - 2 >= len(_SIZES):
-        raise DamagedError("a number that no table has")
-    return _SIZES[number - 2]
+    return _entry(_SIZES, number - 2)
 
 
 def _size(source: TokenReader) -> str:
     number, value = source.number(), _round(source)
-    if number >= len(_NAMES):
-        raise DamagedError("a number that no table has")
-    name = _NAMES[number]
+    name = _entry(_NAMES, number)
     return f"{name}={_BACKINGS[value & 1] if name == 'backing' else value}"
 
 
@@ -214,10 +214,7 @@ class OperationCoder:
 
     def _lines(self, source: TokenReader, before: Sequence[str]) -> list[str]:
         """Return the operations that the next code stands for."""
-        number = source.number()
-        if number >= len(_KINDS):
-            raise DamagedError("an operation that there is none of")
-        code = _KINDS[number]
+        code = _entry(_KINDS, source.number())
         if code in "bBE":
             return [code]
         if code == "*":

@@ -24,7 +24,7 @@ _PAGE: Final = 4096  # bytes; other pages only make a size less likely to help
 
 
 @dataclass(frozen=True, slots=True)
-class Small(Generic[T]):
+class ShrinkResult(Generic[T]):
     """The smallest that was found, and why it may not be the smallest there is."""
 
     best: T
@@ -33,7 +33,7 @@ class Small(Generic[T]):
 
 def shrink(
     best: T, candidates: Callable[[T], Iterable[T]], shows: Callable[[T], T | None], tries: int
-) -> Small[T]:
+) -> ShrinkResult[T]:
     """Return the smallest in the neighbourhood that still shows what the first one shows.
 
     candidates: smaller ones, the smallest first. shows: returns what of a candidate it takes for it
@@ -47,10 +47,10 @@ def shrink(
         for number, candidate in islice(enumerate(candidates(best)), first, None):
             if candidate in in_vain:
                 continue
-            if tried == tries:
-                return Small(best, f"stopped after {tries} tries")
-            if time.monotonic() - began > GUARD:
-                return Small(best, f"stopped by the guard of {GUARD:.0f} s after {tried} tries")
+            late = time.monotonic() - began > GUARD
+            if late or tried == tries:
+                guard = f"by the guard of {GUARD:.0f} s " if late else ""
+                return ShrinkResult(best, f"stopped {guard}after {tried} tries")
             tried += 1
             smaller = shows(candidate)
             if smaller is not None:
@@ -59,7 +59,7 @@ def shrink(
             in_vain.add(candidate)
         else:
             if not first:
-                return Small(best)
+                return ShrinkResult(best)
             first = 0
 
 

@@ -1,19 +1,21 @@
-"""What a world begins with, who runs in it, and what it comes back to."""
+"""What a world begins with, who runs in it, what it comes back to, and in which chunks."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 from percpu_contracts.history import History
 from percpu_contracts.operation_steps import Actor
-from percpu_proofs.explore.equivalent_chunks import Handles
 from percpu_proofs.run.invalid_frees import Place
 from percpu_proofs.run.operations import Operation
-from percpu_reference.chunk import Chunk
+from percpu_reference.chunk import Area, Chunk
 from percpu_reference.gaps import Steps
 from percpu_reference.variants import Allocator
+
+Handles = dict[int, Area | None]
+"""What callers hold; None: the allocation failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +66,30 @@ class WorldCopy(NamedTuple):
     holder: int | None
     history: History
     freed: dict[int, Place | None]
+
+
+class Twins:
+    """The chunks that an allocator is given whenever it comes to a state, by id.
+
+    They are the same each time, so who watches them has learnt them already. Chunks of one id have
+    one shape and one address.
+    """
+
+    def __init__(self, chunks: Iterable[Chunk]) -> None:
+        self._chunks = {chunk.id: chunk for chunk in chunks}
+
+    def of(self, origin: Allocator) -> dict[Chunk, Chunk]:
+        """Return the chunks of a state, each with its twin."""
+        known = self._chunks
+        return {
+            chunk: known.get(chunk.id) or known.setdefault(chunk.id, chunk.clone())
+            for chunk in origin.chunks()
+        }
+
+
+def handles_in(handles: Handles, copies: Mapping[Chunk, Chunk]) -> Handles:
+    """Return the areas of these handles, in the copies of their chunks."""
+    return {
+        handle: None if area is None else (copies[area[0]], area[1])
+        for handle, area in handles.items()
+    }

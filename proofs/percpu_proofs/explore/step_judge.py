@@ -13,20 +13,20 @@ from percpu_contracts.violations import ClauseViolation
 from percpu_proofs.explore.schedulers.quiesce import drain
 from percpu_proofs.explore.start import Runner
 from percpu_proofs.explore.state_judge import ChunkListing, StateJudge
+from percpu_proofs.explore.system import Schedule, actor_of
 from percpu_proofs.explore.world import World
 from percpu_spec.catalogue import REFINE
 from percpu_spec.counts import counted
 from percpu_spec.steps import Kind
 
 if TYPE_CHECKING:
-    from percpu_proofs.explore.refinement import RefinementJudge
-    from percpu_proofs.explore.search import Explored
-    from percpu_proofs.explore.system import Schedule
+    from percpu_proofs.explore.search import Exploration
+    from percpu_proofs.refine.checker import RefinementChecker
 
 _AT_REST = asked(Scope.ALLOCATOR, When.QUIESCENT)
 
 
-class Watch:
+class StepJudge:
     """Judges the steps of worlds and enters what is broken into the result of a search.
 
     of_states: judges their states; one for each search if it is not given.
@@ -34,19 +34,19 @@ class Watch:
 
     def __init__(
         self,
-        result: Explored,
-        follower: RefinementJudge | None = None,
+        result: Exploration,
+        checker: RefinementChecker | None = None,
         of_states: StateJudge | None = None,
     ) -> None:
         self.result = result
-        self.follower = follower  # checks that each step is one of the machine's
+        self.checker = checker  # that each step is one of the machine's
         self._of_states = of_states
 
     def step(self, world: World, actor: int, schedule: Schedule) -> None:
         """Let an actor take a step and judge it."""
-        who = max(actor, ~actor)
+        who = actor_of(actor)
         step = world.before(who)
-        runner = world.watched_step(actor)
+        runner = world.guarded_step(actor)
         world.after(step, runner)
         self.result.callers_errors.update(world.errors)
         if runner.gap is not None:
@@ -55,8 +55,8 @@ class Watch:
         if step.left is None or step.left.kind is not Kind.FLAGS:  # else no more than flags change
             self._enter(self._judge(world).judged(world), schedule)
         self._enter(judged_step(step, world.allocator, world.history), schedule)
-        if self.follower is not None:
-            unlike = self.follower.after(world, who)
+        if self.checker is not None:
+            unlike = self.checker.judge(who, runner.gap, world.history)
             if unlike is not None:
                 self.result.enter(REFINE, unlike, schedule)
 

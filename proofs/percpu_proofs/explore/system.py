@@ -1,6 +1,6 @@
 """What is searched, as schedulers see it: actors that take steps, one at a time.
 
-A world of the model is one (world.py), the code of a kernel tree another (kernel/search/system.py).
+A world of the model is one (world.py), a kernel tree's code another (kernel/search/compiled.py).
 Actors are numbered: those of the start first, then runs of the balance work as they begin. A step
 of actor n is written n, and ~n if it asks for memory in vain.
 

@@ -6,9 +6,11 @@ alone: it carries a hash of the variant's code and is refused when that has chan
 
 from __future__ import annotations
 
+import ast
 import hashlib
 import inspect
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -134,7 +136,8 @@ def variant_hash(variant: str) -> str:
     """Return a hash of the code that a variant's steps depend on.
 
     It is all of the allocator but for other variants, the modules of the variant's classes, and
-    what numbers the steps. Where the file of a reviewer's variant lies makes no difference.
+    what numbers the steps; of these the lines that do something. Where the file of a reviewer's
+    variant lies makes no difference.
     """
 
     def order(path: Path) -> tuple[bool, Path | str]:
@@ -146,8 +149,24 @@ def variant_hash(variant: str) -> str:
     reference = Path(inspect.getfile(chunk)).parent
     shipped = {*reference.glob("*.py"), Path(inspect.getfile(World))}
     for path in sorted((files | shipped) - {Path(kernel_names.__file__)}, key=order):
-        digest.update(path.read_bytes())
+        digest.update(_code(path.read_text("utf-8")).encode())
     return digest.hexdigest()[:_HASH]
+
+
+@cache
+def _code(text: str) -> str:
+    """Return a module's text without its docstrings, imports and lines of comment.
+
+    A dump of its syntax would be another one on another Python.
+    """
+    left_out: set[int] = set()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import | ast.ImportFrom) or (
+            isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+        ):
+            left_out.update(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    lines = (line.rstrip() for n, line in enumerate(text.split("\n"), 1) if n not in left_out)
+    return "\n".join(line for line in lines if line and not line.lstrip().startswith("#"))
 
 
 def file_of(variant: str) -> str:

@@ -6,7 +6,7 @@ import difflib
 from pathlib import Path
 
 from percpu_proofs.explore.packing import tidy
-from percpu_proofs.run.inputs import InputError, read_text
+from percpu_proofs.run.inputs import InputError, read_text, writing
 
 
 def token_of(text: str) -> str:
@@ -37,21 +37,17 @@ def read_names(path: Path) -> dict[str, str]:
     return found
 
 
-def name_in(path: Path, wanted: str, token: str) -> str:
+def name_in(path: Path, preferred: str, token: str) -> str:
     """Return NAME@FILE for a token, whose name is entered if there is none yet.
 
-    It is the one that is wanted, with a number behind it if that is another's. Raises InputError
+    It is the one that is preferred, with a number behind it if that is another's. Raises InputError
     for a file that cannot be read or written.
     """
     known = read_names(path) if path.exists() else {}
     name = next((name for name, its in known.items() if its == token), None)
     if name is None:
-        numbered = (f"{wanted}-{number}" for number in range(2, len(known) + 3))
-        name = wanted if wanted not in known else next(n for n in numbered if n not in known)
-        try:
-            with path.open("a", encoding="utf-8") as file:
-                file.write(f"{name} {token}\n")
-        except OSError as error:
-            expected = f"a file that can be written ({error.strerror})"
-            raise InputError(path, None, expected) from None
+        numbered = (f"{preferred}-{number}" for number in range(2, len(known) + 3))
+        name = preferred if preferred not in known else next(n for n in numbered if n not in known)
+        with writing(path), path.open("a", encoding="utf-8") as file:
+            file.write(f"{name} {token}\n")
     return f"{name}@{path}"

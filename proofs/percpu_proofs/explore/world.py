@@ -14,10 +14,16 @@ from percpu_contracts.clauses import balance
 from percpu_contracts.history import History
 from percpu_contracts.monitor import Monitor
 from percpu_contracts.operation_steps import Actor, after, before, handed_out, is_seen, waiting
-from percpu_proofs.explore.equivalent_chunks import Twins, moved
-from percpu_proofs.explore.fingerprint import Fingerprints, position_of
-from percpu_proofs.explore.start import MOST_STEPS, Runner, Start, WorldCopy
-from percpu_proofs.explore.system import ActorPosition, Need, SharedState, enabled
+from percpu_proofs.explore.fingerprint import Fingerprints, generator_key
+from percpu_proofs.explore.start import (
+    MOST_STEPS,
+    Runner,
+    Start,
+    Twins,
+    WorldCopy,
+    handles_in,
+)
+from percpu_proofs.explore.system import ActorPosition, Need, SharedState, actor_of, enabled
 from percpu_proofs.run.driver import script
 from percpu_proofs.run.invalid_frees import WrongFree, aim, place_of
 from percpu_proofs.run.operations import WRONG, Operation
@@ -33,37 +39,7 @@ _OF_KIND[Kind.WAIT] = _MUTEX
 
 
 class World:
-    """One run of a start under a schedule, as far as it has come.
-
-    Actors are numbered: those of the start first, then runs of the balance work that was asked
-    for, as they become possible. A step of actor n is written n, and ~n if it asks for memory in
-    vain.
-    """
-
-    __slots__ = (
-        "_again",
-        "_guarded",
-        "_passed",
-        "_plain",
-        "_protected",
-        "_start",
-        "_twins",
-        "allocator",
-        "alone",
-        "begin",
-        "drained",
-        "errors",
-        "failures",
-        "fingerprints",
-        "freed",
-        "handles",
-        "history",
-        "holder",
-        "misuse",
-        "monitor",
-        "runners",
-        "works",
-    )
+    """One run of a start under a schedule, as far as it has come; numbers are as system.py says."""
 
     def __init__(self, start: Start) -> None:
         self.allocator, copies = start.allocator.clone()
@@ -73,11 +49,11 @@ class World:
         self._guarded = lock_checked(self._plain)
         self.allocator.__class__ = self._plain
         self.misuse: list[tuple[str, str]] = []  # of locks, by steps since it was last emptied
-        self.monitor = self.watching()
+        self.monitor = self.new_monitor()
         self.restart(start)
 
-    def watching(self) -> Monitor:
-        """Return the monitor of the world's allocator."""
+    def new_monitor(self) -> Monitor:
+        """Return a monitor for the world's allocator."""
         monitor = Monitor(strict=False)
         monitor.guard.report = lambda *broken: self.misuse.append(broken)
         return monitor
@@ -97,7 +73,7 @@ class World:
         self.begin = WorldCopy(
             start.allocator,
             copies,
-            moved(start.handles, copies),
+            handles_in(start.handles, copies),
             start.operations,
             start.works,
             start.failures,
@@ -264,11 +240,11 @@ class World:
             area = handed_out(self.allocator, runner.result, runner.operation[2])
         return after(step, self.allocator, runner, self.runners, self._holder(), area)
 
-    def watched_step(self, step: int) -> Runner:
-        """Let an actor take one step with its locks watched; `misuse` has what is wrong."""
+    def guarded_step(self, step: int) -> Runner:
+        """Let an actor take one step under the guard of its locks; `misuse` has what is wrong."""
         allocator, guard = self.allocator, self.monitor.guard
         allocator.__class__ = self._guarded
-        guard.begin(allocator, max(step, ~step), self.holder)
+        guard.begin(allocator, actor_of(step), self.holder)
         try:
             return self.step(step)
         finally:
@@ -331,7 +307,7 @@ class World:
                 allocator.atomic_alloc_failed,
                 allocator.pages_array,
                 allocator.next_id,
-                self.allocator.env.faults(),
+                allocator.env.faults(),
                 self.works,
                 self.failures,
                 self.alone,
@@ -373,7 +349,7 @@ class World:
             chunk: Any = runner.placed.chunk
             placed = chunk.id, runner.placed.off, self.holder == actor
         seen = _held(gap), placed
-        key = (kind, tuple(rest), seen, runner.asked, position_of(runner.steps))
+        key = (kind, tuple(rest), seen, runner.asked, generator_key(runner.steps))
         return ActorPosition(key, need, seen, is_seen(gap) or placed is not None, kind)
 
     def protected(self) -> tuple[Any, ...]:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from percpu_proofs.kernel.library import USUAL, BuildForm, Library
-from percpu_proofs.kernel.messages import STUBS, Warned, compile_error, warnings_of
+from percpu_proofs.kernel.messages import STUBS, CompilerWarning, compile_error, warnings_of
 from percpu_proofs.kernel.tree import BACKINGS, FILES, Tree
 from percpu_proofs.run.inputs import InputError, read_text
 from percpu_spec.geometry import Backing
@@ -45,15 +45,6 @@ _APART: Final = ("percpu_state", "percpu_outside", ".data.rel.ro", ".init_array"
 _SECTION: Final = re.compile(
     r"^\s*\d+ (\S+)\s+([0-9a-f]+) .*\n\s+(.*)$", re.MULTILINE
 )  # of objdump -h: a name, a size, and attributes in the line below
-SANITIZE: Final = (
-    "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-O1",
-    "-fno-sanitize=alignment",
-)  # fmt: skip
-"""Addresses and undefined behaviour are checked, in a process that has the runtime loaded first."""
-_SEARCH_SANITIZED: Final = (
-    *SANITIZE, "--param", "asan-stack=0", "--param", "asan-globals=0", "-DPERCPU_SHADED=1",
-)  # fmt: skip
-"""Of a search: frames and variables lie in memory that is copied, blocks of memory are watched."""
 
 DESCRIBED: Final = frozenset({
     "pcpu_lock", "pcpu_alloc_mutex", "pcpu_nr_empty_pop_pages", "pcpu_nr_populated",
@@ -97,24 +88,21 @@ def compile_search(
     *,
     stub: Path | None = None,
     noted: bool = False,
-    sanitized: bool = False,
+    flags: tuple[str, ...] = (),
     shared: Path | None = None,
 ) -> Library:
     """Compile a tree's mm/percpu.c with a search of its schedules into a library in a folder.
 
-    noted: accesses without pcpu_lock are. sanitized: addresses are checked, of blocks of memory,
-    and undefined behaviour. shared: a folder for what is the same for all trees, and
-    is compiled there once. All that the code writes lies in one section, or InputError says what
-    does not. Raises InputError as compile_tree does.
+    noted: accesses without pcpu_lock are. flags: more of the compiler's. shared: a folder for what
+    is the same for all trees, and is compiled there once. All that the code writes lies in one
+    section, or InputError says what does not. Raises InputError as compile_tree does.
     """
     headers = into / ("noted" if noted else "plain")  # two compilations may run at once
     headers.mkdir(parents=True, exist_ok=True)
-    options = [*_FLAGS, *_SEARCH, *_options(tree, headers, form, stub)]
-    if sanitized:
-        options += _SEARCH_SANITIZED
+    options = [*_FLAGS, *_SEARCH, *_options(tree, headers, form, stub), *flags]
     objects: list[str] = []
     variables: dict[str, int] = {}
-    warnings: tuple[Warned, ...] = ()
+    warnings: tuple[CompilerWarning, ...] = ()
     kind = f"{form}-noted" if noted else str(form)
     for name in (*SEARCHED, *SEARCHERS, *(["search/accesses.c"] if noted else ())):
         own = name == "library.c"  # it has the tree's code in it
@@ -122,17 +110,16 @@ def compile_search(
         objects.append(str(made))
         if shared is not None and made.exists() and not own:
             continue
-        flags: tuple[str, ...] = _NOTED if noted and own else ()
+        special: tuple[str, ...] = _NOTED if noted and own else ()
         if name == "search/arena.c":
-            flags = ("-fno-sanitize=address",)  # it is who knows which addresses are right
-        said = _run(tree, [*options, *flags, "-c", str(STUBS / name), "-o", str(made)])
+            special = ("-fno-sanitize=address",)  # it is who knows which addresses are right
+        said = _run(tree, [*options, *special, "-c", str(STUBS / name), "-o", str(made)])
         if own:
             variables, warnings = _variables(tree, made), warnings_of(tree, said)
         if name in SEARCHED:
             _gather(tree, made)
     library = into / f"search-{kind}.so"
-    linked = SANITIZE if sanitized else ()
-    _run(tree, ["-shared", "-Wl,--no-undefined", *linked, *objects, "-o", str(library)])
+    _run(tree, ["-shared", "-Wl,--no-undefined", *flags, *objects, "-o", str(library)])
     offsets = _offsets(_call(tree, "objdump", ["-t", str(library)]))
     undescribed = [
         (name, offsets[name], size)
@@ -257,12 +244,12 @@ def _make_headers(tree: Tree, folder: Path, backing: Backing) -> None:
         if name == BACKINGS["km"] and backing != "km":
             continue  # a tree may be without it
         for included in _INCLUDE.findall(tree.text(name)):
-            if included in ("percpu-internal.h", "percpu-km.c", "percpu-vm.c"):
-                continue
-            header = folder / included
-            header.parent.mkdir(parents=True, exist_ok=True)
-            header.write_text("")
+            if included not in ("percpu-internal.h", "percpu-km.c", "percpu-vm.c"):
+                _write(folder / included, "")
     own = tree.top / "include/linux/percpu.h"
-    header = folder / "linux/percpu.h"
+    _write(folder / "linux/percpu.h", f'#include "{own.absolute()}"\n')
+
+
+def _write(header: Path, text: str) -> None:
     header.parent.mkdir(parents=True, exist_ok=True)
-    header.write_text(f'#include "{own.absolute()}"\n')
+    header.write_text(text)

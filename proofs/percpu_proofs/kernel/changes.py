@@ -9,9 +9,10 @@ one more of what it moved, is between two known behaviours.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 from percpu_proofs.kernel.instance import Kernel, KernelStopped
 from percpu_proofs.kernel.library import Library
@@ -19,7 +20,7 @@ from percpu_proofs.kernel.views import CompiledState
 from percpu_proofs.run.driver import Driver
 from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.operations import OperationList, parse_operations
-from percpu_proofs.run.state_record import Recorder
+from percpu_proofs.run.state_record import checksum
 from percpu_reference import build
 from percpu_reference.state import LIMITED_WORK
 from percpu_reference.variants import MERGED, Allocator, variant_class
@@ -39,22 +40,26 @@ BETWEEN: Final = "a tree between two known behaviours"
 class ProbeView(NamedTuple):
     """What a probe may look at once its operations are done."""
 
-    env: Any  # counters
-    chunk: Callable[[int], Any]  # by its number
+    state: Any  # of the model, or of a kernel as it was read
     ok: bool  # whether the last operation succeeded
     requests: Mapping[MemoryRequest, int]  # for memory
 
+    def chunk(self, number: int) -> Any:
+        """Return a chunk by its number."""
+        return next(chunk for chunk in self.state.chunks() if chunk.id == number)
 
+
+T = TypeVar("T")
 Value = int | tuple[int, int]
-"""What a probe looks at: a number, or two."""
+"""What the probe of a change looks at: a number, or two."""
 
 
-class Probe(NamedTuple):
-    """Operations, what the number is that is looked at behind them, and how it is read."""
+class Probe(NamedTuple, Generic[T]):
+    """Operations, what it is that is looked at behind them, and how it is read."""
 
     lines: tuple[str, ...]
     unit: str
-    look: Callable[[ProbeView], Value]
+    look: Callable[[ProbeView], T]
 
     @property
     def listed(self) -> OperationList:
@@ -79,7 +84,7 @@ class BehaviourChange:
     what: str
     before: str
     since: str
-    probes: tuple[Probe, ...]
+    probes: tuple[Probe[Value], ...]
     gives: Mapping[str, object] = field(default_factory=dict)
     mixins: tuple[type, ...] = ()
 
@@ -127,39 +132,34 @@ def between(source: Path | None, after: str, expected: str, found: str) -> Betwe
     return BetweenError(f"{where}, after {after}", None, expected, found)
 
 
-def on_kernel(library: Library, probe: Probe) -> Value:
-    """Return the number of a probe on a compiled kernel. Raises KernelStopped."""
-    ok = False
-    with Kernel(library, SMALL) as kernel:
-        for operation in probe.listed.operations:
-            ok = kernel.apply(operation).ok
-        state = CompiledState(kernel)
-        state.read()
-        return probe.look(ProbeView(kernel.environment, state.chunk, ok, kernel.requests))
+def on_kernel(
+    library: Library, probe: Probe[T], geometry: Geometry = SMALL, *, refuses: bool = False
+) -> T:
+    """Return what a probe sees on a compiled kernel. Raises KernelStopped."""
+    with Kernel(library, geometry, refuses=refuses) as kernel:
+        results = [kernel.apply(operation) for operation in probe.listed.operations]
+        return probe.look(ProbeView(CompiledState(kernel), results[-1].ok, kernel.requests))
 
 
-def on_model(variant: type[Allocator], probe: Probe) -> Value:
-    """Return the number of a probe on a variant."""
-    machine = Driver(build(variant, SMALL))
-    ok = False
-    for number, operation in enumerate(probe.listed.operations, 1):
-        ok = bool(machine.apply(number, operation).ok)
-    chunks = {chunk.id: chunk for chunk in machine.allocator.chunks()}
-    env = machine.allocator.env
-    return probe.look(ProbeView(env, chunks.__getitem__, ok, env.requests))
+def on_model(variant: type[Allocator], probe: Probe[T], geometry: Geometry = SMALL) -> T:
+    """Return what a probe sees on a variant."""
+    driver = Driver(build(variant, geometry))
+    results = [driver.apply(*numbered) for numbered in enumerate(probe.listed.operations, 1)]
+    allocator = driver.allocator
+    return probe.look(ProbeView(allocator, results[-1].ok, allocator.env.requests))
 
 
-def _charged(*lines: str) -> Probe:
-    return Probe(lines, "bytes charged", lambda seen: int(seen.env.charged))
+def _charged(*lines: str) -> Probe[Value]:
+    return Probe(lines, "bytes charged", lambda seen: int(seen.state.env.charged))
 
 
-def _asked(*lines: str) -> Probe:
+def _asked(*lines: str) -> Probe[Value]:
     return Probe(
-        lines, "requests for balance work", lambda seen: int(seen.env.balance_requests)
+        lines, "requests for balance work", lambda seen: int(seen.state.env.balance_requests)
     )
 
 
-def _served(*lines: str) -> Probe:
+def _served(*lines: str) -> Probe[Value]:
     return Probe(lines, "such requests served", lambda seen: int(seen.ok))
 
 
@@ -167,7 +167,7 @@ def _with_io(seen: ProbeView) -> int:
     return sum(bool(request.gfp & IO) for request in seen.requests)
 
 
-def _hints(*lines: str) -> Probe:
+def _hints(*lines: str) -> Probe[Value]:
     """Look at both hints of block 0."""
     return Probe(lines, "as contig_hint and scan_hint of block 0, in bits", _hints_of_block)
 
@@ -179,7 +179,7 @@ def _hints_of_block(seen: ProbeView) -> tuple[int, int]:
 
 _EIGHTHS: Final = tuple(f"a {n} 512 4 -" for n in range(1, 9))
 """The first page in eight areas."""
-_FILLED: Final = "a 1 28672 4 -"
+FILLED: Final = "a 1 28672 4 -"
 """All of the first chunk: the float is 0 then."""
 
 # Of the series of May 2026 in linux-mm 2/4, "do not trust hint starts when they are not set", has
@@ -202,7 +202,7 @@ CHANGES: Final = (
         "linux_5_17", "linux_6_13",
         (
             _asked("a 1 32768 4 -"),
-            _asked(_FILLED),  # with the test in both places two, without any none
+            _asked(FILLED),  # with the test in both places two, without any none
             _asked("a 1 28672 4 A"),
         ),
         {"TESTS_FLOAT_LOCKED": True},
@@ -211,9 +211,9 @@ CHANGES: Final = (
         SLEEPABLE, "requests without I/O may sleep",
         "linux_6_13", "linux_6_15",
         (
-            _served(_FILLED, "a 2 8192 4 O"),
-            _served(_FILLED, "a 2 8192 4 S"),
-            Probe((_FILLED, "b"), "kinds of requests of the balance work that may do I/O",
+            _served(FILLED, "a 2 8192 4 O"),
+            _served(FILLED, "a 2 8192 4 S"),
+            Probe((FILLED, "b"), "kinds of requests of the balance work that may do I/O",
                   _with_io),
         ),
         {"BLOCKING": DIRECT_RECLAIM, "WORK": LIMITED_WORK},
@@ -300,6 +300,11 @@ def spares_root(library: Library) -> bool:
     return not paid
 
 
+def refuses_again(library: Library) -> bool:
+    """Return whether a kernel leaves all as it is where an area is freed once more."""
+    return _after_frees(library) == _after_frees(library, "d 1")
+
+
 def refuses(library: Library) -> bool:
     """Return whether a kernel leaves all as it is where a free names no live area.
 
@@ -320,13 +325,10 @@ def refuses(library: Library) -> bool:
 def _after_frees(library: Library, *more: str) -> int | None:
     """Return the checksum behind some operations, None where the kernel stops."""
     lines = ("a 1 64 4 -", "a 2 64 4 -", "f 1", *more)
-    try:
-        with Kernel(library, SMALL, refuses=True) as kernel:
-            for operation in parse_operations(Path("probe"), lines).operations:
-                kernel.apply(operation)
-            return Recorder(CompiledState(kernel)).read().crc
-    except KernelStopped:
-        return None
+    probe = Probe(lines, "as checksum", lambda seen: checksum(seen.state))
+    with suppress(KernelStopped):
+        return on_kernel(library, probe, refuses=True)
+    return None
 
 
 def counts_every_unit(library: Library) -> bool:
@@ -343,17 +345,13 @@ def counts_every_unit(library: Library) -> bool:
     )
     try:
         with Kernel(library, geometry) as kernel:
-            before = _populated(kernel)
+            state = CompiledState(kernel)
+            before = state.nr_populated
             kernel.apply(("a", 1, geometry.unit, 4, False, KERNEL))
-            return _populated(kernel) - before > geometry.unit_pages
+            state.read()
+            return bool(state.nr_populated - before > geometry.unit_pages)
     except KernelStopped:  # the comparison shows it
         return False
-
-
-def _populated(kernel: Kernel) -> int:
-    state = CompiledState(kernel)
-    state.read()
-    return int(state.nr_populated)
 
 
 def nearest(found: frozenset[str]) -> str:

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import re
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
+from percpu_proofs.kernel.cases import run_case
 from percpu_proofs.kernel.changes import REFUSES, ROOT, SCOPE, SLEEPABLE, WORDS
 from percpu_proofs.kernel.differential import DifferingCase
 from percpu_proofs.kernel.fields import OPERATION, meaning
 from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.model import ModelVariant
 from percpu_proofs.kernel.pair import Pair
-from percpu_proofs.kernel.random_schedules import FoundSchedule
+from percpu_proofs.kernel.random_schedules import DifferingSchedule
 from percpu_proofs.kernel.record import VectorRecording, write_vector
-from percpu_proofs.kernel.shrink import run_case
 from percpu_proofs.kernel.views import CompiledState
 from percpu_proofs.run.difference import Difference
 from percpu_proofs.run.inputs import writing
@@ -53,11 +54,6 @@ def moved_by(difference: Difference, model: ModelVariant) -> list[str]:
     ]
 
 
-def clauses_about(difference: Difference) -> tuple[str, ...]:
-    """Return the clauses that speak of what differs; a clause that is broken is that one."""
-    return tuple(meaning(difference).clauses.split())
-
-
 def where(found: DifferingCase) -> str:
     """Return after which operation of a case a difference shows, and the function of it."""
     operations = found.case.operations
@@ -83,8 +79,8 @@ def as_json(found: DifferingCase, model: ModelVariant) -> dict[str, Any]:
     """Return a difference with plain values only."""
     operations = found.case.operations
     return {
-        "geometry": geometry_text(found),
-        "operations": texts(found),
+        "geometry": found.case.geometry.text,
+        "operations": found.case.texts,
         "function": OPERATION.get(operations[-1][0]) if operations else None,
         **_plain(found.difference),
         "others": [_plain(other) for other in found.others],
@@ -106,21 +102,11 @@ def _plain(difference: Difference) -> dict[str, Any]:
         "model": model,
         "detail": difference.detail,
         "set_by": meaning(difference).functions.split(),
-        "clauses": list(clauses_about(difference)),
+        "clauses": meaning(difference).clauses.split(),
     }
 
 
-def texts(found: DifferingCase) -> list[str]:
-    """Return the operations as the language writes them."""
-    return [text_of(operation) for operation in found.case.operations]
-
-
-def geometry_text(found: DifferingCase) -> str:
-    """Return the sizes as --geometry takes them."""
-    return found.case.geometry.text
-
-
-def schedule_as_json(found: FoundSchedule) -> dict[str, Any]:
+def schedule_as_json(found: DifferingSchedule) -> dict[str, Any]:
     """Return a schedule that shows a difference, with plain values only."""
     return {
         "setup": list(found.plan.setup),
@@ -131,7 +117,7 @@ def schedule_as_json(found: FoundSchedule) -> dict[str, Any]:
     }
 
 
-def schedule_text(found: FoundSchedule) -> str:
+def schedule_text(found: DifferingSchedule) -> str:
     """Return the same for people."""
     lines = [f"differs at step {len(found.schedule)} of a schedule: {found.difference}", "setup"]
     lines += [f"{n:5}  {text}" for n, text in enumerate(found.plan.setup, 1)]
@@ -152,10 +138,10 @@ def maps(found: DifferingCase, model: ModelVariant) -> tuple[str, str]:
         pair = Pair(found.library, found.case.geometry, model)
     except KernelStopped as stopped:
         return str(stopped), ""
-    try:
+    with closing(pair):
         for number, operation in enumerate(found.case.operations, 1):
             pair.step(number, operation)
-        allocator = pair.machine.allocator
+        allocator = pair.driver.allocator
         ours = picture_of_state(allocator, pending=allocator.work_pending)
         try:
             state = CompiledState(pair.kernel)
@@ -163,8 +149,6 @@ def maps(found: DifferingCase, model: ModelVariant) -> tuple[str, str]:
         except KernelStopped as stopped:
             theirs = f"the kernel's lists cannot be read: {stopped}"
         return theirs, _drawn(ours, name)
-    finally:
-        pair.close()
 
 
 def _drawn(picture: StatePicture, name: str | None) -> str:
@@ -178,7 +162,7 @@ def save(found: DifferingCase, model: ModelVariant, path: Path) -> Path:
 
     Raises InputError where nothing can be written.
     """
-    lines = texts(found)
+    lines = found.case.texts
     listed = OperationList(path, found.case.operations, range(2, len(lines) + 2))
     recording = VectorRecording(path.name, found.case.geometry, listed, lines)
     with writing(path):
@@ -188,6 +172,6 @@ def save(found: DifferingCase, model: ModelVariant, path: Path) -> Path:
         except KernelStopped as stopped:
             reason = str(stopped)
         path = path.with_name(path.name.partition(".")[0] + ".ops")
-        head = f"# {found.library.release}: {reason}\n# --geometry {geometry_text(found)}\n"
+        head = f"# {found.library.release}: {reason}\n# --geometry {found.case.geometry.text}\n"
         path.write_text(head + "".join(f"{line}\n" for line in lines))
     return path

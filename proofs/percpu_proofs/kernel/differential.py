@@ -7,20 +7,20 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from multiprocessing.synchronize import Event
 from typing import Any, Final, TypeVar
 
 from percpu_proofs.kernel import random_schedules
-from percpu_proofs.kernel.continuation import Parting, go_on
+from percpu_proofs.kernel.cases import Parting, go_on, run_case, shrink
 from percpu_proofs.kernel.draws import Case, draw_case
 from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.library import Library
 from percpu_proofs.kernel.model import ModelVariant
 from percpu_proofs.kernel.pair import Pair
-from percpu_proofs.kernel.random_schedules import FoundSchedule
-from percpu_proofs.kernel.shrink import run_case, shrink
+from percpu_proofs.kernel.random_schedules import DifferingSchedule
 from percpu_proofs.run import variant_errors
 from percpu_proofs.run.choices import drawn
 from percpu_proofs.run.difference import Difference
@@ -80,6 +80,13 @@ class DifferingCase:
         return len(self.case.operations) < len(other.case.operations)
 
 
+_ADDED: Final = (
+    "cases", "operations", "kinds", "broken", "judged", "declared", "partings", "schedules",
+    "steps", "gaps", "schedules_parted",
+)  # fmt: skip
+"""Of a tally, what parts of a run add up."""
+
+
 @dataclass(slots=True)
 class Tally:
     """What was compared."""
@@ -98,7 +105,7 @@ class Tally:
     steps: int = 0  # of schedules
     gaps: Counter[str] = field(default_factory=Counter)  # in which an actor stood, others ran
     schedules_parted: int = 0
-    found_schedule: FoundSchedule | None = None
+    found_schedule: DifferingSchedule | None = None
     found: DifferingCase | None = None
     stopped: str = ""  # why the kernel could not go on; nothing more was drawn then
     seconds: float = 0.0
@@ -106,20 +113,11 @@ class Tally:
 
     def add(self, other: Tally) -> None:
         """Take over what another part of the run did."""
-        self.cases += other.cases
-        self.operations += other.operations
+        for name in _ADDED:
+            setattr(self, name, getattr(self, name) + getattr(other, name))
         self.chunks = max(self.chunks, other.chunks)
         self.geometries |= other.geometries
-        self.kinds += other.kinds
-        self.broken += other.broken
         self.new = other.new | self.new
-        self.judged += other.judged
-        self.declared += other.declared
-        self.partings += other.partings
-        self.schedules += other.schedules
-        self.steps += other.steps
-        self.gaps += other.gaps
-        self.schedules_parted += other.schedules_parted
         if other.found is not None and (self.found is None or other.found < self.found):
             self.found = other.found
         self.found_schedule = self.found_schedule or other.found_schedule
@@ -141,18 +139,11 @@ class Tally:
         return self.found is not None or self.found_schedule is not None
 
 
-def run_task(task: CaseTask, into: Tally | None = None) -> Tally:
-    """Draw and run the cases or schedules of a task; make small what first shows a difference.
+def draw_task(task: CaseTask, into: Tally | None = None) -> Tally:
+    """Draw and run the cases or schedules of a task; go on to the next one behind a difference.
 
     Fills `into` as it goes on and returns it.
     """
-    tally = draw_task(task, into)
-    shrink_found(tally)
-    return tally
-
-
-def draw_task(task: CaseTask, into: Tally | None = None) -> Tally:
-    """Draw and run the cases or schedules of a task; go on to the next one behind a difference."""
     tally = Tally() if into is None else into
     if task.schedules:
         return _run_schedules(task, tally)
@@ -186,8 +177,8 @@ def _run_schedules(task: CaseTask, tally: Tally) -> Tally:
             tally.schedules_parted += 1
             tally.stopped = done.stopped
             if tally.found_schedule is None:
-                tally.found_schedule = FoundSchedule.of(
-                    task.library, task.model, plan, number, done, schedule
+                tally.found_schedule = DifferingSchedule(
+                    task.library, task.model, plan, number, schedule, done.difference
                 )
     return tally
 
@@ -196,21 +187,15 @@ def run_one(task: CaseTask, case: Case) -> Tally:
     """Run one case on both; behind a difference both go on, and the kernel is judged by itself."""
     tally = Tally(cases=1, geometries={case.geometry})
     tally.kinds.update(operation[0] for operation in case.operations)
-    difference: Difference | None
     try:
         pair = Pair(task.library, case.geometry, task.model, judge=task.judge)
     except KernelStopped as stopped:
-        difference = Difference("stopped", str(stopped), "boots")
-        tally.found = DifferingCase(task, Case(case.geometry, []), difference)
+        stop = Difference("stopped", str(stopped), "boots")
+        tally.found = DifferingCase(task, Case(case.geometry, []), stop)
         tally.stopped = str(stopped)
         return tally
-    try:
-        difference = pair.boot_difference()
-        for number, operation in enumerate(case.operations if difference is None else (), 1):
-            difference = pair.step(number, operation)
-            tally.operations = number
-            if difference is not None:
-                break
+    with closing(pair):
+        tally.operations, difference = pair.run(case.operations)
         tally.declared = pair.declared
         if difference is not None:
             at = tally.operations
@@ -223,34 +208,28 @@ def run_one(task: CaseTask, case: Case) -> Tally:
             tally.partings = [parting]
             shown = Case(case.geometry, case.operations[:at])
             tally.found = DifferingCase(task, shown, difference, parting)
-        tally.chunks = sum(1 for _ in pair.machine.allocator.chunks())
+        tally.chunks = sum(1 for _ in pair.driver.allocator.chunks())
         tally.broken += pair.broken
         tally.new = pair.new
         tally.judged = tally.done if task.judge else 0
-    finally:
-        pair.close()
     return tally
 
 
-def shrink_found(tally: Tally) -> None:
+def shrink_found(
+    found: DifferingCase | None, schedule: DifferingSchedule | None
+) -> tuple[DifferingCase | None, DifferingSchedule | None]:
     """Make the case that first showed a difference small, or the schedule if no case did.
 
     A schedule says less than a case.
     """
-    tally.found, tally.found_schedule = _small(tally.found, tally.found_schedule)
-
-
-def _small(
-    found: DifferingCase | None, schedule: FoundSchedule | None
-) -> tuple[DifferingCase | None, FoundSchedule | None]:
     if found is not None:
-        found = shrunk(found)
+        found = shrink_case(found)
     elif schedule is not None:
-        schedule = random_schedules.shrunk(schedule, TRIES_OF_SCHEDULES)
+        schedule = random_schedules.shrink_schedule(schedule, TRIES_OF_SCHEDULES)
     return found, schedule
 
 
-def shrunk(found: DifferingCase) -> DifferingCase:
+def shrink_case(found: DifferingCase) -> DifferingCase:
     """Return a difference made small."""
     task, case = found.task, found.case
     judge = task.judge and run_case(task.library, case, task.model) is None
@@ -269,17 +248,19 @@ def shrunk(found: DifferingCase) -> DifferingCase:
             return None
         if result is None:
             return None
-        stops += result.differences[0].field == "stopped"
-        return len(result.operations)
+        count, differences = result
+        stops += differences[0].field == "stopped"
+        return count
 
     shrunk_case = shrink(case.geometry, case.operations, trial, TRIES)
     # the trials looked at the last state only: the difference may show before
     again = run_case(task.library, shrunk_case.best, task.model, judge=judge)
     if again is None:  # the library itself is not deterministic; say so with the whole case
         return replace(found, difference=Difference("repeat", "differs once", "agrees again"))
-    last = Case(case.geometry, again.operations)
+    count, (difference, *others) = again
+    last = Case(case.geometry, shrunk_case.best.operations[:count])
     return replace(
-        found, case=last, difference=again.differences[0], others=again.differences[1:],
+        found, case=last, difference=difference, others=tuple(others),
         stopped=f"stopped after {stops} tries in which the kernel stops"
         if stops == TRIES_THAT_STOP
         else shrunk_case.stopped,
@@ -337,7 +318,7 @@ def run_tasks(
             finally:
                 into.add(part)
                 into.seconds = time.monotonic() - began
-        shrink_found(into)
+        into.found, into.found_schedule = shrink_found(into.found, into.found_schedule)
         return
     context = get_context("spawn")
     stop = context.Event()
@@ -359,7 +340,7 @@ def run_tasks(
             for future in running:
                 future.cancel()
             into.found, into.found_schedule = submit(
-                _small, into.found, into.found_schedule
+                shrink_found, into.found, into.found_schedule
             ).result()
         except KeyboardInterrupt:
             stop.set()

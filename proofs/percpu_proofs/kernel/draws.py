@@ -14,7 +14,7 @@ from typing import Final
 
 from percpu_proofs.kernel.library import BuildForm
 from percpu_proofs.run.choices import Choices, drawn
-from percpu_proofs.run.operations import Operation, parse_operations
+from percpu_proofs.run.operations import Operation, parse_operations, text_of
 from percpu_spec.geometry import LEAST_UNIT, Geometry
 
 _SEEDS: Final = 1 << 32
@@ -70,6 +70,11 @@ class Case:
 
     geometry: Geometry
     operations: list[Operation]
+
+    @property
+    def texts(self) -> list[str]:
+        """The operations as the language writes them."""
+        return list(map(text_of, self.operations))
 
 
 def draw_case(choices: Choices, form: BuildForm, operations: int) -> Case:
@@ -210,9 +215,7 @@ def _lines(
             aside.sizes[handle] = size
             yield f"a {handle} {size} {align} {aside.limited(flags)}"
         else:
-            at = (
-                number(len(live)), len(live) - 1, 0, max(len(live) - 2, 0) // 2 * 2
-            )[phase.order]  # fmt: skip
+            at = (number(len(live)), len(live) - 1, 0, max(len(live) - 2, 0) // 2 * 2)[phase.order]
             aside.gone = live.pop(at)
             yield f"f {aside.gone}"
         yield from aside.wrong_frees(live)

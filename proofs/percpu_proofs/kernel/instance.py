@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, Self
 
 from cffi import FFI
 
@@ -43,26 +43,13 @@ class OperationResult(NamedTuple):
 
 
 @functools.cache
-def interface() -> Any:
-    """Return the library's declarations, which cffi reads from the stubs' own header."""
+def interface(*headers: str) -> Any:
+    """Return the declarations of headers of the stubs, by name, as cffi reads them."""
     ffi = FFI()
-    ffi.cdef(declarations(STUBS / "interface.h"))
+    for name in headers:
+        lines = (STUBS / name).read_text().splitlines()
+        ffi.cdef("\n".join(line.partition("//")[0] for line in lines if not line.startswith("#")))
     return ffi
-
-
-def declarations(header: Path) -> str:
-    """Return a header of the stubs as cffi takes it."""
-    lines = header.read_text().splitlines()
-    return "\n".join(line.partition("//")[0] for line in lines if not line.startswith("#"))
-
-
-def fill_shape(shape: Any, geometry: Geometry, library: Library) -> None:
-    """Enter what a kernel boots with (struct percpu_shape)."""
-    shape.unit, shape.static_size = geometry.unit, geometry.static
-    shape.reserved, shape.dyn = geometry.reserved, geometry.dyn
-    shape.cpus, shape.groups, shape.spare = geometry.cpus, geometry.groups, geometry.spare
-    shape.memcg, shape.async_enabled = geometry.memcg, geometry.async_enabled
-    shape.root_objcg = library.root_objcg
 
 
 def as_compiled(lib: Any, geometry: Geometry) -> Geometry:
@@ -71,7 +58,55 @@ def as_compiled(lib: Any, geometry: Geometry) -> Geometry:
     return replace(geometry, empty_low=low, empty_high=high, relegation_slot=relegation)
 
 
-class Kernel:
+class LoadedLibrary:
+    """A copy of a compiled library, with variables of its own."""
+
+    def __init__(self, library: Library, *headers: str) -> None:
+        """Load it; headers: those of the stubs that declare what it offers. Raises InputError."""
+        self.ffi = interface(*headers)
+        self.lib = load(self.ffi, library.path)
+        self._numbers: dict[int, int] = {}  # handles as the caller counts them -> ours
+
+    def boot(self, library: Library, geometry: Geometry) -> None:
+        """Boot its allocator. Raises KernelStopped if that fails."""
+        shape = self.ffi.new("struct percpu_shape *")
+        shape.unit, shape.static_size = geometry.unit, geometry.static
+        shape.reserved, shape.dyn = geometry.reserved, geometry.dyn
+        shape.cpus, shape.groups, shape.spare = geometry.cpus, geometry.groups, geometry.spare
+        shape.memcg, shape.async_enabled = geometry.memcg, geometry.async_enabled
+        shape.root_objcg = library.root_objcg
+        self.check(self.lib.percpu_boot(shape))
+
+    def check(self, code: int) -> int:
+        """Return a call's result; raises KernelStopped with the reason if it is negative."""
+        if code < 0:
+            raise KernelStopped(self.reason or "refused")
+        return code
+
+    @property
+    def reason(self) -> str:
+        """Why the kernel stopped."""
+        return str(self.ffi.string(self.lib.percpu_reason).decode())
+
+    def close(self) -> None:
+        """Give everything back; nothing else may be called after."""
+        if self.lib is not None:
+            self.end()
+            self.ffi.dlclose(self.lib)
+            self.lib = None
+
+    def end(self) -> None:
+        """Give back what the library has taken."""
+        self.lib.percpu_end()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+class Kernel(LoadedLibrary):
     """A compiled allocator just booted. Several may live side by side, each with its own state."""
 
     def __init__(
@@ -83,39 +118,15 @@ class Kernel:
         hasty: a loop is soon called one without end, for tries of which the last is repeated.
         """
         library.form.require(geometry.require_kernel())
+        super().__init__(library, "interface.h")
         self.geometry = geometry
-        self.ffi = interface()
-        self.lib = load(self.ffi, library.path)
         self._operation = self.ffi.new("struct percpu_operation *")
         self._outcome = self.ffi.new("struct percpu_outcome *")
         self.environment = self.lib.percpu_environment
-        self._numbers: dict[int, int] = {}  # handles as the caller counts them -> ours
         self._held: dict[int, bool] = {}  # whether the handle's allocation succeeded
         self.lib.percpu_refuses = refuses
         self.lib.percpu_haste = HASTE if hasty else 1
-        shape = self.ffi.new("struct percpu_shape *")
-        fill_shape(shape, geometry, library)
-        self.check(self.lib.percpu_boot(shape))
-
-    def close(self) -> None:
-        """Give everything back; nothing else may be called after."""
-        if self.lib is not None:
-            self.lib.percpu_end()
-            self.ffi.dlclose(self.lib)
-            self.lib = None
-
-    def __enter__(self) -> Kernel:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def check(self, code: int) -> int:
-        """Return a call's result; raises KernelStopped with the reason if it is negative."""
-        if code < 0:
-            reason = self.ffi.string(self.lib.percpu_reason).decode()
-            raise KernelStopped(reason or "refused")
-        return code
+        self.boot(library, geometry)
 
     def apply(self, operation: Operation) -> OperationResult:
         """Apply one operation. Raises HandleError for a handle named wrongly, KernelStopped."""

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from percpu_proofs.kernel.patch import shown_line
-from percpu_proofs.kernel.tree import FILES, Tree, spoilt
+from percpu_proofs.kernel.tree import FILES, Tree, damage
 from percpu_proofs.run.inputs import InputError
 
 STUBS: Final = Path(__file__).parent / "stubs"
@@ -38,7 +38,7 @@ _PLACES: Final = (
 """Where the stub of a name belongs that none of the stubs has, by a part of it."""
 
 
-class Warned(NamedTuple):
+class CompilerWarning(NamedTuple):
     """What the compiler warns of in one of the tree's own files; patch: whose line it is, if any.
 
     Such a line is counted in the patch.
@@ -53,13 +53,13 @@ class Warned(NamedTuple):
         return f"{self.patch or self.file}:{self.line}: {self.text}"
 
 
-def warnings_of(tree: Tree, output: str) -> tuple[Warned, ...]:
+def warnings_of(tree: Tree, output: str) -> tuple[CompilerWarning, ...]:
     """Return what a compiler has said of the tree's own files, each once; not of our stubs."""
-    found: dict[Warned, None] = {}
+    found: dict[CompilerWarning, None] = {}
     for path, line, text in _WARNING.findall(output):
         name = _own_file(path)
         if name is not None and STUBS not in Path(path).parents:
-            found[Warned(name, int(line), text)] = None
+            found[CompilerWarning(name, int(line), text)] = None
     return tuple(found)
 
 
@@ -68,23 +68,30 @@ def _own_file(path: str) -> str | None:
     return next((name for name in FILES if path.endswith(f"/{name}")), None)
 
 
-def all_warnings(tree: Tree, warnings: Iterable[Warned]) -> list[Warned]:
+def all_warnings(tree: Tree, warnings: Iterable[CompilerWarning]) -> list[CompilerWarning]:
     """Return the warnings of a tree, each once, those of lines of patches first."""
     ours = [_in_patch(tree, warned) for warned in dict.fromkeys(warnings)]
     return [w for w in ours if w.patch] + [w for w in ours if not w.patch]
 
 
-def _in_patch(tree: Tree, warned: Warned) -> Warned:
-    text = _line(tree, warned.file, warned.line)
+def _in_patch(tree: Tree, warned: CompilerWarning) -> CompilerWarning:
+    text, shown = _shown(tree, warned.file, warned.line, added=True)
+    if shown is None:
+        return warned
+    patch, at = shown
+    return CompilerWarning(warned.file, at, f"{text} ({warned.text})", patch)
+
+
+def _shown(
+    tree: Tree, name: str, number: int, *, added: bool = False
+) -> tuple[str, tuple[Path, int] | None]:
+    """Return a line of a file, and the last patch that shows it, with the line of that."""
+    text = "".join(tree.text(name).split("\n")[number - 1 : number])
     for patch in reversed(tree.patches):
-        at = shown_line(patch, warned.file, text, warned.line, added=True)
+        at = shown_line(patch, name, text, number, added=added)
         if at is not None:
-            return Warned(warned.file, at, f"{text.strip()} ({warned.text})", patch)
-    return warned
-
-
-def _line(tree: Tree, name: str, number: int) -> str:
-    return "".join(tree.text(name).split("\n")[number - 1 : number])
+            return text.strip(), (patch, at)
+    return text.strip(), None
 
 
 def _place(line: str, name: str) -> str:
@@ -118,7 +125,7 @@ def compile_error(tree: Tree, output: str) -> InputError:
 
     Where a patch shows the line that failed, that is the patch's line.
     """
-    if (wrong := spoilt(tree)) is not None:
+    if (wrong := damage(tree)) is not None:
         return wrong
     lines = output.splitlines()
     error = next(
@@ -141,10 +148,7 @@ def compile_error(tree: Tree, output: str) -> InputError:
     where = _ERROR.search(error)
     name = where and _own_file(where[1])
     if where and name:
-        number = int(where[2])
-        text = _line(tree, name, number)
-        for patch in reversed(tree.patches):
-            at = shown_line(patch, name, text, number)
-            if at is not None:
-                return InputError(patch, at, expected, f"{where[3]}: {text.strip()}")
+        text, shown = _shown(tree, name, int(where[2]))
+        if shown is not None:
+            return InputError(*shown, expected, f"{where[3]}: {text}")
     return InputError(tree.source, None, f"{expected} (the first error: {error})")

@@ -12,23 +12,24 @@ from pathlib import Path
 from typing import Any, Final, cast
 
 from percpu_proofs.kernel.changes import (
+    FILLED,
     HAS,
     SCOPE,
     SCOPED,
     SLEEPABLE,
     WORDS,
     BetweenError,
+    Probe,
     between,
     changes_of,
     nearest,
+    on_kernel,
+    on_model,
     with_changes,
 )
-from percpu_proofs.kernel.instance import Kernel
 from percpu_proofs.kernel.library import Library
-from percpu_proofs.run.driver import Driver
+from percpu_proofs.recorded.vectors.file import VERSIONS
 from percpu_proofs.run.inputs import InputError
-from percpu_proofs.run.operations import parse_operations
-from percpu_reference import build
 from percpu_reference.environment import Task
 from percpu_reference.operations import Operations
 from percpu_reference.state import LIMITED_WORK, UNLIMITED_WORK
@@ -48,11 +49,14 @@ from percpu_spec.gfp import (
 )
 from percpu_spec.steps import MemoryRequest
 
-PRINTED: Final = ("prwarn", "stacks")
-"""Counters that are not compared where a kernel does not print failed atomic allocations."""
-
 _SMALL: Final = Geometry(unit=32768, static=4096, reserved=0, dyn=28672, cpus=2)
-_FILLED: Final = "a 1 28672 4 -"  # the whole first chunk
+_PRINTED: Final = Probe(
+    (FILLED, "a 2 8192 4 A"), "failures printed", lambda seen: seen.state.env.printed > 0
+)
+_UNMAPPED: Final = Probe(
+    (FILLED, "M 1", "a 2 4096 4 -"), "ranges unmapped", lambda seen: seen.state.env.unmaps > 0
+)
+_SLEPT: Final = Probe((FILLED, "a 2 8192 4 O"), "requests served", lambda seen: seen.ok)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +75,7 @@ class ModelVariant:
     @property
     def skip(self) -> frozenset[str]:
         """Counters that are not compared."""
-        return frozenset() if self.prints_atomic else frozenset(PRINTED)
+        return VERSIONS[self.version]
 
     @property
     def version(self) -> str:
@@ -173,10 +177,8 @@ def probe(library: Library, name: str | None = None, fixes: tuple[str, ...] = ()
 
     Raises KernelStopped, and InputError for a kernel between two known behaviours.
     """
-    atomic = _after(library, _FILLED, "a 2 8192 4 A")
-    mapping = _after(library, _FILLED, "M 1", "a 2 4096 4 -")
-    sleeping = _after(library, _FILLED, "a 2 8192 4 O")
-    model = ModelVariant(name or MERGED, fixes, atomic[1] > 0, mapping[2] > 0, bool(sleeping[0]))
+    seen = [on_kernel(library, one, _SMALL) for one in (_PRINTED, _UNMAPPED, _SLEPT)]
+    model = ModelVariant(name or MERGED, fixes, *seen)
     if name is not None:
         model = replace(model, name=variant_name(name))
     else:
@@ -184,9 +186,9 @@ def probe(library: Library, name: str | None = None, fixes: tuple[str, ...] = ()
         chosen = nearest(found)
         more = found - HAS[chosen] - {SLEEPABLE}
         model = replace(model, name=chosen, backports=more, has=found)
-    seen = [_asked_by_kernel(library, lines) for lines in ASKING]
+    asked = [on_kernel(library, requests_behind(lines), _SMALL) for lines in ASKING]
     try:
-        asks = form_of(seen, model, library.source)
+        asks = form_of(asked, model, library.source)
     except BetweenError:
         if name is None:
             raise
@@ -196,9 +198,14 @@ def probe(library: Library, name: str | None = None, fixes: tuple[str, ...] = ()
     return replace(model, asks=asks)
 
 
-ASKING: Final = tuple((_FILLED, f"a 2 4096 4 {flags}") for flags in ("Y", "SY", "OY"))
+ASKING: Final = tuple((FILLED, f"a 2 4096 4 {flags}") for flags in ("Y", "SY", "OY"))
 """Each creates a chunk and populates a page: without limits, without file systems, without I/O."""
 Requests = Mapping[MemoryRequest, int]
+
+
+def requests_behind(lines: tuple[str, ...]) -> Probe[Requests]:
+    """Return the probe of what was asked for behind operations."""
+    return Probe(lines, "requests for memory", lambda seen: seen.requests)
 
 
 def form_of(seen: Sequence[Requests], model: ModelVariant, source: Path | None = None) -> str:
@@ -208,7 +215,10 @@ def form_of(seen: Sequence[Requests], model: ModelVariant, source: Path | None =
     would ask for.
     """
     wanted = {
-        form: [_asked_by_model(replace(model, asks=form), lines) for lines in ASKING]
+        form: [
+            on_model(replace(model, asks=form).variant(), requests_behind(lines), _SMALL)
+            for lines in ASKING
+        ]
         for form in FORMS
     }
     for form, asked in wanted.items():
@@ -246,24 +256,3 @@ def _more(asked: Requests, other: Requests) -> str:
     words = [f"{flag_words(flags)} for {', '.join(named)}" for flags, named in kinds.items()]
     return "; ".join(words) or "nothing more"
 
-
-def _asked_by_kernel(library: Library, lines: tuple[str, ...]) -> Requests:
-    with Kernel(library, _SMALL) as kernel:
-        for operation in parse_operations(Path("probe"), lines).operations:
-            kernel.apply(operation)
-        return kernel.requests
-
-
-def _asked_by_model(model: ModelVariant, lines: tuple[str, ...]) -> Requests:
-    machine = Driver(build(model.variant(), _SMALL))
-    machine.run(parse_operations(Path("probe"), lines))
-    return machine.allocator.env.requests
-
-
-def _after(library: Library, *lines: str) -> tuple[int, int, int]:
-    """Return whether the last operation succeeded, failures printed, and ranges unmapped."""
-    with Kernel(library, _SMALL) as kernel:
-        for operation in parse_operations(Path("probe"), lines).operations:
-            result = kernel.apply(operation)
-        environment = kernel.environment
-        return int(result.ok), environment.printed, environment.unmaps

@@ -4,25 +4,30 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from operator import attrgetter
 from typing import Final
 
-from percpu_contracts.clauses.lists import computed_slot_is
 from percpu_contracts.violations import Breach
-from percpu_contracts.whole_state import WholeState
-from percpu_proofs.kernel.answers import Answers
 from percpu_proofs.kernel.instance import Kernel, KernelStopped, OperationResult
 from percpu_proofs.kernel.library import Library
 from percpu_proofs.kernel.model import ModelVariant
+from percpu_proofs.kernel.postconditions import CompiledWholeState, Postconditions
 from percpu_proofs.kernel.views import RESERVED, CompiledState, KernelChunk
 from percpu_proofs.run.difference import Difference, differences, first_difference
-from percpu_proofs.run.driver import Driver, Outcome
-from percpu_proofs.run.operations import WRONG, Operation
-from percpu_proofs.run.state_record import Record, Recorder, StateRecord, counter_record
+from percpu_proofs.run.driver import Driver
+from percpu_proofs.run.operations import Operation
+from percpu_proofs.run.state_record import (
+    Record,
+    Recorder,
+    counter_record,
+    model_record,
+    outcome_record,
+)
 from percpu_reference import build
 from percpu_reference.chunk import Chunk
+from percpu_reference.variants import Allocator
 from percpu_spec.geometry import Geometry
 from percpu_spec.gfp import flag_words
 from percpu_spec.steps import MemoryRequest
@@ -65,18 +70,18 @@ class Pair:
         """
         variant = model.variant()
         self.kernel = Kernel(library, geometry, refuses=variant.CHECKS_FREES, hasty=hasty)
-        self.machine = Driver(build(variant, geometry))
+        self.driver = Driver(build(variant, geometry))
         self.skip = model.skip
         self.state = CompiledState(self.kernel)
         self.broken: Counter[str] = Counter()  # clauses that states of the kernel break
         self.new: dict[str, str] = {}  # of these, which the variant does not, and what was wrong
         self.areas: dict[int, tuple[int, int] | None] = {}  # the kernel's: chunk number, offset
-        allocator = self.machine.allocator
+        allocator = self.driver.allocator
         self._whole: _WholeKernel | None = None
-        self._answers: Answers | None = None
+        self._postconditions: Postconditions | None = None
         if judge:
-            self._whole = _WholeKernel(allocator.NOT_APPLICABLE, self.state.free_slot)
-            self._answers = Answers(self.kernel, self.state, allocator.is_atomic)
+            self._whole = _WholeKernel(self.state.free_slot, allocator.NOT_APPLICABLE)
+            self._postconditions = Postconditions(self.kernel, self.state, allocator.is_atomic)
         self._last: tuple[Operation, OperationResult]  # what was done last, and how it ended
         self.declared = 0  # operations that print otherwise
         self._more_printed = 0, 0  # by the model
@@ -99,12 +104,12 @@ class Pair:
 
         Raises HandleError, KernelStopped.
         """
-        env = self.machine.allocator.env
+        env = self.driver.allocator.env
         warnings = env.warnings
         kind, handle = operation[:2]
-        if self._answers is not None:
-            self._answers.begin(operation, self.areas.get(handle) if kind == "f" else None)
-        outcome = self.machine.apply(number, operation)
+        if self._postconditions is not None:
+            self._postconditions.begin(operation, self.areas.get(handle) if kind == "f" else None)
+        outcome = self.driver.apply(number, operation)
         result = self.kernel.apply(operation)
         self._last = operation, result
         if kind == "a":
@@ -112,7 +117,7 @@ class Pair:
         elif kind == "f":
             self.areas.pop(handle, None)
         ours = model_record(operation, outcome, env.warnings - warnings)
-        return outcome_record(operation, result), ours
+        return outcome_record(operation, *result), ours
 
     def step(self, number: int, operation: Operation, *, states: bool = True) -> Difference | None:
         """Let both do an operation; return the first difference. Raises HandleError.
@@ -131,7 +136,7 @@ class Pair:
 
     def judge(self) -> Difference | None:
         """Ask the clauses of the state read last; return one that the variant must not break."""
-        clause = self._judge(self.machine.allocator.quiescent)
+        clause = self._judge(self.driver.allocator.quiescent)
         return None if clause is None else Difference(f"clause {clause}", self.new[clause], "holds")
 
     def judge_alone(self) -> None:
@@ -145,14 +150,14 @@ class Pair:
 
         Return the first broken one that the variant must not break.
         """
-        if self._whole is None or self._answers is None:
+        if self._whole is None or self._postconditions is None:
             return None
         first = None
-        expected = self.machine.allocator.EXPECTED
-        without = self.machine.allocator.NOT_APPLICABLE
+        expected = self.driver.allocator.EXPECTED
+        without = self.driver.allocator.NOT_APPLICABLE
         answers = [
             (clause, wrong)
-            for clause, wrong in self._answers.after(*self._last)
+            for clause, wrong in self._postconditions.after(*self._last)
             if wrong is not None and clause not in without
         ]
         states = self._whole.broken(self.state, quiescent=quiescent)
@@ -163,12 +168,24 @@ class Pair:
                 first = first or clause
         return first
 
-    def boot_difference(self) -> Difference | None:
-        """Return the first difference of the states at boot."""
+    def run(
+        self, operations: Sequence[Operation], *, every: bool = True
+    ) -> tuple[int, Difference | None]:
+        """Let both do operations up to the first difference; return how many, and that.
+
+        The states at boot are compared first. Without `every` the next ones are those behind the
+        last operation, which is much faster. Raises HandleError.
+        """
         try:
-            return None if self.same() else self.difference()
+            found = None if self.same() else self.difference()
         except KernelStopped as stopped:
-            return Difference("stopped", str(stopped), "goes on")
+            found = Difference("stopped", str(stopped), "goes on")
+        number = 0
+        while found is None and number < len(operations):
+            number += 1
+            states = every or number == len(operations)
+            found = self.step(number, operations[number - 1], states=states)
+        return number, found
 
     def same(self) -> bool:
         """Return whether every field of both states is equal. Raises KernelStopped.
@@ -178,7 +195,7 @@ class Pair:
         """
         self._compared += 1
         whole = self._compared % WHOLE == 0
-        kernel, model, state = self.kernel, self.machine.allocator, self.state
+        kernel, model, state = self.kernel, self.driver.allocator, self.state
         state.read()
         ours = self.placed()
         env = model.env
@@ -205,26 +222,21 @@ class Pair:
 
     def placed(self) -> list[tuple[int, Chunk]]:
         """Return the model's chunks on lists with their lists, in order, then the reserved one."""
-        model = self.machine.allocator
-        found: list[tuple[int, Chunk]] = []
-        for head in model.chunk_lists:
-            chunk = head.next
-            while chunk is not head:
-                found.append((head.slot, chunk))
-                chunk = chunk.next
+        model = self.driver.allocator
+        found = [(head.slot, chunk) for head in model.chunk_lists for chunk in head]
         if model.reserved_chunk is not None:
-            found.append((-1, model.reserved_chunk))
+            found.append((RESERVED, model.reserved_chunk))
         return found
 
     def same_totals(self) -> bool:
         """Return whether the counters of both allocators are equal."""
-        return _totals(self.state) == _totals(self.machine.allocator)
+        return _totals(self.state) == _totals(self.driver.allocator)
 
     def same_chunk(self, theirs: KernelChunk, ours: Chunk, *, blocks: bool = True) -> bool:
         """Return whether two chunks are equal but for their numbers; blocks: and their blocks."""
         charges = ours.obj_exts
         return (
-            theirs.computed_slot == self.machine.allocator.chunk_slot(ours)
+            theirs.computed_slot == self.driver.allocator.chunk_slot(ours)
             and theirs.scalars == _scalars(ours)
             and theirs.hints == _hints(ours.chunk_md)
             and theirs.alloc_map == ours.alloc_map
@@ -239,7 +251,7 @@ class Pair:
 
         Each chunk but those of boot has equally many; one more is the array that populating keeps.
         """
-        environment, model = self.kernel.environment, self.machine.allocator
+        environment, model = self.kernel.environment, self.driver.allocator
         chunks = environment.creates - environment.destroys - 1  # the first chunk counts as created
         held = int(environment.blocks) - model.pages_array
         if self._pieces is None and chunks and held % chunks == 0:
@@ -248,7 +260,7 @@ class Pair:
 
     def _printed_alike(self) -> bool:
         """Return whether as much was printed; where that differs as declared, note how often."""
-        environment, env = self.kernel.environment, self.machine.allocator.env
+        environment, env = self.kernel.environment, self.driver.allocator.env
         more = env.printed - environment.printed, env.stack_dumps - environment.stack_dumps
         self.declared += bool(self.skip) and more != self._more_printed
         self._more_printed = more
@@ -258,7 +270,7 @@ class Pair:
         """Return whether both have asked for the same, with the same flags."""
         count = self.kernel.lib.percpu_asked
         if count != self._requests:
-            if self.kernel.requests != self.machine.allocator.env.requests:
+            if self.kernel.requests != self.driver.allocator.env.requests:
                 return False
             self._requests = count
         return True
@@ -274,78 +286,54 @@ class Pair:
 
     def records(self) -> tuple[Record, Record]:
         """Return the whole states of kernel and model, chunks by id."""
-        state = self.state
-        state.read()
-        theirs = Recorder(state).read()
-        model = self.machine.allocator
-        kernel = _whole(theirs, counter_record(state))
-        environment = self.kernel.environment
-        kernel["memory touched or freed wrongly"] = environment.stray
-        kernel["blocks of memory left behind"] = self._left_behind()
-        kernel["locks taken wrongly"] = environment.misuse
-        kernel["asked for"] = _said(self.kernel.requests)
-        kernel["async"] = state.async_enabled
-        ours = _whole(Recorder(model).read(), counter_record(model))
-        ours |= {
-            "memory touched or freed wrongly": 0,
-            "blocks of memory left behind": 0,
-            "locks taken wrongly": 0,
-            "asked for": _said(model.env.requests),
-        }
-        ours["async"] = model.async_enabled
-        return kernel, ours
+        self.state.read()
+        environment, model = self.kernel.environment, self.driver.allocator
+        theirs = _whole(
+            self.state, self.kernel.requests, environment.stray, self._left_behind(),
+            environment.misuse,
+        )  # fmt: skip
+        return theirs, _whole(model, model.env.requests)
 
 
-def _whole(state: StateRecord, counters: Record) -> Record:
-    lists = {entry[0]: entry[1] for entry in state.slots}
-    return {"g": state.g, "slots": lists, "chunks": state.chunks, "x": counters}
+def _whole(
+    allocator: CompiledState | Allocator,
+    requests: Mapping[MemoryRequest, int],
+    stray: int = 0,
+    left_behind: int = 0,
+    misuse: int = 0,
+) -> Record:
+    """Return all that is compared of an allocator; the last three are as the stubs count them."""
+    state = Recorder(allocator).read()
+    return {
+        "g": state.g,
+        "slots": {entry[0]: entry[1] for entry in state.slots},
+        "chunks": state.chunks,
+        "x": counter_record(allocator),
+        "memory touched or freed wrongly": stray,
+        "blocks of memory left behind": left_behind,
+        "locks taken wrongly": misuse,
+        "asked for": {
+            f"{request.kind} with {flag_words(request.gfp)}": count
+            for request, count in sorted(requests.items())
+        },
+        "async": allocator.async_enabled,
+    }
 
 
-def _said(requests: Mapping[MemoryRequest, int]) -> Record:
-    """Return requests in words, each with how often it was made."""
-    return {f"{r.kind} with {flag_words(r.gfp)}": count for r, count in sorted(requests.items())}
-
-
-class _WholeKernel(WholeState):
+class _WholeKernel(CompiledWholeState):
     """Judges states of one kernel: what a chunk breaks is asked once for each change of it."""
 
-    def __init__(self, without: Collection[str], free_slot: int) -> None:
-        super().__init__(without)
-        self._free_slot = free_slot
+    def __init__(self, free_slot: int, without: Collection[str]) -> None:
+        super().__init__(free_slot, without)
         self._verdicts: dict[ChunkView, tuple[int, list[Breach]]] = {}
 
     def broken_by(self, chunk: ChunkView, geometry: Geometry, settled: bool) -> Iterable[Breach]:
-        """Return the clauses that a chunk of a KernelState breaks."""
+        """Return the clauses that a chunk of a CompiledState breaks."""
         assert isinstance(chunk, KernelChunk)
         known = self._verdicts.get(chunk)
         if known is None or known[0] != chunk.changes:
             if len(self._verdicts) == _MOST_CHUNKS:
                 self._verdicts.clear()
             broken = list(super().broken_by(chunk, geometry, settled))
-            wrong = computed_slot_is(chunk, chunk.computed_slot, geometry, self._free_slot)
-            if wrong is not None and chunk.on_list != RESERVED:
-                broken.append(("SLOT-1", wrong))
             known = self._verdicts[chunk] = chunk.changes, broken
         return known[1]
-
-
-def outcome_record(operation: Operation, result: OperationResult) -> Record:
-    """Return the result fields of an operation as the vectors write them, from the kernel."""
-    kind, arg = operation[:2]
-    if kind == "a":
-        if not result.ok:
-            return {"h": arg, "ok": 0, "warn": result.warned}
-        return {"h": arg, "ok": 1, "chunk": result.chunk, "off": result.off}
-    if kind == "f":
-        return {"h": arg, "ok": int(result.ok)}
-    if kind in WRONG:
-        return {"arg": arg, "ok": int(result.ok), "warn": result.warned}
-    if kind in "bB":
-        return {"ran": int(result.ok)}
-    return {"arg": arg}
-
-
-def model_record(operation: Operation, outcome: Outcome, warned: int) -> Record:
-    """Return the same fields from the model."""
-    chunk, off = (outcome.area[0].id, outcome.area[1]) if outcome.area else (0, 0)
-    return outcome_record(operation, OperationResult(outcome.ok, chunk, off, warned))

@@ -57,9 +57,7 @@ def apply_patch(tree: Tree, path: Path) -> Tree:
     return replace(tree, patches=(*tree.patches, path))
 
 
-def shown_line(
-    path: Path, name: str, text: str, near: int, *, added: bool = False
-) -> int | None:
+def shown_line(path: Path, name: str, text: str, near: int, *, added: bool = False) -> int | None:
     """Return the line of a patch that shows a line of a file as the patch makes it, or None.
 
     added: only one that the patch adds. Of those with the same text, it is the one that goes

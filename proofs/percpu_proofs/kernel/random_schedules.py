@@ -15,7 +15,7 @@ from percpu_proofs.explore.token import Token
 from percpu_proofs.kernel.draws import DrawPhase, expand, paged
 from percpu_proofs.kernel.library import Library
 from percpu_proofs.kernel.model import ModelVariant
-from percpu_proofs.kernel.schedule import Confirmed, follow
+from percpu_proofs.kernel.schedule import LockstepOutcome, follow
 from percpu_proofs.run.choices import Choices, drawn
 from percpu_proofs.run.operations import Operation
 from percpu_spec import gfp
@@ -93,18 +93,18 @@ def _unusual(
 
 def run_drawn(
     library: Library, model: ModelVariant, plan: Scenario, seed: int
-) -> tuple[Confirmed, Schedule]:
+) -> tuple[LockstepOutcome, Schedule]:
     """Run a plan under a random schedule; return what was seen and the schedule taken.
 
     A clause that the model's variant is not expected to break counts as a difference.
     """
-    done = Confirmed("")
+    done = LockstepOutcome("")
     order = Bursts(drawn(seed), _OTHERS)
     return done, follow(library, model, plan, order, done, model.variant().EXPECTED)
 
 
 @dataclass(frozen=True, slots=True)
-class FoundSchedule:
+class DifferingSchedule:
     """A schedule after whose last step kernel and model differ. seed: of the schedule drawn."""
 
     library: Library
@@ -113,20 +113,15 @@ class FoundSchedule:
     seed: int
     schedule: Schedule
     difference: str
-    token: str
     stopped: str = ""  # why more may be left out
 
-    @classmethod
-    def of(
-        cls, library: Library, model: ModelVariant, plan: Scenario, seed: int, done: Confirmed,
-        schedule: Schedule,
-    ) -> FoundSchedule:  # fmt: skip
-        """Return what a run of a plan has shown."""
-        token = str(Token.of(model.name, "", plan, schedule))
-        return cls(library, model, plan, seed, schedule, str(done.difference), token)
+    @property
+    def token(self) -> str:
+        """The string that replays it."""
+        return str(Token.of(self.model.name, "", self.plan, self.schedule))
 
 
-def shrunk(found: FoundSchedule, tries: int) -> FoundSchedule:
+def shrink_schedule(found: DifferingSchedule, tries: int) -> DifferingSchedule:
     """Return the difference with as few operations as so many tries allow; drawn anew."""
     best = found
 
@@ -136,9 +131,9 @@ def shrunk(found: FoundSchedule, tries: int) -> FoundSchedule:
         for seed in range(found.seed, found.seed + _TRIES):
             tried, taken = run_drawn(found.library, found.model, candidate, seed)
             if tried.difference is not None:
-                best = FoundSchedule.of(
-                    found.library, found.model, candidate, seed, tried, taken
-                )  # fmt: skip
+                best = replace(
+                    found, plan=candidate, seed=seed, schedule=taken, difference=tried.difference
+                )
                 return program
         return None
 

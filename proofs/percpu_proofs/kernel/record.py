@@ -13,13 +13,19 @@ from typing import Any, Final
 
 from percpu_proofs.kernel.instance import Kernel
 from percpu_proofs.kernel.library import Library
-from percpu_proofs.kernel.pair import outcome_record
 from percpu_proofs.kernel.views import CompiledState
 from percpu_proofs.recorded.vectors.file import MANIFEST
 from percpu_proofs.run.driver import HandleError, handle_problem
 from percpu_proofs.run.inputs import writing
 from percpu_proofs.run.operations import OperationList
-from percpu_proofs.run.state_record import Record, Recorder, StateRecord, counter_record, dump
+from percpu_proofs.run.state_record import (
+    Record,
+    Recorder,
+    StateRecord,
+    counter_record,
+    dump,
+    outcome_record,
+)
 from percpu_spec.geometry import Geometry
 
 LEVEL: Final = 9
@@ -62,7 +68,7 @@ def records(library: Library, version: str, recording: VectorRecording) -> Itera
             after = recorder.read()
             yield {
                 "in": recording.texts[n - 1], "n": n, "op": operation[0],
-                **outcome_record(operation, result),
+                **outcome_record(operation, *result),
                 **_state(after, state),
                 "changed": [
                     after.chunks[i]
@@ -84,12 +90,7 @@ def _sizes(geometry: Geometry) -> Record:
 
 
 def _state(record: StateRecord, state: CompiledState) -> Record:
-    return {
-        "crc": record.crc,
-        "x": counter_record(state),
-        "g": record.g,
-        "slots": record.slots,
-    }
+    return {"crc": record.crc, "x": counter_record(state), "g": record.g, "slots": record.slots}
 
 
 def write_vector(path: Path, library: Library, version: str, recording: VectorRecording) -> Record:

@@ -9,6 +9,7 @@ clauses are asked of the kernel's.
 from __future__ import annotations
 
 from collections.abc import Container
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ from percpu_contracts.whole_state import WholeState
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.schedulers.quiesce import Drain
 from percpu_proofs.explore.schedulers.replay import ImpossibleStepError, ScheduleReplay
-from percpu_proofs.explore.start import Runner, Start
+from percpu_proofs.explore.start import Runner
 from percpu_proofs.explore.system import Schedule, Scheduler, actor_of, scheduled
 from percpu_proofs.explore.token import Token
 from percpu_proofs.explore.world import World
@@ -38,13 +39,16 @@ from percpu_spec.definitions import Listing
 from percpu_spec.steps import AreaExtent, Step
 
 _STATES: Final = asked(Scope.ALLOCATOR, When.ALWAYS, When.ISOLATED)
-_AT_REST: Final = asked(Scope.ALLOCATOR, When.QUIESCENT)
+_QUIESCENT: Final = asked(Scope.ALLOCATOR, When.QUIESCENT)
+_POINT_OF: Final = {FAILED: points.FAILED, AGAIN: points.RELEASED}
+_POINT_OF_KIND: Final = {Kind.WAIT: points.WAITING, Kind.CREATE: points.MEMORY}
+"""Where an actor of the kernel stands that has not just released pcpu_lock, by the model's gap."""
 _MOST_STEPS: Final = 2000  # of one schedule; an end comes long before
 _MOST_POINTS: Final = 100_000  # that a kernel's actor passes within one step of the model
 
 
 @dataclass(slots=True)
-class Confirmed:
+class LockstepOutcome:
     """What a schedule did on the compiled kernel."""
 
     clause: str
@@ -75,16 +79,16 @@ class Confirmed:
         return f"{self.clause}: broken on the compiled kernel too, at step {step}: {wrong}"
 
 
-def confirm(library: Library, model: ModelVariant, token: Token) -> Confirmed:
+def confirm(library: Library, model: ModelVariant, token: Token) -> LockstepOutcome:
     """Replay a token on a compiled kernel. Raises InputError for a token that cannot be used."""
     if token.variant != model.name:
         raise InputError("token", None, f"a token of {model.name}", f"one of {token.variant}")
     return replay(library, model, token)
 
 
-def replay(library: Library, model: ModelVariant, token: Token) -> Confirmed:
+def replay(library: Library, model: ModelVariant, token: Token) -> LockstepOutcome:
     """Replay a schedule that was read; stop at the first difference."""
-    done = Confirmed(token.clause)
+    done = LockstepOutcome(token.clause)
     try:
         follow(library, model, token.scenario, ScheduleReplay(token.schedule), done)
     except ImpossibleStepError as error:
@@ -99,7 +103,7 @@ def follow(
     model: ModelVariant,
     scenario: Scenario,
     scheduler: Scheduler,
-    done: Confirmed,
+    done: LockstepOutcome,
     declared: Container[str] | None = None,
 ) -> Schedule:
     """Run a scenario on both for as long as they agree; return the steps taken.
@@ -109,7 +113,7 @@ def follow(
     taken: list[int] = []
     try:
         stage = LockstepWorld(library, model, scenario, done)
-        try:
+        with closing(stage.pair):
             for step in scheduled(stage, scheduler):
                 taken.append(step)
                 stage.step(step)
@@ -118,9 +122,7 @@ def follow(
                         done.difference = done.difference or f"clause {clause}: {wrong}"
                 if done.difference is not None or done.steps == _MOST_STEPS:
                     return tuple(taken)
-            stage.judge_rest()
-        finally:
-            stage.pair.close()
+            stage.judge_quiescent()
     except KernelStopped as stopped:
         done.stopped = str(stopped)
         done.difference = f"the kernel stopped: {stopped}"
@@ -131,21 +133,17 @@ class LockstepWorld:
     """A world of the model and the kernel's actors, after the same steps."""
 
     def __init__(
-        self, library: Library, model: ModelVariant, plan: Scenario, done: Confirmed
+        self, library: Library, model: ModelVariant, plan: Scenario, done: LockstepOutcome
     ) -> None:
         """Boot both and do the setup. Raises KernelStopped, HandleError."""
         self.done = done
         self.pair = Pair(library, plan.sizes, model)
-        machine = self.pair.machine
+        driver = self.pair.driver
         for number, operation in enumerate(plan.prepared, 1):
-            machine.apply(number, operation)
+            driver.apply(number, operation)
             self.pair.kernel.apply(operation)
-        start = Start(
-            machine.allocator, machine.handles, plan.concurrent, plan.works, plan.waiting,
-            plan.failures, machine.freed,
-        )  # fmt: skip
-        self.world = World(start)
-        machine.allocator = self.world.allocator
+        self.world = World(plan.start_of(driver))
+        driver.allocator = self.world.allocator
         self.state = self.pair.state
         self.whole = WholeState()
         self._stays: set[tuple[int, int]] = set()  # in gaps: whose, after how many steps
@@ -225,18 +223,10 @@ class LockstepWorld:
         gap = runner.gap
         if gap is None:
             return points.DONE
-        if gap.kind is Kind.WAIT:
-            return points.WAITING
-        if gap.kind is Kind.CREATE:
-            return points.MEMORY
-        if gap is FAILED:
-            return points.FAILED
-        if gap is AGAIN:
-            return points.RELEASED
         if gap is DONE:
             atomic = self.world.allocator.is_atomic(runner.operation[5])
             return points.UNLOCKED if atomic else points.RELEASED
-        return points.UNLOCKED
+        return _POINT_OF.get(gap) or _POINT_OF_KIND.get(gap.kind, points.UNLOCKED)
 
     def _between_two(self, runner: Runner, left: Gap | None) -> bool:
         """Return whether the work goes from one condemned chunk to the next.
@@ -300,8 +290,8 @@ class LockstepWorld:
             area=step.area and area(step.area),
         )
 
-    def judge_rest(self) -> None:
-        """Ask the clauses about rest, if everybody is done: work still asked for runs first."""
+    def judge_quiescent(self) -> None:
+        """Ask those about quiescence, if everybody is done: work still asked for runs first."""
         world = self.world
         if not world.finished:
             return
@@ -313,7 +303,7 @@ class LockstepWorld:
         self._enter("BAL-3", rest.wrong)
         if world.allocator.quiescent:
             listing = Listing(self.state)
-            for clause, holds in _AT_REST:
+            for clause, holds in _QUIESCENT:
                 self._enter(clause, holds(listing))
 
     def _enter(self, clause: str, wrong: str | None) -> None:

@@ -57,7 +57,7 @@ class Tree:
     top: Path
     version: tuple[int, int, int]
     source: Path  # the folder or archive that was given
-    root_told: str  # the file that tells what tasks of the root group have
+    root_file: str  # the file that tells what tasks of the root group have
     root_objcg: bool  # they have an object cgroup
     patches: tuple[Path, ...] = ()  # applied, in their order
 
@@ -81,8 +81,8 @@ class Tree:
         """What the stubs give a task of the root group, and by which file, in words."""
         gives = "an object cgroup of its own" if self.root_objcg else "no object cgroup"
         knows = "has" if self.root_objcg else "lacks"
-        why = f"{self.root_told} {knows} obj_cgroup_is_root"
-        if self.root_told != MEMCONTROL:
+        why = f"{self.root_file} {knows} obj_cgroup_is_root"
+        if self.root_file != MEMCONTROL:
             why += f"; the tree has no {MEMCONTROL}"
         return f"the stubs give its tasks {gives}: {why}"
 
@@ -115,9 +115,7 @@ def read_tree(top: Path, source: Path | None = None) -> Tree:
     numbers = dict(_NUMBER.findall(read_text(top / "Makefile")))
     if not {"VERSION", "PATCHLEVEL"} <= numbers.keys():
         raise InputError(source / "Makefile", None, "VERSION and PATCHLEVEL of the tree")
-    version = (
-        int(numbers["VERSION"]), int(numbers["PATCHLEVEL"]), int(numbers.get("SUBLEVEL", 0))
-    )  # fmt: skip
+    version = (int(numbers["VERSION"]), int(numbers["PATCHLEVEL"]), int(numbers.get("SUBLEVEL", 0)))
     if version[:2] < OLDEST:
         raise InputError(
             source, None, "Linux 5.14 or later, with partial depopulation",
@@ -159,7 +157,7 @@ def _top(archive: Path) -> str:
     return archive.name.partition(".tar")[0]
 
 
-def spoilt(tree: Tree) -> InputError | None:
+def damage(tree: Tree) -> InputError | None:
     """Return what is wrong with a tree that has a file empty, cut or in the place of another."""
     for name in tree.files:
         lines = tree.text(name).rstrip().split("\n")

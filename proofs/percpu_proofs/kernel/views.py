@@ -6,7 +6,6 @@ from collections.abc import Collection, Iterator
 from typing import Any
 
 from percpu_proofs.kernel.instance import Kernel, as_compiled
-from percpu_proofs.run.state_record import Recorder
 from percpu_reference.chunk import Block
 from percpu_spec.geometry import Geometry
 from percpu_spec.views import HINTS, ChunkView
@@ -17,37 +16,60 @@ RESERVED, OWNED = -1, -2
 """Slots of the reserved chunk, and of one that a running step holds."""
 
 
-class KernelList:
-    """One of the kernel's lists, as it stood; `slot` is its number."""
+class CompiledChunk:
+    """What a chunk of compiled code has beside what all have (ChunkView).
 
-    __slots__ = ("chunks", "slot")
+    charges: bits at which charged areas begin, None without a vector of object cgroups.
+    computed_slot: the one that the kernel itself computes from its hints.
+    """
+
+    __slots__ = ("charges", "computed_slot")
+
+    charges: set[int] | None
+    computed_slot: int
+
+    @property
+    def obj_exts(self) -> list[int] | None:
+        """Bits at which charged areas begin, None without a vector."""
+        return None if self.charges is None else sorted(self.charges)
+
+
+class CompiledAllocator:
+    """What any reading of a compiled allocator has (AllocatorView): chunks of one type."""
+
+    chunk_types = 1
+    nr_empty_pop_pages: int
+
+    def chunk_type(self, chunk: ChunkView, /) -> int:
+        """Return 0, the only type."""
+        return 0
+
+    def float_of(self, chunk_type: int, /) -> int:
+        """Return the float, in pages."""
+        return self.nr_empty_pop_pages
+
+    def chunk_slot(self, chunk: CompiledChunk) -> int:
+        """Return the slot that the kernel itself computes from a chunk's hints."""
+        return chunk.computed_slot
+
+
+class KernelList(list["KernelChunk"]):
+    """One of the kernel's lists, as it stood, head to tail; `slot` is its number."""
 
     def __init__(self, slot: int) -> None:
+        super().__init__()
         self.slot = slot
-        self.chunks: list[KernelChunk] = []
-
-    def __iter__(self) -> Iterator[KernelChunk]:
-        return iter(self.chunks)
 
 
-class KernelChunk:
+class KernelChunk(CompiledChunk):
     """One chunk as it stood when read last (ChunkView).
 
     scalars, hints and block_hints are what the library's record has, to be compared at one stroke.
     """
 
-    __slots__ = (
-        "_charged", "_maps", "_words", "alloc_map", "block_hints", "bound_map", "changes",
-        "charges", "chunk_md", "computed_slot", "end_offset", "free_bytes", "hints", "id",
-        "immutable", "isolated", "md_blocks", "nr_empty_pop_pages", "nr_pages", "nr_populated",
-        "on_list", "populated", "scalars", "start_offset",
-    )  # fmt: skip
-
     def __init__(self, kernel: Kernel, record: Any) -> None:
         self.id: int = record.id
-        self._words = memoryview(
-            kernel.ffi.buffer(record.words, record.nr_words * 4)
-        ).cast("i")  # fmt: skip
+        self._words = memoryview(kernel.ffi.buffer(record.words, record.nr_words * 4)).cast("i")
         self._maps = memoryview(kernel.ffi.buffer(record.maps, record.nr_maps))
         self.changes = -1
         bits = kernel.geometry.block_bits
@@ -57,7 +79,7 @@ class KernelChunk:
         self.hints: tuple[int, ...] = ()
         self.block_hints: list[tuple[int, ...]] = [()] * self.nr_pages
         self._charged = b""
-        self.charges: set[int] | None = None  # bits at which charged areas begin, if any can
+        self.charges = None
 
     def refresh(self, changes: int) -> None:
         """Take over the record if it has changed since."""
@@ -85,18 +107,19 @@ class KernelChunk:
         self.bound_map = bytearray(maps[pages + bits : pages + 2 * bits + 1])
         charged = bytes(maps[pages + 2 * bits + 1 :])
         if charged != self._charged:
-            self._charged, self.charges = charged, set(_set_bits(charged))
+            self._charged, self.charges = charged, set(set_bits(charged))
 
     @property
-    def obj_exts(self) -> list[int] | None:
-        """Bits at which charged areas begin, None without a vector."""
-        return None if self.charges is None else sorted(self.charges)
+    def is_reserved(self) -> bool:
+        """Whether it serves the reserved part."""
+        return self.on_list == RESERVED
 
     def __repr__(self) -> str:
         return f"<kernel chunk {self.id}>"
 
 
-def _set_bits(bits: bytes) -> Iterator[int]:
+def set_bits(bits: bytes) -> Iterator[int]:
+    """Yield which bytes of a map are 1."""
     at = bits.find(1)
     while at >= 0:
         yield at
@@ -111,19 +134,17 @@ def _enter(block: Block, was: tuple[int, ...], now: tuple[int, ...]) -> tuple[in
     return now
 
 
-class CompiledState:
+class CompiledState(CompiledAllocator):
     """A compiled kernel's allocator as it stood when read last (AllocatorView).
 
     Chunks keep their identity from one reading to the next. order: the list and the number of each
     chunk on a list, list by list, head to tail.
     """
 
-    chunk_types = 1
-
     def __init__(self, kernel: Kernel) -> None:
         self.kernel = kernel
         self.geometry: Geometry = as_compiled(kernel.lib, kernel.geometry)
-        self.env = Counters(kernel.environment)
+        self.env = kernel.environment  # counters have the names of the model's
         self._chunks: dict[int, KernelChunk] = {}
         self.read()
 
@@ -147,7 +168,7 @@ class CompiledState:
             chunk.refresh(changes)
             chunks[number] = chunk
             if slot >= 0:
-                self.chunk_lists[slot].chunks.append(chunk)
+                self.chunk_lists[slot].append(chunk)
                 self.order.append((slot, number))
         self._chunks = chunks
 
@@ -188,37 +209,10 @@ class CompiledState:
         """Return the chunks that are on lists."""
         return [chunk for chunk in self._chunks.values() if chunk.on_list >= 0]
 
-    def chunk_type(self, chunk: ChunkView, /) -> int:
-        """Return 0, the only type."""
-        return 0
-
-    def float_of(self, chunk_type: int, /) -> int:
-        """Return the float, in pages."""
-        return int(self.nr_empty_pop_pages)
-
     def slot_chunks(self, slot: int, /) -> list[KernelChunk]:
         """Return the chunks of one list, head to tail."""
-        return self.chunk_lists[slot].chunks
+        return self.chunk_lists[slot]
 
     def owned_chunks(self) -> list[KernelChunk]:
         """Return the live chunks on no list that are not the reserved one."""
         return [chunk for chunk in self._chunks.values() if chunk.on_list == OWNED]
-
-    def chunk_slot(self, chunk: KernelChunk) -> int:
-        """Return the slot that the kernel itself computes from a chunk's hints."""
-        return chunk.computed_slot
-
-
-def kernel_checksum(kernel: Kernel) -> int:
-    """Return the vectors' checksum of a kernel's state."""
-    return Recorder(CompiledState(kernel)).read().crc
-
-
-class Counters:
-    """The stubs' counters; they have the names that the model's environment gives them."""
-
-    def __init__(self, environment: Any) -> None:
-        self._environment = environment
-
-    def __getattr__(self, name: str) -> int:
-        return int(getattr(self._environment, name))

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 from percpu_proofs.kernel.build import compile_tree
 from percpu_proofs.kernel.changes import WORDS, counts_every_unit
 from percpu_proofs.kernel.instance import KernelStopped
-from percpu_proofs.kernel.library import BuildForm, Library
-from percpu_proofs.kernel.messages import Warned, all_warnings
+from percpu_proofs.kernel.library import USUAL, BuildForm, Library
+from percpu_proofs.kernel.messages import CompilerWarning, all_warnings
 from percpu_proofs.kernel.model import ModelVariant, probe
 from percpu_proofs.kernel.patch import apply_patch
 from percpu_proofs.kernel.tree import Tree, copy_tree, open_tree
@@ -22,22 +22,29 @@ from percpu_reference.variants import MERGED
 ONE_UNIT: Final = "km counts a chunk's pages once for each unit, so it is compared on one CPU"
 
 
-@dataclass(frozen=True, slots=True)
-class Workshop:
-    """A tree, patched or not, with its compiled allocators and the model it is held to."""
+@dataclass(slots=True)
+class TreeBuild:
+    """A tree with its allocator compiled, each form when it is asked for first."""
 
     tree: Tree
     folder: Path
     stub: Path | None
-    libraries: dict[BuildForm, Library]
-    model: ModelVariant
+    libraries: dict[BuildForm, Library] = field(default_factory=dict)
 
-    def library(self, form: BuildForm) -> Library:
-        """Return the library of a form, compiled when first asked for. Raises InputError."""
+    def library(self, form: BuildForm = USUAL) -> Library:
+        """Return the library of a form. Raises InputError for a tree that does not compile."""
         if form not in self.libraries:
+            self.folder.mkdir(parents=True, exist_ok=True)
             library = compile_tree(self.tree, self.folder, form, stub=self.stub)
             self.libraries[form] = replace(library, one_unit=counts_every_unit(library))
         return self.libraries[form]
+
+
+@dataclass(slots=True)
+class Workshop(TreeBuild):
+    """A tree, patched or not, with the model that it is held to."""
+
+    model: ModelVariant = field(default_factory=ModelVariant)
 
     @property
     def declared(self) -> list[str]:
@@ -45,7 +52,7 @@ class Workshop:
         said = [ONE_UNIT] if any(one.one_unit for one in self.libraries.values()) else []
         return self.model.declared + said + missed(self.model, self.tree)
 
-    def warnings(self) -> list[Warned]:
+    def warnings(self) -> list[CompilerWarning]:
         """Return what the compiler has warned of, lines of patches first."""
         return all_warnings(
             self.tree, (w for library in self.libraries.values() for w in library.warnings)
@@ -71,6 +78,22 @@ def _dates(release: str) -> tuple[int, ...]:
 
 
 @contextmanager
+def patched_tree(source: Path, patches: Sequence[Path]) -> Iterator[tuple[Path, Tree, Tree]]:
+    """Give a temporary folder, the tree of a folder or archive, and it with patches applied.
+
+    These are applied to a copy; without any the two trees are one. Raises InputError.
+    """
+    with tempfile.TemporaryDirectory(prefix="percpu-spec-") as name:
+        folder = Path(name)
+        tree = base = open_tree(source, folder / "unpacked")
+        if patches:
+            tree = copy_tree(base, folder / "patched-source")
+        for patch in patches:
+            tree = apply_patch(tree, patch)
+        yield folder, base, tree
+
+
+@contextmanager
 def workshop(
     source: Path,
     *,
@@ -81,21 +104,16 @@ def workshop(
 ) -> Iterator[Workshop]:
     """Compile the allocator of a tree, given by its folder or archive; the tree is left alone.
 
-    Patches are applied to a copy; what the tree does without them chooses the variant. Raises
-    InputError for what cannot be used.
+    What the tree does without its patches chooses the variant. Raises InputError for what cannot
+    be used.
     """
     model = ModelVariant(variant or MERGED, fixes)
     model.variant()
-    with tempfile.TemporaryDirectory(prefix="percpu-spec-") as name:
-        folder = Path(name)
-        tree = base = open_tree(source, folder / "unpacked")
-        if patches:
-            tree = copy_tree(base, folder / "patched")
-            for patch in patches:
-                tree = apply_patch(tree, patch)
-        library = compile_tree(base, folder, stub=stub)
+    with patched_tree(source, patches) as (folder, base, tree):
+        unpatched = TreeBuild(base, folder / "base", stub)
+        library = unpatched.library()
         with suppress(KernelStopped):  # the comparison shows it, with its operations
             model = probe(library, variant, fixes)
-        if patches:
-            library = compile_tree(tree, folder, stub=stub)
-        yield Workshop(tree, folder, stub, {library.form: library}, model)
+        shop = Workshop(tree, folder, stub, {} if patches else unpatched.libraries, model)
+        shop.library()
+        yield shop

@@ -5,15 +5,16 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
-from percpu_proofs.recorded.replay.restore import restored
+from percpu_proofs.recorded.replay.model import restored
 from percpu_proofs.recorded.states.kernel_state import KernelState
 from percpu_proofs.recorded.states.quiescence import Stability
+from percpu_proofs.run.room import Demand, longest_hole
 from percpu_proofs.run.runner import counted
 from percpu_reference.chunk import Chunk
 from percpu_reference.variants import SINCE, Allocator, variant_class
-from percpu_spec.definitions import empty_populated_pages, longest_free_run
+from percpu_spec.definitions import empty_populated_pages, longest_free_run, slots_per_type
 from percpu_spec.gfp import KERNEL, NOWARN
 from percpu_spec.views import ChunkView
 
@@ -25,7 +26,7 @@ def cannot_go_on(state: KernelState, broken: Collection[str]) -> str:
 
     broken: the clauses that the state breaks and its release does not.
     """
-    if state.rest is Stability.TORN:
+    if state.stability is Stability.TORN:
         return "it is torn: pcpu_lock was held, so what it shows is a hint only"
     if broken:
         return f"the state breaks {', '.join(broken)}"
@@ -37,14 +38,6 @@ def cannot_go_on(state: KernelState, broken: Collection[str]) -> str:
     return ""
 
 
-class AllocationRequest(NamedTuple):
-    """A request: bytes, and whether it may not sleep."""
-
-    size: int
-    align: int
-    atomic: bool
-
-
 def model_of(state: KernelState, variant: str = "") -> Allocator:
     """Return the model in a state, whatever was under way ended, the work asked for if it was.
 
@@ -52,7 +45,7 @@ def model_of(state: KernelState, variant: str = "") -> Allocator:
     """
     name = variant or state.variant or next(iter(SINCE))
     model = restored(variant_class(name), state.snapshot)
-    model.work_pending = bool(state.standing.pending) or bool(state.snapshot.atomic_alloc_failed)
+    model.work_pending = bool(state.quiescence.pending) or bool(state.snapshot.atomic_alloc_failed)
     return model
 
 
@@ -64,7 +57,7 @@ class RequestOutcome:
     would be served once the work has run, for one that failed.
     """
 
-    request: AllocationRequest
+    request: Demand
     chunk: str | None
     off: int
     page: int
@@ -75,15 +68,13 @@ class RequestOutcome:
     @property
     def words(self) -> str:
         """The answer in words."""
-        kind = "atomic" if self.request.atomic else "blocking"
-        head = f"{self.request.size} bytes aligned to {self.request.align}, {kind}: "
         asks = "; asks for balance work" if self.asks else ""
         if self.chunk is None:
             later = f"; after the balance work in {self.later}" if self.later else ""
-            return f"{head}fails{asks}{later}"
-        where = "a new chunk" if self.chunk == "new" else f"chunk {self.chunk}"
+            return f"{self.request}: fails{asks}{later}"
+        where = _chunk_words(self.chunk)
         filled = f", {counted(self.populated, 'page')} populated for it" if self.populated else ""
-        return f"{head}{where}, byte {self.off}, page {self.page}{filled}{asks}"
+        return f"{self.request}: {where}, byte {self.off}, page {self.page}{filled}{asks}"
 
     def as_json(self) -> dict[str, Any]:
         """Return the answer with plain values."""
@@ -95,7 +86,7 @@ class RequestOutcome:
         }  # fmt: skip
 
 
-def ask(state: KernelState, request: AllocationRequest) -> RequestOutcome:
+def ask(state: KernelState, request: Demand) -> RequestOutcome:
     """Return what the kernel would answer to a request in this state, memory being plentiful."""
     model = model_of(state)
     names = {chunk.base_addr: name for chunk, name in state.names.items()}
@@ -106,7 +97,7 @@ def ask(state: KernelState, request: AllocationRequest) -> RequestOutcome:
     if area is None:
         run_work(model)
         again = model.alloc(request.size, request.align, gfp=gfp)
-        later = None if again is None else _place(again[0], names)
+        later = None if again is None else _chunk_words(names.get(again[0].base_addr, "new"))
         return RequestOutcome(request, None, -1, -1, 0, asks, later)
     chunk, off = area
     page = off // state.snapshot.geometry.page
@@ -114,9 +105,8 @@ def ask(state: KernelState, request: AllocationRequest) -> RequestOutcome:
     return RequestOutcome(request, names.get(chunk.base_addr, "new"), off, page, populated, asks)
 
 
-def _place(chunk: Chunk, names: dict[int, str]) -> str:
-    name = names.get(chunk.base_addr)
-    return "a new chunk" if name is None else f"chunk {name}"
+def _chunk_words(name: str) -> str:
+    return "a new chunk" if name == "new" else f"chunk {name}"
 
 
 def run_work(model: Allocator) -> int:
@@ -175,7 +165,7 @@ def largest(state: KernelState) -> dict[str, Largest]:
     for kind, atomic in (("blocking", False), ("atomic", True)):
         served = fitting = 0
         for number, chunk in _searchable(model):
-            if number % (model.nr_slots // model.chunk_types):  # no request looks at slot 0
+            if number % slots_per_type(model):  # no request looks at slot 0
                 served = max(served, _served(model, number, chunk, atomic, served))
             fitting = max(fitting, _fitting(model, chunk, atomic, fitting))
         found[kind] = Largest(served * model.granule, fitting * model.granule)
@@ -184,9 +174,8 @@ def largest(state: KernelState) -> dict[str, Largest]:
 
 def _searchable(model: Allocator) -> Iterator[tuple[int, Chunk]]:
     """Yield the chunks on lists, with the list's number, but for those that wait for reclaim."""
-    lists = model.nr_slots // model.chunk_types
     for head in model.chunk_lists:
-        if head.slot % lists != model.to_depopulate_slot:
+        if head.slot % slots_per_type(model) != model.to_depopulate_slot:
             for chunk in head:
                 yield head.slot, chunk
 
@@ -196,7 +185,7 @@ def _served(model: Allocator, number: int, chunk: Chunk, atomic: bool, least: in
 
     At most `least` if it serves no larger one.
     """
-    slot = number % (model.nr_slots // model.chunk_types)
+    slot = number % slots_per_type(model)
     # a request looks at the slots from its size's on: those of larger ones are not for this slot
     most = bisect_right(model.slot_of_bits, slot, 1, model.largest // model.granule + 1) - 1
     low, high = least, min(most, chunk.chunk_md.contig_hint)
@@ -214,14 +203,7 @@ def _served(model: Allocator, number: int, chunk: Chunk, atomic: bool, least: in
 def _fitting(model: Allocator, chunk: ChunkView, atomic: bool, least: int) -> int:
     """Return the largest request in bits that has room in a chunk, by its maps; at least `least`.
     """
-    most = model.largest // model.granule
     longest = longest_free_run(chunk.alloc_map)[1]
     if atomic and longest > least:
-        bits = bytearray(chunk.alloc_map)
-        size = model.geometry.block_bits
-        page = chunk.populated.find(0)
-        while page >= 0:
-            bits[page * size : (page + 1) * size] = b"\1" * size
-            page = chunk.populated.find(0, page + 1)
-        longest = longest_free_run(bits)[1]
-    return max(least, min(longest, most))
+        longest = longest_hole(chunk, model.geometry, model.granule, backed=True) // model.granule
+    return max(least, min(longest, model.largest // model.granule))

@@ -1,14 +1,26 @@
 """A kernel's memory, as the reader asks for it: symbols, offsets of members, bytes.
 
-A core, the running kernel and recorded reads all offer this; drgn is one way to get it.
+A core, the running kernel and recorded reads all offer this; drgn is one way to get it. Recorded
+reads are what a reader read, without the core: a JSON object, plain or gzip, of `symbols` (name:
+address), `memory` (hexadecimal address: base64), and, where they were recorded, `structs` (name:
+member: offset in bytes) and `sizes` of symbols.
 """
 
 from __future__ import annotations
 
+import base64
+import binascii
+import json
+import re
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
+
+from percpu_proofs import data
+from percpu_proofs.run.inputs import InputError, read_json, read_text
 
 
 class UnreadableError(Exception):
@@ -61,14 +73,14 @@ class RecordedMemory:
     def __post_init__(self) -> None:
         """Join reads of neighbouring or overlapping bytes."""
         for address in sorted(self.reads):
-            data = self.reads[address]
+            found = self.reads[address]
             if self._pieces:
                 start, piece = self._pieces[-1]
                 if address <= start + len(piece):
-                    keep = piece[: address - start] + data + piece[address - start + len(data) :]
+                    keep = piece[: address - start] + found + piece[address - start + len(found) :]
                     self._pieces[-1] = start, keep
                     continue
-            self._pieces.append((address, data))
+            self._pieces.append((address, found))
 
     def symbol(self, name: str, /) -> int | None:
         """Return the address of a variable (KernelMemory)."""
@@ -84,57 +96,47 @@ class RecordedMemory:
 
     def read(self, address: int, count: int, /) -> bytes:
         """Return recorded bytes (KernelMemory)."""
-        low, high = 0, len(self._pieces)
-        while low < high:
-            middle = (low + high) // 2
-            if self._pieces[middle][0] <= address:
-                low = middle + 1
-            else:
-                high = middle
-        if low:
-            start, piece = self._pieces[low - 1]
+        behind = bisect_right(self._pieces, address, key=lambda piece: piece[0])
+        if behind:
+            start, piece = self._pieces[behind - 1]
             if address + count <= start + len(piece):
                 return piece[address - start : address - start + count]
         raise UnreadableError(f"{count} bytes at {address:#x} were not recorded")
 
 
-class MemoryRecording:
-    """Memory that keeps what is read of it."""
+def is_reads(text: str) -> bool:
+    """Return whether a text begins as recorded reads do."""
+    return re.match(r'\s*\{\s*"(symbols|memory|structs|sizes)"', text) is not None
 
-    def __init__(self, memory: KernelMemory) -> None:
-        self.memory = memory
-        self.types = memory.types
-        self.symbols: dict[str, int] = {}
-        self.sizes: dict[str, int] = {}
-        self.offsets: dict[str, dict[str, int]] = {}
-        self.reads: dict[int, bytes] = {}
 
-    def symbol(self, name: str, /) -> int | None:
-        """Return the address of a variable, and keep it (KernelMemory)."""
-        found = self.memory.symbol(name)
-        if found is not None:
-            self.symbols[name] = found
-        return found
+def memory_of_reads(path: Path) -> RecordedMemory:
+    """Return the memory that a file holds. Raises InputError for what is malformed.
 
-    def size(self, name: str, /) -> int:
-        """Return the bytes of a variable, and keep them (KernelMemory)."""
-        self.sizes[name] = self.memory.size(name)
-        return self.sizes[name]
+    A file without structs has those of the release that its memory names (data/states).
+    """
+    try:
+        found = read_json(read_text(path))
+        memory = {
+            int(address, 16): base64.b64decode(bytes_, validate=True)
+            for address, bytes_ in found["memory"].items()
+        }
+        symbols = {str(name): int(address) for name, address in found["symbols"].items()}
+        structs = found.get("structs") or _known_structs(path, memory)
+        sizes = {str(name): int(size) for name, size in found.get("sizes", {}).items()}
+    except InputError:
+        raise
+    except (KeyError, TypeError, AttributeError, ValueError, binascii.Error) as error:
+        expected = "recorded reads: symbols, and memory by hexadecimal address in base64"
+        raise InputError(path, None, f"{expected} ({error})") from None
+    return RecordedMemory(symbols, structs, memory, "recorded reads", sizes)
 
-    def offset(self, struct: str, member: str, /) -> int | None:
-        """Return where a member begins, and keep it (KernelMemory)."""
-        found = self.memory.offset(struct, member)
-        if found is not None:
-            self.offsets.setdefault(struct, {})[member] = found
-        return found
 
-    def read(self, address: int, count: int, /) -> bytes:
-        """Return bytes, and keep them (KernelMemory)."""
-        data = self.memory.read(address, count)
-        if len(data) > len(self.reads.get(address, b"")):
-            self.reads[address] = data
-        return data
-
-    def recorded(self) -> RecordedMemory:
-        """Return what was read as memory of its own."""
-        return RecordedMemory(self.symbols, self.offsets, self.reads, self.types, self.sizes)
+def _known_structs(path: Path, memory: Mapping[int, bytes]) -> Mapping[str, Mapping[str, int]]:
+    """Return the structs of the release whose name stands in the memory."""
+    known: dict[str, Any] = json.loads((data.folder("states") / "structs.json").read_text("utf-8"))
+    text = b"".join(memory[at] for at in sorted(memory))
+    for release, structs in known.items():
+        if re.search(rb"\b" + re.escape(release.encode()) + rb"\.\d+[-.+\w]*\0", text):
+            return dict(structs)
+    expected = f"recorded reads with structs, or of {' or '.join(known)}"
+    raise InputError(path, None, expected)

@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from percpu_proofs.recorded.states.kernel_state import KernelState
 from percpu_proofs.recorded.states.snapshot import ChunkSnapshot, Snapshot
 from percpu_proofs.run.runner import counted
 from percpu_proofs.show.picture import list_name
-from percpu_spec.definitions import empty_populated_pages, longest_run, served_areas
+from percpu_spec.definitions import empty_populated_pages, longest_run, served_areas, slots_per_type
 from percpu_spec.geometry import Geometry
 
 WAITS = "waits for reclaim"
@@ -70,8 +69,8 @@ def memory_of(state: KernelState) -> Memory:
 
 def _waits(snapshot: Snapshot, chunk: ChunkSnapshot) -> bool:
     """Return whether a chunk waits for reclaim."""
-    lists = snapshot.nr_slots // snapshot.chunk_types
-    return chunk.isolated and chunk.slot % lists == snapshot.to_depopulate_slot
+    slot = chunk.slot % slots_per_type(snapshot)
+    return chunk.isolated and slot == snapshot.to_depopulate_slot
 
 
 def isolated_kb(memory: Memory) -> str:
@@ -102,10 +101,6 @@ class ChunkMemory:
     longest: int  # free run, by the map
     isolated: bool
     notes: tuple[str, ...]
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the row with plain values."""
-        return asdict(self) | {"notes": list(self.notes)}
 
 
 def chunk_rows(state: KernelState) -> Iterator[ChunkMemory]:
@@ -145,9 +140,8 @@ def _notes(
     if chunk is snapshot.reserved_chunk:
         yield "modules' static variables"
         return
-    lists = snapshot.nr_slots // snapshot.chunk_types
     most = min(longest, geometry.largest)
-    if chunk.slot % lists == 0 and longest:
+    if chunk.slot % slots_per_type(snapshot) == 0 and longest:
         yield f"not searched, {most} bytes would fit"
     elif advertised < longest and advertised < geometry.largest:
         yield f"unreachable for {advertised + granule}..{most} bytes"

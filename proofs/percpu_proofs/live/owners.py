@@ -6,7 +6,8 @@ where the kernel profiles allocations (CONFIG_MEM_ALLOC_PROFILING) their tag.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from percpu_proofs.live.kernel_memory import UnreadableError
@@ -35,7 +36,7 @@ class Owners:
             self._vector = kernel.offset("pcpu_chunk", "obj_cgroups")
         self._names: dict[tuple[int, int], str] = {}
 
-    def named(self, snapshot: Snapshot, copy: Copy, granule: int) -> Snapshot:
+    def with_owners(self, snapshot: Snapshot, copy: Copy, granule: int) -> Snapshot:
         """Return the state with the owners of its areas."""
         places = {
             (slot, pos): address
@@ -43,7 +44,7 @@ class Owners:
             for pos, address in enumerate(chunks)
         }
         named = {
-            chunk: replace(chunk, owners=self._told(chunk, place, granule))
+            chunk: replace(chunk, owners=self._owners_of(chunk, place, granule))
             for chunks in snapshot.lists
             for chunk in chunks
             for place in (places[chunk.slot, chunk.pos],)
@@ -54,7 +55,7 @@ class Owners:
             lists=tuple(tuple(named[chunk] for chunk in chunks) for chunks in snapshot.lists),
         )
 
-    def _told(self, chunk: ChunkSnapshot, address: int, granule: int) -> dict[int, str] | None:
+    def _owners_of(self, chunk: ChunkSnapshot, address: int, granule: int) -> dict[int, str] | None:
         """Return the owners of a chunk's areas; None where a core lacks them, or they went."""
         try:
             return dict(self._of(chunk, address, granule))
@@ -123,20 +124,26 @@ def _path(kernel: Structures, node: int) -> str:
 
 def held_by(chunk: ChunkSnapshot) -> dict[str, int]:
     """Return the bytes of a unit that each owner has in a chunk, the largest first."""
-    held: dict[str, int] = {}
+    held = Counter[str]()
     for off, size in chunk.areas.items():
-        owner = (chunk.owners or {}).get(off, NOT_ACCOUNTED)
-        held[owner] = held.get(owner, 0) + size
-    return dict(sorted(held.items(), key=lambda one: -one[1]))
+        held[(chunk.owners or {}).get(off, NOT_ACCOUNTED)] += size
+    return dict(held.most_common())
+
+
+def all_held(chunks: Iterable[ChunkSnapshot]) -> dict[str, int]:
+    """Return the same of all chunks whose owners are told."""
+    held = Counter[str]()
+    for chunk in chunks:
+        held.update(held_by(chunk) if chunk.owners is not None else {})
+    return dict(held.most_common())
 
 
 def pinned_pages(chunk: ChunkSnapshot, page: int) -> dict[int, dict[str, int]]:
     """Return the bytes that each owner has in each page of a chunk that areas pin."""
-    pages: dict[int, dict[str, int]] = {}
+    pages: dict[int, dict[str, int]] = defaultdict(Counter)
     for off, size in chunk.areas.items():
         owner = (chunk.owners or {}).get(off, NOT_ACCOUNTED)
         for number in range(off // page, (off + size - 1) // page + 1):
             part = min(off + size, (number + 1) * page) - max(off, number * page)
-            of_page = pages.setdefault(number, {})
-            of_page[owner] = of_page.get(owner, 0) + part
-    return pages
+            pages[number][owner] += part
+    return {number: dict(held) for number, held in pages.items()}

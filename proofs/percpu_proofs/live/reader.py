@@ -13,9 +13,8 @@ from percpu_proofs.live.kernel_memory import KernelMemory, UnreadableError, read
 from percpu_proofs.live.structures import DIFFERS, Structures
 from percpu_proofs.recorded.states.kernel_state import KernelState, with_floats
 from percpu_proofs.recorded.states.quiescence import Quiescence
-from percpu_proofs.recorded.states.shape import BootChunk, ShapeError, geometry_of
 from percpu_proofs.recorded.states.snapshot import BlockSnapshot, ChunkSnapshot, Snapshot, unpacked
-from percpu_proofs.recorded.states.variables import VARIABLES
+from percpu_proofs.recorded.states.variables import VARIABLES, BootChunk, ShapeError, geometry_of
 from percpu_spec.definitions import served_areas
 from percpu_spec.geometry import LARGEST_UNIT, PAGE_SIZES, Geometry
 from percpu_spec.views import HINTS
@@ -216,7 +215,7 @@ class Reader:
             floats=copy.floats if len(copy.floats) > 1 else (),
         )
         state = with_floats(snapshot)
-        return KernelState(source, self.release, state, self._standing(copy), self.types)
+        return KernelState(source, self.release, state, self._quiescence(copy), self.types)
 
     def _geometry(
         self, copy: Copy, values: dict[str, int], first: int, reserved: int
@@ -237,7 +236,7 @@ class Reader:
         """Return whether chunks have vectors of who holds their areas."""
         return any(map(self.kernel.has, ["pcpu_chunk"] * 2, ("obj_exts", "obj_cgroups")))
 
-    def _standing(self, copy: Copy) -> Quiescence:
+    def _quiescence(self, copy: Copy) -> Quiescence:
         owner = self.kernel.task_name(copy.owner) if copy.owner else ""
         running = self.kernel.work_running()
         return Quiescence(copy.lock, owner, copy.waiters, copy.pending, running)

@@ -13,7 +13,7 @@ from typing import Any
 from percpu_proofs.live.kernel_memory import UnreadableError
 from percpu_proofs.live.memory import memory_of
 from percpu_proofs.live.reader import Copy, Reader, TornError
-from percpu_proofs.live.stable_chunks import StillChunks, equal_chunks, still_chunks
+from percpu_proofs.live.stable_chunks import StableChunks, equal_chunks, judge_stable_chunks
 from percpu_proofs.live.verdicts import BROKEN, KNOWN, KernelStateJudge
 from percpu_proofs.recorded.states.kernel_state import KernelState
 from percpu_proofs.run.inputs import InputError, read_json, read_text, writing
@@ -30,12 +30,12 @@ _SHOWN = ("percpu_kb", "used_kb", "empty_kb", "stranded_kb", "float", "chunks")
 class UnstableError(Exception):
     """No two copies of a running kernel's state agreed: it changes faster than it can be read.
 
-    still: what can be said chunk by chunk all the same, of the two copies that agreed on most.
+    stable: what can be said chunk by chunk all the same, of the two copies that agreed on most.
     """
 
-    def __init__(self, what: str, still: StillChunks | None = None) -> None:
+    def __init__(self, what: str, stable: StableChunks | None = None) -> None:
         super().__init__(what)
-        self.still = still
+        self.stable = stable
 
 
 def stable_copy(reader: Reader, tries: int = TRIES) -> Copy:
@@ -61,9 +61,9 @@ def stable_copy(reader: Reader, tries: int = TRIES) -> Copy:
             count = len(equal_chunks(reader, last, copy))
             best = best if best and best[0] > count else (count, last, copy)
         last = copy
-    still = still_chunks(reader, *best[1:]) if best else None
+    stable = judge_stable_chunks(reader, *best[1:]) if best else None
     lists = f", {torn} of them torn ({why})" if torn else ""
-    raise UnstableError(f"no two of {tries} copies agree{lists}", still)
+    raise UnstableError(f"no two of {tries} copies agree{lists}", stable)
 
 
 def sample_of(state: KernelState, judge: KernelStateJudge, moment: str) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def sample_of(state: KernelState, judge: KernelStateJudge, moment: str) -> dict[
     of = {kind: [v.clause for v in verdicts.values() if v.verdict == kind]
           for kind in (KNOWN, BROKEN)}  # fmt: skip
     return {
-        "time": moment, "kernel": state.release, "rest": state.rest.value,
+        "time": moment, "kernel": state.release, "rest": state.stability.value,
         "percpu_kb": memory.percpu_kb, "used_kb": memory.used // 1024,
         "empty_kb": memory.empty // 1024, "above_high_kb": memory.above_high // 1024,
         "stranded_kb": memory.stranded // 1024, "float": memory.float_pages,

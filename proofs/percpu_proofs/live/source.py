@@ -132,17 +132,14 @@ def open_core(path: Path, debug: Path | None) -> DrgnMemory:
     Raises InputError for what cannot be read, with what to do.
     """
     _require_drgn()
-    program = drgn.Program()
-    try:
-        program.set_core_dump(path)
-    except Exception as error:
-        if "ARCH_NAME" not in str(error):  # libkdumpfile cannot tell: compressed by QEMU
-            raise _refusal(path, error) from None
-        program = drgn.Program(drgn.Platform(drgn.Architecture.X86_64))
+    for platform in (None, drgn.Platform(drgn.Architecture.X86_64)):
+        program = drgn.Program(platform)
         try:
             program.set_core_dump(path)
-        except Exception as again:
-            raise _refusal(path, again) from None
+            break
+        except Exception as error:  # libkdumpfile cannot tell the first: compressed by QEMU
+            if platform is not None or "ARCH_NAME" not in str(error):
+                raise _refusal(path, error) from None
     if not program.flags & drgn.ProgramFlags.IS_LINUX_KERNEL:
         raise InputError(path, None, NO_VMCOREINFO)
     return with_types(program, path, debug)

@@ -16,25 +16,25 @@ from percpu_contracts.registry import Scope, statements
 from percpu_contracts.whole_state import WholeState
 from percpu_proofs.live.kernel_memory import UnreadableError
 from percpu_proofs.live.reader import Copy, Reader
-from percpu_proofs.live.verdicts import BROKEN, HOLDS, KNOWN, Verdict
+from percpu_proofs.live.verdicts import Verdict, found_of_chunk, verdict_of
 from percpu_proofs.recorded.states.quiescence import waiting
 from percpu_reference.variants import variant_class
 
 
 @dataclass(frozen=True, slots=True)
-class StillChunks:
+class StableChunks:
     """Which chunks of the last copy stood still, by number and address, which did not, and what
     the clauses about single chunks say of the former.
     """
 
-    still: tuple[str, ...]
+    stable: tuple[str, ...]
     unstable: tuple[str, ...]
     verdicts: Mapping[str, Verdict]
 
     def as_json(self) -> dict[str, Any]:
         """Return it with plain values."""
         return {
-            "stable": list(self.still), "unstable": list(self.unstable),
+            "stable": list(self.stable), "unstable": list(self.unstable),
             "clauses": {
                 v.clause: {"verdict": v.verdict, "found": list(v.found), "reason": v.reason}
                 for v in self.verdicts.values()
@@ -56,7 +56,7 @@ def equal_chunks(reader: Reader, before: Copy, after: Copy) -> set[int]:
     }  # fmt: skip
 
 
-def still_chunks(reader: Reader, before: Copy, after: Copy) -> StillChunks | None:
+def judge_stable_chunks(reader: Reader, before: Copy, after: Copy) -> StableChunks | None:
     """Judge the chunks that two copies agree on; None if there is none, or no state is read."""
     equal = equal_chunks(reader, before, after)
     try:
@@ -70,30 +70,29 @@ def still_chunks(reader: Reader, before: Copy, after: Copy) -> StillChunks | Non
         named[reserved] = after.values["pcpu_reserved_chunk"] or 0
     if not equal:
         return None
-    waits = waiting(state.standing)
+    waits = waiting(state.quiescence)
     if before.owner and not waits:
         waits = dict.fromkeys(("POP-1", "POP-2"), "pcpu_alloc_mutex was held")
     variant = variant_class(state.variant) if state.variant else None
     without = {"HINT-6", *waits, *(variant.NOT_APPLICABLE if variant else ())}
     found: dict[str, list[str]] = defaultdict(list)
-    still, unstable = [], []
+    stable, unstable = [], []
     for chunk, name in state.names.items():
         address = named[chunk]
         called = f"{name} at {address:#x}"
         if address not in equal:
             unstable.append(called)
             continue
-        still.append(called)
-        judged = WholeState(dict.fromkeys(without, ""))
-        geometry = state.snapshot.geometry
-        for clause, wrong in judged.broken_by(chunk, geometry, "POP-1" not in waits):
-            found[clause].append(f"chunk {name}: {wrong.removeprefix('chunk: ')}")
+        stable.append(called)
+        whole = WholeState(dict.fromkeys(without, ""))
+        for clause, wrong in found_of_chunk(whole, state, chunk, waits):
+            found[clause].append(wrong)
     known = variant.EXPECTED if variant else {}
-    verdicts = {}
     of_chunks = {s.clause for s in statements() if s.scope in (Scope.BLOCK, Scope.CHUNK)}
-    for clause in sorted(of_chunks - without):
-        messages = tuple(found[clause])
-        word = HOLDS if not messages else KNOWN if clause in known else BROKEN
-        reason = f"known: {known[clause]}" if word is KNOWN else ""
-        verdicts[clause] = Verdict(clause, word, messages, reason)
-    return StillChunks(tuple(still), tuple(unstable), verdicts)
+    verdicts = {
+        clause: verdict_of(
+            clause, found[clause], known=f"known: {known[clause]}" if clause in known else ""
+        )
+        for clause in sorted(of_chunks - without)
+    }
+    return StableChunks(tuple(stable), tuple(unstable), verdicts)

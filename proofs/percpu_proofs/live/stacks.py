@@ -27,13 +27,13 @@ _GAPS = (
 """A function of the allocator, what it has called (by their beginnings), and the gap that it is."""
 
 
-def stand(frames: Sequence[str]) -> str:
+def place_of_stack(frames: Sequence[str]) -> str:
     """Return where a stack stands, in words; empty for one that is not in the allocator.
 
     frames: functions with their lines, innermost first. Shown are those of the allocator, what the
     innermost of them has called, and who has called it.
 
-    >>> stand(["mutex_lock", "pcpu_alloc_noprof (mm/percpu.c:1782)", "bpf_map_alloc", "main"])
+    >>> place_of_stack(["mutex_lock", "pcpu_alloc_noprof (mm/percpu.c:1782)", "bpf_map_alloc"])
     'mutex_lock < pcpu_alloc_noprof (mm/percpu.c:1782) < bpf_map_alloc [wait for pcpu_alloc_mutex]'
     """
     inside = [n for n, frame in enumerate(frames) if is_inside(frame) or _FILE in frame]
@@ -56,10 +56,10 @@ def _calls(frame: str, names: Sequence[str]) -> bool:
     return frame.lstrip("_").removeprefix("raw_").startswith(tuple(names))
 
 
-def changing(stacks: Mapping[str, str]) -> list[str]:
+def changing_cpus(stacks: Mapping[str, str]) -> list[str]:
     """Return the CPUs that may hold pcpu_lock: they are in the allocator, and in none of its gaps.
 
-    >>> changing({"CPU 1": "f < pcpu_alloc [waits for pcpu_lock]", "CPU 2": "pcpu_alloc_area < f"})
+    >>> changing_cpus({"CPU 1": "pcpu_alloc [waits for pcpu_lock]", "CPU 2": "pcpu_alloc_area < f"})
     ['CPU 2']
     """
     return [who for who, stack in stacks.items() if who.startswith("CPU") and stack[-1:] != "]"]

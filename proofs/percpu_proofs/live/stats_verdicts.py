@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
 
-from percpu_proofs.live.verdicts import BROKEN, HOLDS, KNOWN, NOT_ASKED, Verdict
+from percpu_proofs.live.verdicts import Verdict, verdict_of
 from percpu_proofs.recorded.states.stats_text import GRANULE, ChunkStats, PercpuStats
 from percpu_proofs.run.runner import counted
 from percpu_spec.catalogue import clauses
@@ -37,24 +36,13 @@ def stats_verdicts(stats: PercpuStats) -> dict[str, Verdict]:
     }  # fmt: skip
     verdicts = {}
     for clause in clauses():
-        if clause not in asked:
-            verdicts[clause] = Verdict(clause, NOT_ASKED, (), UNTOLD)
-            continue
-        found = tuple(asked[clause](stats))
+        found = asked[clause](stats) if clause in asked else ()
         releases = [one.releases for one in RELEASES if clause in one.breaks]
-        if found and releases:
-            where = f"known on {releases[0].split()[0]} to {RELEASES[-1].releases}"
-            verdicts[clause] = Verdict(clause, KNOWN, found, where)
-        elif found:
-            verdicts[clause] = Verdict(clause, BROKEN, found)
-        elif clause == "HINT-5" and _may_be_behind(stats):
-            chunks = ", ".join(map(str, _may_be_behind(stats)))
-            reason = f"whether the longest run lies in one page is not told (chunk {chunks})"
-            verdicts[clause] = Verdict(clause, NOT_ASKED, (), reason)
-        elif clause == "POP-1":
-            verdicts[clause] = Verdict(clause, NOT_ASKED, (), UNTOLD)
-        else:
-            verdicts[clause] = Verdict(clause, HOLDS)
+        known = f"known on {releases[0].split()[0]} to {RELEASES[-1].releases}" if releases else ""
+        unasked = UNTOLD if clause not in asked or clause == "POP-1" else ""
+        if clause == "HINT-5" and (chunks := ", ".join(map(str, _may_be_behind(stats)))):
+            unasked = f"whether the longest run lies in one page is not told (chunk {chunks})"
+        verdicts[clause] = verdict_of(clause, found, known=known, unasked=unasked)
     return verdicts
 
 
@@ -71,25 +59,19 @@ def floats(stats: PercpuStats) -> list[int]:
     ]  # fmt: skip
 
 
-def stranded(stats: PercpuStats) -> int:
-    """Return the empty populated pages of a unit that sidelined chunks keep, in no float."""
-    return _empty(stats, "sidelined")
+def empty_pages(stats: PercpuStats, role: str) -> int:
+    """Return the empty populated pages of a unit that isolated chunks keep, in no float.
 
-
-def waiting_pages(stats: PercpuStats) -> int:
-    """Return those of chunks on to_depopulate, which the work is to release."""
-    return _empty(stats, "to_depopulate")
+    role: sidelined, which strands them, or to_depopulate, which the work is to release.
+    """
+    return sum(c.rows["empty_pop_pages"] for c in stats.chunks if c.role == role)
 
 
 def isolated_words(stats: PercpuStats) -> str:
     """Return in words which pages isolated chunks keep."""
-    waiting = waiting_pages(stats)
+    waiting = empty_pages(stats, "to_depopulate")
     waits = f", {waiting} on to_depopulate for the work to release" if waiting else ""
-    return f"{counted(stranded(stats), 'page')} stranded in sidelined chunks{waits}"
-
-
-def _empty(stats: PercpuStats, role: str) -> int:
-    return sum(c.rows["empty_pop_pages"] for c in stats.chunks if c.role == role)
+    return f"{counted(empty_pages(stats, 'sidelined'), 'page')} stranded in sidelined chunks{waits}"
 
 
 def _without_room(stats: PercpuStats) -> Iterator[str]:
@@ -224,10 +206,6 @@ class StatsRow:
     advertises: int
     longest: int
     note: str
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the row with plain values."""
-        return asdict(self)
 
 
 def stats_rows(stats: PercpuStats) -> Iterator[StatsRow]:

@@ -7,6 +7,7 @@ types.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from struct import unpack
 from typing import Final
 
 from percpu_proofs.live.kernel_memory import KernelMemory, UnreadableError, reading
@@ -67,6 +68,10 @@ class Structures:
         """Return the pointer at an address."""
         return self.number(address, 8)
 
+    def pointers(self, address: int, count: int) -> tuple[int, ...]:
+        """Return the pointers of an array."""
+        return unpack(f"<{count}Q", self.memory.read(address, 8 * count))
+
     def has(self, struct: str, member: str) -> bool:
         """Return whether a struct has a member of that name."""
         return self._offset(struct, member) is not None
@@ -110,8 +115,7 @@ class Structures:
         ids = self.optional("nr_cpu_ids") or self.value("pcpu_nr_units")
         if not 0 < ids <= 1 << 16:
             raise UnreadableError(f"nr_cpu_ids is {ids}", DIFFERS)
-        words = (self.pointer(mask + 8 * word) for word in range(-(-ids // 64)))
-        return sum(word.bit_count() for word in words)
+        return sum(word.bit_count() for word in self.pointers(mask, -(-ids // 64)))
 
     @reading("pcpu_lock")
     def lock_value(self) -> int:
@@ -170,10 +174,7 @@ class Structures:
             visited += 1
             if entry & 3 == 2 and entry > 4096:  # a node
                 node = entry - 2
-                raw = self.memory.read(node + slots, 8 * count)
-                todo += filter(None, (
-                    int.from_bytes(raw[at : at + 8], "little") for at in range(0, len(raw), 8)
-                ))  # fmt: skip
+                todo += filter(None, self.pointers(node + slots, count))
             elif entry and not entry & 3:
                 yield entry
 
@@ -182,9 +183,8 @@ class Structures:
         heads = pool + self.offset("worker_pool", "busy_hash")
         entry = self.offset("worker", "hentry")
         current = self.offset("worker", "current_work")
-        raw = self.memory.read(heads, 64 * 8)
-        for at in range(0, len(raw), 8):
-            node = int.from_bytes(raw[at : at + 8], "little")
+        for first in self.pointers(heads, 64):
+            node = first
             for _ in range(4096):
                 if not node:
                     break

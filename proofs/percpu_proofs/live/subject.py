@@ -6,12 +6,11 @@ from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 
-from percpu_proofs.live.kernel_memory import UnreadableError
-from percpu_proofs.live.memory_reads import is_reads, memory_of_reads
+from percpu_proofs.live.kernel_memory import UnreadableError, is_reads, memory_of_reads
 from percpu_proofs.live.owners import Owners
 from percpu_proofs.live.reader import Copy, Reader
 from percpu_proofs.live.sample import is_samples, stable_copy
-from percpu_proofs.live.stacks import stand
+from percpu_proofs.live.stacks import place_of_stack
 from percpu_proofs.recorded.states.kernel_state import KernelState
 from percpu_proofs.recorded.states.saved_state import is_state, state_of
 from percpu_proofs.recorded.states.stats_text import is_stats
@@ -94,17 +93,17 @@ def state_in(reader: Reader, copy: Copy, source: str, *, owners: bool) -> Kernel
     state = reader.state(copy, source)
     if owners:
         snapshot = state.snapshot
-        named = Owners(reader).named(snapshot, copy, snapshot.geometry.granule)
+        named = Owners(reader).with_owners(snapshot, copy, snapshot.geometry.granule)
         state = replace(state, snapshot=named)
     memory = reader.kernel.memory
     if isinstance(memory, DrgnMemory):
-        stacks = {who: stand(frames) for who, frames in memory.stacks(copy.owner)}
+        stacks = {who: place_of_stack(frames) for who, frames in memory.stacks(copy.owner)}
         told = {who: where for who, where in stacks.items() if where}
-        state = replace(state, standing=replace(state.standing, stacks=told))
+        state = replace(state, quiescence=replace(state.quiescence, stacks=told))
     return state
 
 
-def opened(what: str, kind: SubjectKind, debug: Path | None, *, owners: bool) -> KernelState:
+def read_subject(what: str, kind: SubjectKind, debug: Path | None, *, owners: bool) -> KernelState:
     """Return the state that a core or a text holds; owners: also who holds the memory.
 
     Raises InputError, TraceError; TornError and UnstableError for what is not one moment.

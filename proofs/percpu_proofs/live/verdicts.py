@@ -5,7 +5,7 @@ not asked.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from percpu_contracts.registry import RECORDED, STATES, Scope, When, asked, statements
@@ -13,6 +13,7 @@ from percpu_contracts.situations import subjectless
 from percpu_contracts.whole_state import WholeState
 from percpu_proofs.recorded.states.kernel_state import KernelState
 from percpu_proofs.recorded.states.quiescence import waiting
+from percpu_proofs.recorded.states.snapshot import ChunkSnapshot
 from percpu_reference.variants import SINCE, variant_class
 from percpu_spec.catalogue import clauses
 from percpu_spec.definitions import Listing
@@ -34,6 +35,20 @@ class Verdict:
     reason: str = ""
 
 
+def verdict_of(
+    clause: str, found: Iterable[str], *, known: str = "", unasked: str = "", reason: str = ""
+) -> Verdict:
+    """Return a clause's verdict by what was found wrong.
+
+    known: why it is known to be broken. unasked: why it was not asked, if nothing was found.
+    reason: what is added where it is broken and not known.
+    """
+    messages = tuple(found)
+    if messages:
+        return Verdict(clause, KNOWN if known else BROKEN, messages, known or reason)
+    return Verdict(clause, NOT_ASKED if unasked else HOLDS, (), unasked)
+
+
 def broken(verdicts: Mapping[str, Verdict]) -> list[str]:
     """Return the clauses that are broken, and not known to be on the kernel's release."""
     return [clause for clause, verdict in verdicts.items() if verdict.verdict == BROKEN]
@@ -50,41 +65,42 @@ class KernelStateJudge:
 
         Those on a torn state are hints: what they read may have changed meanwhile.
         """
-        waits = waiting(state.standing, state.signs)
+        waits = waiting(state.quiescence, state.signs)
         found: dict[str, list[str]] = defaultdict(list)
         for clause, wrong in self._found(state, waits):
             found[clause].append(wrong)
         known = variant_class(state.variant).EXPECTED if state.variant else {}
         releases = _releases(state.variant)
         reasons = subjectless(Listing(state.snapshot)) | _not_asked(state, waits)
-        verdicts = {}
-        for clause in clauses():
-            messages = tuple(found[clause])
-            if messages and clause in known:
-                by = f"known on {releases}: {known[clause]}"
-                verdicts[clause] = Verdict(clause, KNOWN, messages, by)
-            elif messages:
-                reason = MAYBE_CUT if clause == "POP-3" and _lacks_chunks(state) else ""
-                verdicts[clause] = Verdict(clause, BROKEN, messages, reason)
-            elif clause in reasons:
-                verdicts[clause] = Verdict(clause, NOT_ASKED, (), reasons[clause])
-            else:
-                verdicts[clause] = Verdict(clause, HOLDS)
-        return verdicts
+        return {
+            clause: verdict_of(
+                clause, found[clause], unasked=reasons.get(clause, ""),
+                known=f"known on {releases}: {known[clause]}" if clause in known else "",
+                reason=MAYBE_CUT if clause == "POP-3" and _lacks_chunks(state) else "",
+            )
+            for clause in clauses()
+        }  # fmt: skip
 
     def _found(self, state: KernelState, waits: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         """Yield (clause, what is wrong), with the chunk's number."""
-        snapshot, geometry = state.snapshot, state.snapshot.geometry
-        for chunk, name in state.names.items():
-            for clause, wrong in self._whole.broken_by(chunk, geometry, "POP-1" not in waits):
+        for chunk in state.names:
+            for clause, wrong in found_of_chunk(self._whole, state, chunk, waits):
                 if clause != "MAP-3" or chunk.has_bounds:
-                    yield clause, f"chunk {name}: {wrong.removeprefix('chunk: ')}"
-        listing = Listing(snapshot)
+                    yield clause, wrong
+        listing = Listing(state.snapshot)
         moments = When.ALWAYS, When.ISOLATED, When.QUIESCENT
         for clause, predicate in asked(Scope.ALLOCATOR, *moments, without=set(waits)):
             wrong = predicate(listing)
             if wrong is not None and not (clause == "FLT-1" and _may_be_held(listing, waits)):
                 yield clause, wrong
+
+
+def found_of_chunk(
+    whole: WholeState, state: KernelState, chunk: ChunkSnapshot, waits: Collection[str]
+) -> Iterator[tuple[str, str]]:
+    """Yield (clause, what is wrong) of one chunk; waits: clauses that are not asked now."""
+    for clause, wrong in whole.broken_by(chunk, state.snapshot.geometry, "POP-1" not in waits):
+        yield clause, f"chunk {state.names[chunk]}: {wrong.removeprefix('chunk: ')}"
 
 
 def _may_be_held(listing: Listing, waits: Mapping[str, str]) -> bool:

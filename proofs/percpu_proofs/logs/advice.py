@@ -1,14 +1,17 @@
-"""What a failure means: the clause that explains it, whether it does harm, what to change."""
+"""What a failure means: the clause that explains it, whether it does harm, what to change.
+
+Some no mainline kernel prints with their numbers: they are damaged, made up, or of a patch.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final, NamedTuple
 
 from percpu_proofs.logs.failures import ILLEGAL, UNKNOWN, Failure
-from percpu_proofs.logs.impossible import impossible
+from percpu_proofs.logs.texts import texts
 from percpu_proofs.run import reasons
 from percpu_proofs.run.runner import counted
 from percpu_reference.variants import of_release, variant_class
@@ -22,17 +25,13 @@ _RESERVE: Final = 8192  # PERCPU_MODULE_RESERVE; 65536 with CONFIG_MEM_ALLOC_PRO
 _USUAL_PAGE: Final = 4096
 _PRINTS_ATOMIC: Final = (6, 6)
 _CALLERS: Final = {
-    r"bpf_mem_|alloc_bulk|unit_alloc|htab_": "bpf: per-CPU maps with preallocation; without it "
-    "elements are refilled with GFP_NOWAIT (at creation with GFP_KERNEL from 6.6 on), and an "
-    "update may fail with ENOMEM",
-    r"dst_cache_init|vxlan_": "vxlan: from 6.16 on it does without the cache where this fails, and "
-    "does not warn",
-    r"nft_|nf_tables": "nftables: counters and limits of set elements are allocated in one batch: "
-    "smaller transactions, or none of them in large sets",
-    r"blk_|sbitmap_|scsi_|iscsi": "block: queues set up by a task that may do no I/O",
-}
-"""What is known of callers, by how their functions begin."""
+    "bpf": r"bpf_mem_|alloc_bulk|unit_alloc|htab_", "vxlan": r"dst_cache_init|vxlan_",
+    "nftables": r"nft_|nf_tables", "block": r"blk_|sbitmap_|scsi_|iscsi",
+}  # fmt: skip
+"""Callers of whom something is known, and how their functions begin."""
 _WORDS: Final = {True: "yes", False: "no", None: "not known"}
+_BITS: Final = 64  # of the longest size_t
+_ALIGN_CHECKED: Final = (4, 10)  # from where on an alignment that is no power of two is refused
 _DONE_IN: Final = "9a5b183941b5"
 
 
@@ -79,13 +78,6 @@ class Explanation:
         """Whether it does harm, in words."""
         return f"{_WORDS[self.harmless]}: {self.effect}"
 
-    def as_json(self) -> dict[str, Any]:
-        """Return the explanation with plain values only."""
-        return {
-            "says": list(self.says), "clauses": list(self.clauses), "harmless": self.harmless,
-            "effect": self.effect, "advice": list(self.advice),
-        }  # fmt: skip
-
 
 def explain(failure: Failure, machine: MachineFacts) -> Explanation:
     """Return what a failure means on a machine."""
@@ -94,61 +86,13 @@ def explain(failure: Failure, machine: MachineFacts) -> Explanation:
     if wrong is None:
         return _BY_REASON[failure.reason](failure, machine)
     known = known if wrong.clause == "API-1" else ""  # only there the page matters
-    return Explanation(
-        (
-            f"no mainline kernel prints this for these numbers{known}: {wrong.why}",
-            "the line may be damaged or made up, or of a patched kernel or one with other pages; "
-            f"the nearest clause is {wrong.clause}",
-        ),
-        (wrong.clause,),
-        None,
-        "nothing follows from such a line",
-        ("compare it with the kernel's own log (dmesg, journalctl -k)",),
-    )
+    return _explanation("impossible", clause=wrong.clause, assumed=known, why=wrong.why)
 
 
 def _atomic(failure: Failure, machine: MachineFacts) -> Explanation:
     page, known = _page(machine)
     step = _step(failure)
-    says = [_size(failure)]
-    says.append(
-        "not out of memory: the request could not sleep, so it could neither create a chunk nor "
-        "populate pages (API-5), and no populated page had such a hole"
-    )
-    if step <= page:
-        each = page // step
-        says.append(
-            f"the balance work keeps {LOW} to {HIGH} empty pages: a page of {page} bytes{known} "
-            f"holds {counted(each, 'such area')}, {HIGH} pages hold {HIGH * each}; a burst of more "
-            "between two runs of the work outruns it"
-        )
-    else:
-        says.append(
-            f"it is longer than a page of {page} bytes{known} and needs a populated hole over at "
-            f"least {counted(-(-step // page), 'page')}, of which all but the outer two are empty; "
-            f"the balance work keeps {LOW} to {HIGH} empty pages, which may lie apart"
-        )
-    says.append(
-        "atomic=1 is any request without direct reclaim: GFP_ATOMIC, GFP_NOWAIT; before 6.15, and "
-        f"in stable kernels without its backport ({_DONE_IN}), GFP_NOIO and GFP_NOFS too, and all "
-        "requests of a task under memalloc_noio or PR_SET_IO_FLUSHER (iscsid, multipathd): API-3"
-    )
-    if machine.before(_PRINTS_ATOMIC):
-        says.append(
-            f"{machine.release} prints atomic failures by a backport: mainline does from 6.6 on"
-        )
-    return Explanation(
-        tuple(says),
-        ("API-5", "BAL-5", "BAL-7", "API-3"),
-        True,
-        "the allocator loses and leaks nothing; the caller got NULL: for it it depends on whether "
-        "it tries again or does without",
-        tuple(_advice_atomic(failure, machine, page, step)),
-    )
-
-
-def _advice_atomic(failure: Failure, machine: MachineFacts, page: int, step: int) -> Iterator[str]:
-    pages = -(-step // page)
+    each, pages = page // step, -(-step // page)
     enough = ""
     if pages >= HIGH:
         enough = (
@@ -157,32 +101,18 @@ def _advice_atomic(failure: Failure, machine: MachineFacts, page: int, step: int
         )
     elif pages > 1:
         enough = ", side by side where a hole allows it, so mostly enough for this request"
-    yield (
-        "try again later: the failure itself asked for the balance work (BAL-5), which populates "
-        f"up to {HIGH} pages more{enough}; no setting makes it go away, as {LOW} and {HIGH} are "
-        "constants of mm/percpu.c, which neither percpu_alloc= nor vm.min_free_kbytes changes"
-    )
-    yield (
-        "in the caller: allocate with GFP_KERNEL (GFP_KERNEL_ACCOUNT) before taking the lock or "
-        "outside of the RCU section, preallocate, or pass __GFP_NOWARN and do without"
-    )
-    if step <= page:
-        yield (
-            f"batches: at most about {HIGH * (page // step)} such requests, rather "
-            f"{LOW * (page // step)}, then let the work run (cond_resched, a commit of its own); "
-            f"how many are served: percpu-spec workload burst --size {failure.size} --align "
-            f"{failure.align or _GRANULE}"
-            + (f" --geometry {machine.geometry}" if machine.geometry else "")
-        )
-    for form, said in _CALLERS.items():
-        if any(re.match(form, name) for name in failure.stack.callers):
-            yield said
-    if _noio_sleeps(machine.release):
-        return
-    yield (
-        f"if the caller may sleep and only forbids I/O or file systems: a kernel with {_DONE_IN} "
-        f"(6.15; stable {BACKPORTED}), where such requests wait instead of failing"
-    )
+    burst = f"--size {failure.size} --align {failure.align or _GRANULE}"
+    burst += f" --geometry {machine.geometry}" if machine.geometry else ""
+    names = failure.stack.callers
+    callers = {who: any(re.match(form, n) for n in names) for who, form in _CALLERS.items()}
+    return _explanation(
+        "atomic", asked=_size(failure), low=LOW, high=HIGH, page=page, known=known,
+        short=step <= page, long=step > page, of_a_page=counted(each, "such area"),
+        of_low=LOW * each, of_high=HIGH * each, pages=counted(pages, "page"), enough=enough,
+        burst=burst, release=machine.release, backported=machine.before(_PRINTS_ATOMIC),
+        done_in=_DONE_IN, backported_to=BACKPORTED, noio_fails=not _noio_sleeps(machine.release),
+        **callers,
+    )  # fmt: skip
 
 
 def _noio_sleeps(release: str | None) -> bool:
@@ -192,78 +122,27 @@ def _noio_sleeps(release: str | None) -> bool:
 
 
 def _reserved(failure: Failure, machine: MachineFacts) -> Explanation:
-    reserve, known = machine.reserved or _RESERVE, machine.reserved is not None
+    reserve = machine.reserved or _RESERVE
     where = "as the layout says"
-    if not known:
+    if machine.reserved is None:
         where = "unless built otherwise; 65536 with allocation profiling"
-    says = [_size(failure)] if failure.align is not None else []
-    whose = f"module {failure.module}" if failure.module else "a module"
-    says.append(
-        f"the static per-CPU data (.data..percpu) of {whose} take it from the reserved chunk, "
-        f"{reserve} bytes a CPU for all modules ({where}); the rest of percpu memory does not "
-        "serve it (API-7)"
-    )
-    if failure.source == "module loader":
-        says.append("the allocator's own line is missing: limit reached, or not in this text")
-    clauses = ["API-7"]
-    if failure.size > reserve:
-        says.append("it is larger than the whole reserve: it never fits")
-    else:
-        says.append(
-            f"it takes {failure.size} of the {reserve} bytes: the others' data leave no hole so "
-            "long, or the search missed one (FIT-1); which of them, the reserved chunk's holes "
-            "tell (percpu-spec state, log --state)"
-        )
-        clauses.append("FIT-1")
-    version = machine.version
-    if version == (4, 14) and "-rc" in (machine.release or ""):
-        says.append(
-            "4.14-rc1 brought the bitmap allocator with a bug: its iterator skipped blocks, so "
-            "the search missed holes (FIT-1); mended by "
-            '"percpu: fix iteration to prevent skipping over '
-            'block"'
-        )
-    caller = failure.stack.caller
-    if caller is not None and not re.search(r"module", caller):
-        says.append(f"{caller} is not the module loader: it asks for the modules' reserve wrongly")
-    advice = [
-        "make the module's data dynamic (alloc_percpu); a static srcu_struct alone takes hundreds "
-        "of bytes, with lock debugging thousands",
-        "build the module in, or unload others: what they hold comes back when they go",
-        "build the kernel with a larger PERCPU_MODULE_RESERVE (include/linux/percpu.h); "
-        "percpu_alloc= and other boot parameters do not change it",
-    ]
-    if version == (4, 14) and "-rc" in (machine.release or ""):
-        advice.insert(0, "a release from 4.14 on, where the search is mended")
-    effect = "the module is not loaded; the allocator itself is sound unless FIT-1 is broken"
-    return Explanation(tuple(says), tuple(clauses), False, effect, tuple(advice))
+    caller, fits = failure.stack.caller, failure.size <= reserve
+    found = _explanation(
+        "reserved", asked=_size(failure), sized=failure.align is not None, size=failure.size,
+        whose=f"module {failure.module}" if failure.module else "a module", reserve=reserve,
+        where=where, by_loader=failure.source == "module loader", too_large=not fits, fits=fits,
+        rc=machine.version == (4, 14) and "-rc" in (machine.release or ""), caller=caller,
+        wrong_caller=caller is not None and not re.search(r"module", caller),
+    )  # fmt: skip
+    return replace(found, clauses=(*found.clauses, "FIT-1")) if fits else found
 
 
 def _create(failure: Failure, machine: MachineFacts) -> Explanation:
     space = ""
     if machine.unit and machine.units:
         space = f" ({machine.units} units of {machine.unit} bytes here)"
-    says = [
-        _size(failure),
-        "no chunk had room, and a new one could not be made: it needs an area of addresses in "
-        f"vmalloc space, the same for all groups of CPUs{space}, and memory for its maps",
-    ]
-    if machine.backing == "km":
-        says[1] = (
-            "no chunk had room, and a new one could not be made: percpu-km needs contiguous pages "
-            "for a whole chunk, so memory may be fragmented"
-        )
-    return Explanation(
-        tuple(says), ("API-9",),
-        False, "memory or addresses ran out; the allocator keeps its state (the caller got NULL)",
-        (
-            "32 bits: vmalloc=SIZE, and fewer possible CPUs (nr_cpus=, possible_cpus=), as each "
-            "adds a unit to every chunk",
-            "see what is around: 'vmap allocation ... failed', page allocation failures, OOM; "
-            "VmallocUsed and Percpu of /proc/meminfo",
-            "if Percpu grows without end, somebody leaks: percpu-spec state --who",
-        ),
-    )  # fmt: skip
+    km = machine.backing == "km"
+    return _explanation("create", asked=_size(failure), space=space, km=km, vm=not km)
 
 
 def _populate(failure: Failure, machine: MachineFacts) -> Explanation:
@@ -273,99 +152,43 @@ def _populate(failure: Failure, machine: MachineFacts) -> Explanation:
     if machine.cpus:
         per = machine.cpus * page // 1024
         cost = f"one on each of {machine.cpus} possible CPUs, {per} kB for each page of a unit"
-    says = (
-        _size(failure),
-        f"a hole was found, but its pages could not be had: {counted(pages, 'page')} of {page} "
-        f"bytes{known}, up to {counted(pages + 1, 'page')} if it lies across, {cost}; all or "
-        "nothing, and the area is freed again (POP-4)",
-        "a request that may sleep fails only where memory is refused (API-9); with __GFP_NORETRY, "
-        "or a task that is being killed, that is soon",
-    )
-    return Explanation(
-        says, ("API-9", "POP-4"),
-        False, "memory is short; the allocator leaks nothing",
-        (
-            "look for 'page allocation failure' and the OOM killer around it, and for what took "
-            "the memory",
-            "fewer possible CPUs where many are only possible (nr_cpus=, possible_cpus=): every "
-            "populated page is taken for each",
-            "if Percpu grows without end, somebody leaks: percpu-spec state --who",
-        ),
+    return _explanation(
+        "populate", asked=_size(failure), page=page, known=known, cost=cost,
+        pages=counted(pages, "page"), most_pages=counted(pages + 1, "page"),
     )  # fmt: skip
 
 
 def _extend(failure: Failure, machine: MachineFacts) -> Explanation:
-    return Explanation(
-        (
-            _size(failure),
-            "up to 4.13 a chunk's map was an array of areas that grew with them: the memory for a "
-            "longer one was refused, or it was an atomic request, which leaves it to the work",
-        ),
-        ("API-9", "BAL-5"),
-        True,
-        "the allocator loses nothing; the caller got NULL",
-        ("try again; from 4.14 on the maps are bitmaps of fixed size and this cannot happen",),
-    )
+    return _explanation("extend", asked=_size(failure))
 
 
 def _illegal(failure: Failure, machine: MachineFacts) -> Explanation:
     page, known = _page(machine)
     largest = -(-LEAST_UNIT // page) * page
     size, align = failure.size, failure.align or _GRANULE
-    says = [f"asked for {size} bytes aligned to {align}: no percpu allocator serves that (API-1)"]
-    advice = []
-    if size == 0:
-        says.append(
-            "size 0: the type is empty in this configuration (without SMP and lock debugging "
-            "arch_spinlock_t is), a count was 0, or a size overflowed when it was rounded up to 4"
-        )
-        advice.append("the caller must not ask for an empty type: allocate only if it has a size")
-    elif size >= 1 << 31:
-        says.append("a size like this is a negative number or an overflow of the caller's")
-        advice.append("check the caller's arithmetic (array_size, struct_size)")
-    elif size > largest:
-        says.append(
-            f"the largest request is {largest} bytes, PCPU_MIN_UNIT_SIZE in whole pages{known}; "
-            "from 4.14 on the size is printed rounded up to 4"
-        )
-        advice.append(
-            "split it, or allocate a pointer a CPU (alloc_percpu) and memory for each CPU behind "
-            "it (kmalloc_node, vmalloc_node); for bpf: smaller values of per-CPU maps"
-        )
-    if align & (align - 1):
-        says.append(f"the alignment {align} is no power of two")
-        advice.append("round the alignment up to a power of two")
-    elif align > page:
-        says.append(f"an alignment above a page of {page} bytes{known} cannot be given")
-        advice.append("align within a page, or allocate pages for each CPU")
-    if failure.stack.caller is None:
-        says.append("the caller is at fault; the stack below the warning names it, here is none")
-    else:
-        says.append(f"the caller is at fault: {failure.stack.caller}")
-    return Explanation(
-        tuple(says), ("API-1",),
-        False, "the caller got NULL and has a bug; for the allocator nothing has changed",
-        (*advice, "the warning does not use up the limit of 10 failures that are printed"),
+    no_power, overflow = align & (align - 1) != 0, size >= 1 << 31
+    return _explanation(
+        "illegal", size=size, align=align, page=page, known=known, largest=largest,
+        empty=size == 0, overflow=overflow, too_large=size > largest and not overflow,
+        no_power=no_power, above_page=align > page and not no_power,
+        caller=failure.stack.caller, no_caller=failure.stack.caller is None,
     )  # fmt: skip
 
 
 def _unknown(failure: Failure, machine: MachineFacts) -> Explanation:
-    says = [_size(failure)]
-    if failure.source == "event":
-        says.append(
-            "a trace event tells no reason: a request that may sleep fails for want of a chunk or "
-            "of pages, so memory or addresses ran out (API-9)"
-        )
-    else:
-        says.append(
-            "the reason is not in the words of any mainline kernel (2.6.30 to 7.1), or it is cut "
-            f"off: {failure.said}"
-        )
-    clauses = ("API-5", "BAL-5") if failure.atomic else ("API-9",)
-    return Explanation(
-        tuple(says), clauses, None, "the caller got NULL, and the allocator keeps its state",
-        ("look at what is printed around it",),
+    event = failure.source == "event"
+    return _explanation(
+        "unknown", asked=_size(failure), event=event, message=not event, said=failure.said,
+        clauses="API-5, BAL-5" if failure.atomic else "API-9",
     )  # fmt: skip
+
+
+def _explanation(entry: str, **values: object) -> Explanation:
+    """Return what an entry of advice.md says."""
+    found = texts("advice", entry, **values)
+    word, _, effect = found.harmless.partition(": ")
+    harmless = next(value for value, known in _WORDS.items() if known == word)
+    return Explanation(found.says, found.marks, harmless, effect, found.advice)
 
 
 _BY_REASON: Final[dict[str, Callable[[Failure, MachineFacts], Explanation]]] = {
@@ -397,3 +220,50 @@ def _size(failure: Failure) -> str:
     how = {None: "", True: ", atomic: it may not sleep", False: ", it may sleep"}[failure.atomic]
     text = f"{failure.size} bytes, {counted(granules, 'granule')} of {_GRANULE}"
     return text + (f", aligned to {failure.align}" if failure.align else "") + how
+
+
+class Impossible(NamedTuple):
+    """Why a line cannot be true, in words, and the clause that comes nearest."""
+
+    why: str
+    clause: str
+
+
+def impossible(
+    failure: Failure, page: int, version: tuple[int, int] | None = None
+) -> Impossible | None:
+    """Return why no mainline kernel prints a failure, None if it may.
+
+    page: in bytes; version: of the kernel, None where it is not known.
+    """
+    size, align = failure.size, failure.align
+    if max(size, align or 0) >> _BITS:
+        return _impossible("too long", bits=_BITS)
+    if failure.source == "module loader":  # it tells what it asked for, whatever became of it
+        return None
+    largest = -(-LEAST_UNIT // page) * page
+    illegal = ""
+    if not 0 < size <= largest:
+        illegal = f"{size} bytes are not between 1 and the largest request, {largest}"
+    elif align is not None and align > page:
+        illegal = f"the alignment {align} is above a page of {page} bytes"
+    elif align is not None and align & (align - 1) and (
+        version is None or version >= _ALIGN_CHECKED or failure.reason == ILLEGAL
+    ):  # fmt: skip
+        illegal = f"the alignment {align} is no power of two"
+    if failure.reason == ILLEGAL:
+        return None if illegal else _impossible("legal", page=page, size=size, align=align)
+    if illegal:
+        return _impossible("illegal", illegal=illegal, size=size, align=align)
+    if failure.atomic and failure.reason in (reasons.POPULATE, reasons.CREATE):
+        done = "populates pages" if failure.reason == reasons.POPULATE else "makes a chunk"
+        return _impossible("atomic", done=done, reason=reasons.ATOMIC)
+    if failure.atomic is False and failure.reason == reasons.ATOMIC:
+        return _impossible("not atomic", reason=reasons.ATOMIC)
+    return None
+
+
+def _impossible(entry: str, **values: object) -> Impossible:
+    """Return what an entry of impossible.md says."""
+    found = texts("impossible", entry, **values)
+    return Impossible(found.says[0], found.marks[0])

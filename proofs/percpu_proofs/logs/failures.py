@@ -130,7 +130,7 @@ def read_failures(found: Sequence[Message]) -> tuple[list[Failure], list[Message
     return failures, torn, limit
 
 
-def alike(failures: Iterable[Failure]) -> list[Failure]:
+def merge_alike(failures: Iterable[Failure]) -> list[Failure]:
     """Return failures with those alike told as one, in the order of the first."""
     kinds: dict[tuple[Any, ...], Failure] = {}
     for one in failures:

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from percpu_proofs.logs.prefixes import Message
+from percpu_proofs.logs.texts import texts
 from percpu_proofs.run.operations import parse_operations
 from percpu_proofs.run.runner import counted
 
-"""How cores begin."""
 _PERCPU: Final = re.compile(r"^\s*Percpu:\s+(\d{1,15}) kB")
 _EVENT: Final = re.compile(
     r"\bpercpu_(?:alloc_percpu(?:_fail)?|free_percpu|create_chunk|destroy_chunk)\b.*\b"
@@ -35,16 +35,16 @@ class Material:
     command: str
     says: tuple[str, ...]
 
-    def as_json(self) -> dict[str, Any]:
-        """Return it with plain values only."""
-        return asdict(self) | {"says": list(self.says)}
-
 
 class _Kind(NamedTuple):
     name: str
     begins: re.Pattern[str]
     command: str  # {file} is the file
-    says: Callable[[Sequence[Message]], tuple[str, ...]]
+    told_by: Callable[[Sequence[Message]], tuple[str, ...]] | None = None
+
+    def says(self, found: Sequence[Message]) -> tuple[str, ...]:
+        """Return what is said of it: the same of all of a kind of which nobody tells more."""
+        return self.told_by(found) if self.told_by else texts("material", self.name).says
 
 
 def read_material(found: Sequence[Message], file: str) -> list[Material]:
@@ -56,8 +56,7 @@ def read_material(found: Sequence[Message], file: str) -> list[Material]:
                 command = kind.command.format(file=file)
                 kinds[kind.name] = Material(message.line, kind.name, command, kind.says(found))
     if line := _operations(found):
-        says = ("which allocations are served and which fail, and why; --every N: with the balance "
-                "work after each N operations",)  # fmt: skip
+        says = texts("material", "operation list").says
         command = f"percpu-spec run {file} [--geometry SIZES] [--every N]"
         kinds["operation list"] = Material(line, "operation list", command, says)
     return list(kinds.values())
@@ -77,22 +76,12 @@ def _operations(found: Sequence[Message]) -> int:
 
 def _growth(found: Sequence[Message]) -> tuple[str, ...]:
     values = [int(match[1]) for message in found if (match := _PERCPU.match(message.text))]
-    said = f"Percpu of /proc/meminfo: {values[0]} kB; populated pages of all units"
-    if len(values) > 1:
-        grows = all(a <= b for a, b in pairwise(values))
-        word = "grows" if grows and values[-1] > values[0] else "goes"
-        said = (
-            f"Percpu of /proc/meminfo {word} from {values[0]} to {values[-1]} kB in {len(values)} "
-            f"values, at most {max(values)}; it counts populated pages of all units, not areas"
-        )
-    return (
-        said,
-        "whether areas are leaked or the allocator keeps empty pages, percpu_stats decides: "
-        "nr_cur_alloc grows with it: a caller leaks (or cgroups are dying slowly); nr_cur_alloc is "
-        "flat, and empty_pop_pages or sidelined chunks are many: the allocator keeps them (RCL-3, "
-        "from 5.14; before, nothing gives pages back)",
-        "take /sys/kernel/debug/percpu_stats (CONFIG_PERCPU_STATS) at two moments, or a state",
-    )
+    grows = values[-1] > values[0] and all(a <= b for a, b in pairwise(values))
+    return texts(
+        "material", "Percpu of /proc/meminfo", once=len(values) == 1, changes=len(values) > 1,
+        goes="grows" if grows else "goes", first=values[0], last=values[-1], most=max(values),
+        count=len(values),
+    ).says  # fmt: skip
 
 
 def _events(found: Sequence[Message]) -> tuple[str, ...]:
@@ -148,34 +137,19 @@ def _addresses(areas: Sequence[re.Match[str]]) -> list[str]:
     return []
 
 
-def _nothing(*says: str) -> Callable[[Sequence[Message]], tuple[str, ...]]:
-    return lambda found: says
-
-
 _KINDS: Final = (
-    _Kind("percpu_stats", re.compile(r"^\s*Percpu Memory Statistics"),
-          "percpu-spec state {file}",
-          _nothing("the float against its chunks (FLT-1), fully free chunks (BAL-2), pages of "
-                   "sidelined chunks (RCL-3), fragmentation")),
+    _Kind("percpu_stats", re.compile(r"^\s*Percpu Memory Statistics"), "percpu-spec state {file}"),
     _Kind("Percpu of /proc/meminfo", _PERCPU, "percpu-spec state /sys/kernel/debug/percpu_stats",
           _growth),
     _Kind("percpu of memory.stat", re.compile(r"^\s*percpu \d{3,18}$"),
-          "percpu-spec state live --who",
-          _nothing("bytes that a cgroup is charged for areas: their size on every possible CPU "
-                   "and 8 bytes for each 4 of them (ACC-1, ACC-2); not pages, so it falls when "
-                   "areas are freed, even where Percpu of /proc/meminfo stays")),
+          "percpu-spec state live --who"),
     _Kind("trace", _EVENT, "percpu-spec conform trace {file} [--who]", _events),
     _Kind("stacks of outstanding areas",
           re.compile(r"Top \d+ stacks with outstanding allocations|allocations from stack"),
-          "percpu-spec conform trace TRACE --who",
-          _nothing("outstanding areas by call stack: who holds percpu memory, not which chunk and "
-                   "page each is in; a trace of the events, or a state (percpu-spec state --who), "
-                   "tells which callers pin which pages")),
+          "percpu-spec conform trace TRACE --who"),
     _Kind("saved state", re.compile(r"^pcpu_(?:first_chunk|nr_slots|unit_size)="),
-          "percpu-spec state {file}", _nothing("each clause against this state")),
-    _Kind("vector", re.compile(r'^\{"op": ?"init"|^\{.*"geom": ?\{'), "percpu-spec run {file}",
-          _nothing("a recorded run: operations and the states after them")),
+          "percpu-spec state {file}"),
+    _Kind("vector", re.compile(r'^\{"op": ?"init"|^\{.*"geom": ?\{'), "percpu-spec run {file}"),
     _Kind("patch", re.compile(r"^(?:diff --git a/|\+\+\+ b/)mm/percpu[\w-]*\.[ch]"),
-          "percpu-spec review --source TREE --patch {file}",
-          _nothing("which clauses the code breaks that its base does not, and which it mends")),
+          "percpu-spec review --source TREE --patch {file}"),
 )  # fmt: skip

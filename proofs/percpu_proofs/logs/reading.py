@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from percpu_proofs.live.subject import is_core
 from percpu_proofs.logs.advice import Explanation, MachineFacts, explain
 from percpu_proofs.logs.boots import Boot, boot_notes, read_boots
-from percpu_proofs.logs.failures import ILLEGAL, Failure, alike, read_failures
+from percpu_proofs.logs.failures import ILLEGAL, Failure, merge_alike, read_failures
 from percpu_proofs.logs.material import Material, read_material
 from percpu_proofs.logs.prefixes import Message, messages
 from percpu_proofs.logs.reports import Report, read_reports, without_illegal
@@ -50,7 +50,7 @@ class LogReport:
     unread: tuple[Message, ...] = ()  # lines of failures, not whole
 
     @property
-    def told(self) -> list[Boot]:
+    def distinct_boots(self) -> list[Boot]:
         """The boots that tell a layout or a kernel, those alike told as one, the last of them."""
         kinds = {
             (boot.release, boot.layout and boot.machine): boot for boot in self.boots
@@ -79,7 +79,7 @@ class LogReport:
     def kinds(self) -> list[tuple[Failure, Explanation]]:
         """The failures, those alike told as one."""
         meanings = {failure.kind: explanation for failure, explanation in self.failures}
-        return [(one, meanings[one.kind]) for one in alike(one for one, _ in self.failures)]
+        return [(one, meanings[one.kind]) for one in merge_alike(one for one, _ in self.failures)]
 
     def as_json(self) -> dict[str, Any]:
         """Return the report with plain values only."""
@@ -102,8 +102,8 @@ class LogReport:
             ],
             "failed": self.failed,
             "limit_reached": self.limit,
-            "reports": [report.as_json() for report in self.reports],
-            "material": [one.as_json() for one in self.material],
+            "reports": list(map(asdict, self.reports)),
+            "material": list(map(asdict, self.material)),
             "notes": list(self.notes),
         }
 
@@ -115,7 +115,7 @@ def _failure(failure: Failure, explanation: Explanation) -> dict[str, Any]:
         "reserved": failure.reserved, "reason": failure.reason, "source": failure.source,
         "module": failure.module, "caller": failure.stack.caller,
         "callers": list(failure.stack.callers), "task": failure.stack.task,
-    } | explanation.as_json()  # fmt: skip
+    } | asdict(explanation)  # fmt: skip
 
 
 def read_log(

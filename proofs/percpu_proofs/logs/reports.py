@@ -6,16 +6,199 @@ plain reads, how long something takes. Each is named as that, with the clause th
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Final
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
-from percpu_proofs.logs.answers import kind_of
-from percpu_proofs.logs.block import block_of
+from percpu_proofs.logs.block import AT, OUR_LOCKS, ReportAnswer, ReportBlock, block_of, lock_name
 from percpu_proofs.logs.prefixes import Message
+from percpu_proofs.logs.texts import texts
+from percpu_proofs.recorded.traces.functions import plain_name
 
 _LONGEST: Final = 400  # lines of one report
-_LISTS: Final = ("clauses", "says", "advice")
+_HELD: Final = re.compile(r"already holding lock|takes? .*lock.* while holding|is holding", re.I)
+_WANTED: Final = re.compile(r"trying to (?:acquire )?lock|wants? to acquire", re.I)
+_LINK: Final = re.compile(r"^\s*-> #\d+ \(((?:[^(){}]|\([^(){}]*\))+)\)\{")
+_RECLAIM: Final = re.compile(r"fs_reclaim|reclaim|mmu_notifier_invalidate")
+_HUNG: Final = re.compile(r"task (\S+):(\d+) blocked for more than (\d+) seconds")
+
+
+def _lockdep(block: ReportBlock) -> ReportAnswer:
+    others = [lock for lock in block.locks if lock not in OUR_LOCKS]
+    wanted, held = block.lock_after(_WANTED), block.lock_after(_HELD)
+    order = "an order of locks"
+    if wanted is not None and held is not None:
+        order = f"{wanted} is wanted while {held} is held"
+    if not block.locks:
+        return _answer("no locks")
+    if not others:
+        return _answer("own locks", order=order)
+    outside = _answer("order").says[0]
+    mutex = "pcpu_alloc_mutex" in block.locks
+    if mutex and any(map(_RECLAIM.search, others)):
+        callers = _held_for_mutex(block, wanted, held) or "the caller's lock"
+        return _answer("reclaim", order=order, callers=callers, outside=outside)
+    if mutex and wanted == "pcpu_alloc_mutex" and not any("->" in name for name in others):
+        return _sleeps_in(others)
+    named = ", ".join(others[:4])
+    if mutex:
+        return _answer("mutex with others", order=order, others=named, outside=outside)
+    with_them = f"pcpu_lock with {named}"
+    if "pcpu_lock" not in block.locks:
+        with_them = f"{named}, with percpu functions in the stacks"
+    return _answer("pcpu_lock with others", order=order, others=with_them, outside=outside)
+
+
+def _held_for_mutex(block: ReportBlock, wanted: str | None, held: str | None) -> str | None:
+    """Return the lock under which somebody takes pcpu_alloc_mutex.
+
+    lockdep lists a chain backwards: each lock was taken with the next one held.
+    """
+    if wanted == "pcpu_alloc_mutex":
+        return held
+    chain = [lock_name(match[1]) for text in block.texts if (match := _LINK.match(text))]
+    after = chain[chain.index("pcpu_alloc_mutex") + 1 :] if "pcpu_alloc_mutex" in chain else chain
+    return next((lock for lock in after if not _RECLAIM.search(lock)), None)
+
+
+def _context(block: ReportBlock) -> ReportAnswer:
+    """Answer for a lock that may sleep, taken where nobody may."""
+    others = [lock for lock in block.locks if lock not in OUR_LOCKS]
+    if "pcpu_alloc_mutex" in block.locks:
+        return _sleeps_in(others)
+    return _lockdep(block)
+
+
+def _sleeps_in(others: Sequence[str]) -> ReportAnswer:
+    """Answer for a request that may sleep, made with other locks held."""
+    where = f" inside of {', '.join(others[:3])}" if others else ""
+    return _answer("request sleeps", where=where)
+
+
+def _sleeping(block: ReportBlock) -> ReportAnswer:
+    spinning = [lock for lock in block.locks if lock not in OUR_LOCKS and "wq_" not in lock
+                and not lock.endswith("_work")]  # fmt: skip
+    if "pcpu_lock" in block.locks:
+        return _answer("sleeps with pcpu_lock")
+    if block.in_(r"_*pcpu_balance_workfn|pcpu_get_vm_areas|pcpu_populate_chunk|pcpu_create_chunk"):
+        under = f" ({', '.join(spinning[:3])})" if spinning else ""
+        return _answer("work sleeps", under=under)
+    return _sleeps_in(spinning)
+
+
+def _hung(block: ReportBlock) -> ReportAnswer:
+    match = _HUNG.search(block.title)
+    who = f"{match[1]} ({match[2]}) waits for more than {match[3]} s" if match else "a task waits"
+    if block.in_(r"pcpu_balance_workfn|__pcpu_balance_workfn|pcpu_balance_\w+"):
+        who += ", the balance work among the stacks"
+    return _answer("hung task", who=who)
+
+
+_RACES: Final = {
+    r"pcpu_update_empty_pages|pcpu_nr_empty_pop_pages": "race of the float",
+    r"pcpu_nr_pages|meminfo_proc_show|si_meminfo\w*": "race of pcpu_nr_populated",
+    r"pcpu_schedule_balance_work": "race of the work",
+    r"pcpu_chunk_populated|pcpu_chunk_depopulated|pcpu_is_populated|bitmap_set|__bitmap_\w+|"
+    r"_?find_next_(?:zero_)?bit\w*": "race of populated bits",
+}
+"""What is said of values that are accessed without pcpu_lock, by functions that tell which."""
+
+
+def _kcsan(block: ReportBlock) -> ReportAnswer:
+    told = (entry for functions, entry in _RACES.items() if block.in_(functions))
+    race, common = _answer(next(told, "race of an unknown value")), _answer("race")
+    return race._replace(says=race.says + common.says, advice=race.advice or common.advice)
+
+
+def _warning(block: ReportBlock) -> ReportAnswer:
+    match = AT.search(block.title)
+    function = plain_name(match[3]) if match and match[3] else ""
+    names = (function, *block.functions[:2])
+    if any(re.fullmatch(r"free_percpu|pcpu_free_area", name) for name in names):
+        return _answer("warning of a free")
+    if any(re.fullmatch(r"pcpu_mem_zalloc", name) for name in names):
+        return _answer("warning of early boot")
+    if re.fullmatch(r"_*pcpu_alloc(?:_noprof)?", next(filter(None, names), "")):
+        return _answer("warning of a request")
+    return _answer("warning")
+
+
+def _boot(block: ReportBlock) -> ReportAnswer:
+    why = block.title.partition("failed to initialize,")[2].strip() or block.title
+    return _answer("refused layout", why=why)
+
+
+def _answer(entry: str, **values: str) -> ReportAnswer:
+    """Return what an entry of reports.md says."""
+    found = texts("reports", entry, **values)
+    clauses = tuple(mark for mark in found.marks if mark != "outside")
+    return ReportAnswer("outside" in found.marks, clauses, found.says, found.advice)
+
+
+class ReportKind(NamedTuple):
+    """A kind of report: how it begins, and who answers. always: ours by its words."""
+
+    name: str
+    begins: re.Pattern[str]
+    answered_by: Callable[[ReportBlock], ReportAnswer] | None = None
+    always: bool = False
+
+    def answer(self, block: ReportBlock) -> ReportAnswer:
+        """Return what is said of a report: one thing of all of a kind that nobody answers."""
+        return self.answered_by(block) if self.answered_by else _answer(self.name)
+
+
+def _starts(*forms: str) -> re.Pattern[str]:
+    return re.compile("|".join(forms), re.I)
+
+
+KINDS: Final = (
+    ReportKind("lock order", _starts(
+              r"possible (?:circular locking dependency|recursive locking|irq lock inversion)",
+              r"inconsistent lock state", r"SAFE -> \w+-unsafe lock order", r"bad unlock balance",
+              r"possible deadlock in \w"), _lockdep),
+    ReportKind("RCU", _starts(r"suspicious RCU usage")),
+    ReportKind("wait context", _starts(r"invalid wait context"), _context),
+    ReportKind("sleeping in atomic context", _starts(
+        r"BUG: sleeping function called from invalid context", r"BUG: scheduling while atomic"),
+        _sleeping),
+    ReportKind("hung task", _starts(r"INFO: task .* blocked for more than \d+ seconds",
+                                    r"INFO: task hung in"), _hung),
+    ReportKind("data race", _starts(r"KCSAN: data-race in"), _kcsan),
+    ReportKind("bad access", _starts(
+        r"BUG: K[AM]SAN:", r"BUG: unable to handle (?:kernel )?(?:page fault|paging|NULL)",
+        r"Unable to handle kernel (?:paging|NULL|read|write|access)", r"general protection fault",
+        r"Oops:", r"kernel BUG at ")),
+    ReportKind("stall", _starts(r"soft lockup", r"hard lockup", r"self-detected stall",
+                                r"detected stalls? on CPU", r"detected expedited stalls")),
+    ReportKind("no pages", _starts(r"page allocation failure: order", r"invoked oom-killer")),
+    ReportKind("no addresses", _starts(r"vmap allocation for size \d+ failed")),
+    ReportKind("refused layout", _starts(
+        r"percpu: failed to initialize,", r"percpu: failed to allocate \S+ page for cpu",
+        r"Failed to (?:initialize|allocate memory for) percpu areas"), _boot, True),
+    ReportKind("boot parameter", _starts(r"percpu: unknown allocator .* specified"), always=True),
+    ReportKind("leak", _starts(r"unreferenced percpu object", r"unreferenced object 0x")),
+    ReportKind("warning", _starts(r"WARNING: (?:.*\bat )?(?:\S*/)?mm/percpu[\w-]*\.[ch]:\d+",
+                                  r"WARNING in (?:_*pcpu_\w+|free_percpu)"), _warning),
+    ReportKind("percpu_ref", _starts(r"percpu ref \(.*\) <= 0",
+                                     r"percpu_ref_\w+ called more than once"), always=True),
+)  # fmt: skip
+
+
+_WORDS: Final = (
+    "lock", "rcu", "context", "bug", "task", "data-race", "fault", "unable", "oops", "stall",
+    "oom-killer", "vmap", "percpu", "unreferenced", "warning", "page allocation failure",
+)  # fmt: skip
+"""In every line that begins a report stands one of these; logs are long, and few lines have one."""
+
+
+def kind_of(text: str) -> ReportKind | None:
+    """Return the kind of the report that a line begins, None if it begins none."""
+    small = text.lower()
+    if not any(word in small for word in _WORDS):
+        return None
+    return next((kind for kind in KINDS if kind.begins.search(text)), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +215,6 @@ class Report:
     clauses: tuple[str, ...]
     says: tuple[str, ...]
     advice: tuple[str, ...]
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the report with plain values only."""
-        return asdict(self) | {name: list(getattr(self, name)) for name in _LISTS}
 
 
 def read_reports(found: Sequence[Message]) -> list[Report]:

@@ -71,10 +71,6 @@ class Stack:
             name for name in above if not is_inside(name) and not _WARNING.fullmatch(name)
         )[:_SHOWN]
 
-    def mentions(self, form: str) -> bool:
-        """Return whether a function's name matches."""
-        return any(re.fullmatch(form, name) for name in self.frames)
-
 
 NO_STACK: Final = Stack()
 
@@ -91,13 +87,13 @@ def frame(text: str) -> tuple[str, bool] | None:
     return None
 
 
-def stack_below(found: Sequence[Message], index: int, *, most: int = _SEARCHED) -> Stack:
+def stack_below(found: Sequence[Message], index: int) -> Stack:
     """Return the stack that follows a message, given by its place in the list."""
     frames: list[str] = []
     task: str | None = None
     pid: int | None = None
     release: str | None = None
-    for message in found[index + 1 : index + 1 + most]:
+    for message in found[index + 1 : index + 1 + _SEARCHED]:
         text = message.text
         if "cut here" in text or "percpu: allocation failed" in text:
             break

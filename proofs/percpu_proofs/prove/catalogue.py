@@ -13,10 +13,12 @@ from importlib import resources
 from percpu_contracts.contract import marked_names
 from percpu_proofs.bugs import BUGS, Bug
 from percpu_proofs.prove import claims as obligations
-from percpu_proofs.prove.any_size import catalogue as lemmas
+from percpu_proofs.prove.any_size.catalogue import LEMMAS
 from percpu_proofs.prove.claim import Claim
-from percpu_proofs.prove.from_boot import REACHED
-from percpu_proofs.prove.small.claims import VARIANTS, EnumeratedClaim, SymbolicClaim
+from percpu_proofs.prove.from_boot import CLAIMS_FROM_BOOT
+from percpu_proofs.prove.protocol.claims import action_claims
+from percpu_proofs.prove.protocol.machine_claims import whole_claims
+from percpu_proofs.prove.small.claims import VARIANTS, symbolic_claim
 from percpu_proofs.prove.small.obligation import OBLIGATIONS, Obligation
 from percpu_proofs.prove.small.subjects import ENTRIES, why_not
 from percpu_proofs.run.inputs import InputError, the_nearest
@@ -45,12 +47,12 @@ def set_aside() -> list[Bug]:
 
 
 def claims() -> tuple[Claim, ...]:
-    """Return every claim: by symbols, by enumeration, by search from the initial state."""
+    """Return every claim: by cases, by symbols, from boot, of any size, by induction."""
     bugs = assigned_bugs()
-    enumerated = [EnumeratedClaim(o, tuple(bugs.get(o.id, ()))) for o in all_obligations()]
-    by_symbols = [SymbolicClaim(name, variant, ()) for variant in VARIANTS for name in ENTRIES]
+    enumerated = [replace(o, bugs=tuple(bugs.get(o.id, ()))) for o in all_obligations()]
+    by_symbols = [symbolic_claim(name, variant) for variant in VARIANTS for name in ENTRIES]
     by_symbols = [replace(claim, bugs=tuple(bugs.get(claim.id, ()))) for claim in by_symbols]
-    return (*enumerated, *by_symbols, *REACHED, *lemmas.claims())
+    return (*enumerated, *by_symbols, *CLAIMS_FROM_BOOT, *LEMMAS, *action_claims(), *whole_claims())
 
 
 def chosen(wanted: Sequence[str]) -> tuple[Claim, ...]:

@@ -7,8 +7,10 @@ functions under proof, that must be refuted too.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
 
 State = Literal["confirmed", "refuted", "not confirmed"]
 Engine = Literal["crosshair", "enumeration", "z3", "induction"]
@@ -24,50 +26,40 @@ class Result:
     message: str = ""  # the counterexample, or why it is not confirmed
 
 
-class Claim(Protocol):
-    """One line of the ledger."""
+@dataclass(frozen=True)
+class Claim(ABC):
+    """One line of the ledger.
+
+    id: a short name, unique in the ledger, in lower case with dashes. clause: the clause that it is
+    about, or several with commas. functions: those under proof, `module.Class.function`, as in
+    `slots.Slots.chunk_move`, or from the package on. bound: how far it reaches, in words that a
+    kernel reviewer understands. expected: refuted for what the variant is known to break. bugs:
+    names of the seeded bugs.
+    """
+
+    id: str
+    clause: str
+    functions: tuple[str, ...]
+    bound: str
+    variant: str = field(default="linux_6_12", kw_only=True)
+    expected: State = field(default="confirmed", kw_only=True)
+    bugs: Collection[str] = field(default=(), kw_only=True)
+
+    engine: ClassVar[Engine]
 
     @property
-    def id(self) -> str:
-        """A short name, unique in the ledger, in lower case with dashes."""
-
-    @property
-    def clause(self) -> str:
-        """The clause that the claim is about."""
-
-    @property
-    def functions(self) -> tuple[str, ...]:
-        """The functions under proof, `module.Class.function`, as in `percpu_reference.slots`."""
-
-    @property
-    def engine(self) -> Engine:
-        """What discharges it."""
-
-    @property
-    def variant(self) -> str:
-        """The variant it is claimed of."""
-
-    @property
-    def bound(self) -> str:
-        """How far it reaches, in words that a kernel reviewer understands."""
-
-    @property
-    def expected(self) -> State:
-        """Confirmed; or refuted, for what the variant is known to break."""
-
-    @property
+    @abstractmethod
     def sources(self) -> tuple[Any, ...]:
         """Modules, classes and functions whose source the result depends on."""
 
-    @property
-    def bugs(self) -> tuple[str, ...]:
-        """Names of the seeded bugs."""
-
+    @abstractmethod
     def check(self, timeout: float) -> Result:
         """Check the claim, within timeout seconds."""
 
+    @abstractmethod
     def check_twin(self, timeout: float) -> Result:
         """Check the twin, which is false; None of its engine's traps may confirm it."""
 
+    @abstractmethod
     def check_bug(self, bug: str, timeout: float) -> Result:
         """Check the claim with one bug seeded."""

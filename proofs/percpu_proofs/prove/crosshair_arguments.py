@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 OPTION = "--extra_plugin"
-PLUGIN = str(Path(__file__).parent / "prove" / "plugin.py")
+PLUGIN = str(Path(__file__).with_name("plugin.py"))
 
 
 def plugin_last(arguments: list[str]) -> list[str]:

@@ -20,8 +20,6 @@ import percpu_contracts
 import percpu_reference
 import percpu_spec
 from percpu_proofs.bugs import planting
-from percpu_proofs.prove.small import enumeration
-from percpu_proofs.prove.small.obligation import Obligation
 from percpu_proofs.run import choices
 from percpu_reference import chunk, environment, gaps
 from percpu_reference.variants import variant_class, with_backing
@@ -59,18 +57,8 @@ def _texts(source: Any) -> Iterator[bytes]:
         yield inspect.getsource(source).encode()
 
 
-def sources_of(obligation: Obligation) -> tuple[Any, ...]:
-    """Return everything that an obligation's result depends on."""
-    asking = inspect.getmodule(obligation.judge)
-    return _sources(obligation.variant, obligation.functions, asking, enumeration)
-
-
-def sources_by_symbols(variant: str, functions: Sequence[str], engine: Any) -> tuple[Any, ...]:
-    """Return everything that a judgement by symbols depends on; engine: the module that judges."""
-    return _sources(variant, functions, engine)
-
-
-def _sources(variant: str, functions: Sequence[str], *asking: Any) -> tuple[Any, ...]:
+def sources_of(variant: str, functions: Sequence[str], *asking: Any) -> tuple[Any, ...]:
+    """Return everything that a result about functions depends on; asking: modules that judge."""
     backing = "km" if any("KmBacking" in name for name in functions) else "vm"
     cls = with_backing(variant_class(variant), backing)
     return (

@@ -14,7 +14,7 @@ from typing import Any
 
 from percpu_contracts.clauses import hints
 from percpu_proofs.bugs import BUGS
-from percpu_proofs.prove.claim import Engine, Result, State
+from percpu_proofs.prove.claim import Claim, Result
 from percpu_reference import build, chunk
 from percpu_reference.variants import Allocator, variant_class, with_backing
 from percpu_spec import gfp
@@ -47,52 +47,15 @@ _BUGS = {
     "HINT-4": ("block_refresh_hint-6", "chunk_refresh_hint-4"),
     "HINT-5": ("next_md_free_region-4", "next_md_free_region-5"),
 }
-"""Bugs that break `reference` again within three operations."""
+"""Bugs that break `reference` again within three operations; linux_6_12 is broken without one."""
 
 
-@dataclass(frozen=True, slots=True)
-class FromBoot:
+@dataclass(frozen=True)
+class FromBoot(Claim):
     """A claim that no list of operations breaks a clause: refuted for what the variant breaks."""
 
-    clause: str
-    variant: str
     longest: int  # operations
-
-    engine: Engine = "enumeration"
-
-    @property
-    def id(self) -> str:
-        """The clause and the variant."""
-        return f"{self.clause.lower()}-from-boot-{self.variant}"
-
-    @property
-    def says(self) -> str:
-        """What is claimed."""
-        return f"No list of operations from the initial state breaks {self.clause}."
-
-    @property
-    def functions(self) -> tuple[str, ...]:
-        """The functions that the operations run."""
-        return (
-            "areas.Areas.alloc_area",
-            "areas.Areas.free_area",
-            "hints.Hints.block_update_hint_alloc",
-            "hints.Hints.block_update_hint_free",
-        )
-
-    @property
-    def bound(self) -> str:
-        """How long the lists are."""
-        return (
-            f"every list of up to {self.longest} allocations and frees from boot, {PAGES} pages of "
-            f"{BITS} map bits, every size, aligned to 1 bit up to a page"
-        )
-
-    @property
-    def expected(self) -> State:
-        """Refuted for a variant that declares it."""
-        broken = self.clause in variant_class(self.variant).EXPECTED
-        return "refuted" if broken else "confirmed"
+    engine = "enumeration"
 
     @property
     def sources(self) -> tuple[Any, ...]:
@@ -102,13 +65,9 @@ class FromBoot:
 
         seeded = (str(BUGS[bug]) for bug in self.bugs)
         return (
-            percpu_reference, percpu_spec, hints, chunk, FromBoot, successors, state_key, *seeded
+            percpu_reference, percpu_spec, hints, chunk, FromBoot, operation_lists, successors,
+            state_key, *seeded,
         )  # fmt: skip
-
-    @property
-    def bugs(self) -> tuple[str, ...]:
-        """Those of `reference`; linux_6_12 breaks the clause without one."""
-        return () if self.expected == "refuted" else _BUGS[self.clause]
 
     def check(self, timeout: float) -> Result:
         """Run every list, shortest first."""
@@ -133,27 +92,40 @@ class FromBoot:
         root = build(self.variant, GEOMETRY)
         if cls is not None:
             root.__class__ = cls  # what booted it was the right one
-        level: list[tuple[Allocator, Areas, tuple[str, ...]]] = [(root, (), ())]
-        known = {state_key(root)}
-        for _ in range(self.longest):
-            behind = []
-            for state, areas, steps in level:
-                for after, left, step in successors(state, areas):
-                    key = state_key(after)
-                    if key in known:
-                        continue
+        states = 1
+        for steps, after, is_new in operation_lists(root, self.longest):
+            states += is_new
+            wrong = judge(after.first_chunk, after.geometry) if is_new else None
+            seconds = time.process_time() - began
+            if wrong is not None:
+                return Result("refuted", seconds, states, f"{wrong} after {', '.join(steps)}")
+            if seconds > timeout:
+                message = f"not every list was tried within {timeout:.0f} s"
+                return Result("not confirmed", seconds, states, message)
+        return Result("confirmed", time.process_time() - began, states)
+
+
+def operation_lists(
+    root: Allocator, longest: int, begin: Callable[[Allocator], None] = lambda state: None
+) -> Iterator[tuple[tuple[str, ...], Allocator, bool]]:
+    """Yield every list of operations, shortest first, its state, and whether that is a new one.
+
+    Only lists that lead to a new state go on. begin is told the state before each operation.
+    """
+    level: list[tuple[Allocator, Areas, tuple[str, ...]]] = [(root, (), ())]
+    known = {state_key(root)}
+    for _ in range(longest):
+        longer = []
+        for state, areas, steps in level:
+            begin(state)
+            for after, left, step in successors(state, areas):
+                key = state_key(after)
+                yield (*steps, step), after, key not in known
+                begin(state)
+                if key not in known:
                     known.add(key)
-                    wrong = judge(after.first_chunk, after.geometry)
-                    if wrong is not None:
-                        message = f"{wrong} after {', '.join((*steps, step))}"
-                        seconds = time.process_time() - began
-                        return Result("refuted", seconds, len(known), message)
-                    behind.append((after, left, (*steps, step)))
-                if time.process_time() - began > timeout:
-                    message = f"not every list was tried within {timeout:.0f} s"
-                    return Result("not confirmed", timeout, len(known), message)
-            level = behind
-        return Result("confirmed", time.process_time() - began, len(known))
+                    longer.append((after, left, (*steps, step)))
+        level = longer
 
 
 def successors(state: Allocator, areas: Areas) -> Iterator[tuple[Allocator, Areas, str]]:
@@ -183,7 +155,28 @@ def state_key(state: Allocator) -> object:
     )
 
 
-REACHED = tuple(FromBoot(clause, "linux_6_12", 8) for clause in _JUDGES) + tuple(
-    FromBoot(clause, "reference", 4) for clause in _JUDGES
+def _from_boot(clause: str, variant: str, longest: int) -> FromBoot:
+    """Return the claim that no list of so many operations breaks a clause on a variant."""
+    broken = clause in variant_class(variant).EXPECTED
+    return FromBoot(
+        f"{clause.lower()}-from-boot-{variant}",
+        clause,
+        (
+            "areas.Areas.alloc_area",
+            "areas.Areas.free_area",
+            "hints.Hints.block_update_hint_alloc",
+            "hints.Hints.block_update_hint_free",
+        ),
+        f"every list of up to {longest} allocations and frees from boot, {PAGES} pages of "
+        f"{BITS} map bits, every size, aligned to 1 bit up to a page",
+        longest,
+        variant=variant,
+        expected="refuted" if broken else "confirmed",
+        bugs=() if broken else _BUGS[clause],
+    )
+
+
+CLAIMS_FROM_BOOT = tuple(_from_boot(clause, "linux_6_12", 8) for clause in _JUDGES) + tuple(
+    _from_boot(clause, "reference", 4) for clause in _JUDGES
 )
 """What linux_6_12 breaks, reached; and `reference`, as far as the same search goes."""

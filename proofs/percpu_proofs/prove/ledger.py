@@ -96,8 +96,8 @@ class EntryCache:
     def find(self, claim: Claim) -> LedgerEntry | None:
         """Return the entry of a claim whose sources, bound and bugs are still the same."""
         try:
-            kept = json.loads(self._path(claim.id).read_text("utf-8"))
-            entry = LedgerEntry(**(kept | {"functions": tuple(kept["functions"])}))
+            stored = json.loads(self._path(claim.id).read_text("utf-8"))
+            entry = LedgerEntry(**(stored | {"functions": tuple(stored["functions"])}))
         except (OSError, ValueError, TypeError, KeyError):
             return None
         same = (

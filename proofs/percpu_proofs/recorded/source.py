@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import Any
 
 from percpu_proofs.run.inputs import NOT_UTF16, TEXT, TraceError, is_utf16
 
@@ -25,15 +26,6 @@ def problem(where: object, line: int | None, expected: str, got: str = "") -> Tr
     place = str(where) if line is None else f"{where}:{line}"
     shown = got if len(got) <= 100 else got[:97] + "..."
     return TraceError(f"{place}: expected {expected}" + (f", got {shown!r}" if got else ""))
-
-
-def is_gzip(path: Path) -> bool:
-    """Return whether the file begins as gzip does, whatever its name."""
-    try:
-        with path.open("rb") as raw:
-            return raw.read(2) == b"\x1f\x8b"
-    except OSError as error:
-        raise TraceError(f"{path}: expected a readable file: {error.strerror}") from None
 
 
 @contextmanager
@@ -58,18 +50,14 @@ def lines_of(
     """
     name, number = name or path, 0
     try:
-        if is_gzip(path):
-            with gzip.open(path) as packed:
-                _no_utf16(name, packed.read1(_HEAD))
-            with gzip.open(path, "rt", encoding=TEXT, errors=errors, newline="\n") as packed:
-                for number, line in enumerate(packed, 1):
-                    yield number, line.rstrip("\r\n")
-        else:
-            with path.open("rb") as raw:
-                _no_utf16(name, raw.read(_HEAD))
-            with path.open(encoding=TEXT, errors=errors, newline="\n") as plain:
-                for number, line in enumerate(plain, 1):
-                    yield number, line.rstrip("\r\n")
+        with path.open("rb") as raw:
+            opened: Any = gzip.open if raw.read(2) == b"\x1f\x8b" else open  # whatever its name
+        with opened(path, "rb") as data:
+            if is_utf16(data.read1(_HEAD)):
+                raise problem(name, 1, NOT_UTF16)
+        with opened(path, "rt", encoding=TEXT, errors=errors, newline="\n") as text:
+            for number, line in enumerate(text, 1):
+                yield number, line.rstrip("\r\n")
     except EOFError:
         raise problem(name, number + 1, "more data: the gzip stream ends early") from None
     except (gzip.BadGzipFile, zlib.error) as error:
@@ -78,11 +66,6 @@ def lines_of(
         raise problem(name, number + 1, f"UTF-8 text ({error.reason})") from None
     except OSError as error:
         raise TraceError(f"{name}: expected a readable file: {error.strerror}") from None
-
-
-def _no_utf16(path: Path, head: bytes) -> None:
-    if is_utf16(head):
-        raise problem(path, 1, NOT_UTF16)
 
 
 def text_of(path: Path) -> list[str]:

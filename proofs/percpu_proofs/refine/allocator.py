@@ -1,4 +1,4 @@
-"""A variant of an allocator class that is followed by its machine all the time."""
+"""Which machine an allocator is to refine, and classes that are followed by theirs all the time."""
 
 from __future__ import annotations
 
@@ -7,14 +7,49 @@ from typing import Any
 
 from percpu_contracts.history import History
 from percpu_contracts.violations import ClauseViolation
-from percpu_proofs.refine.checker import RefinementChecker
-from percpu_proofs.refine.mismatch import StepMismatch
-from percpu_proofs.refine.selection import may_depart
+from percpu_proofs.refine.checker import RefinementChecker, StepMismatch
 from percpu_reference.chunk import Area, Chunk
 from percpu_reference.gaps import Steps
-from percpu_reference.variants import Allocator
+from percpu_reference.own_state import is_shipped
+from percpu_reference.variants import VARIANTS, Allocator
 from percpu_spec.catalogue import REFINE
 from percpu_spec.protocol.machine import Machine
+from percpu_spec.protocol.variants import MACHINES, of_any_policy, on_km
+
+DEPARTURE = "leaves the abstract machine: what is proved by induction does not carry over"
+
+
+def machine_of(cls: type[Allocator], backing: str) -> Machine | None:
+    """Return the machine that a class of allocators is to refine, None if there is none.
+
+    It is that of the nearest variant that the class is derived from and that has one, for a class
+    that is not ours with the policy left open.
+    """
+    if REFINE in cls.NOT_APPLICABLE:
+        return None
+    names = {variant: name for name, variant in VARIANTS.items() if name in MACHINES}
+    for base in cls.__mro__:
+        if base in names:
+            machine = MACHINES[names[base]]
+            if not is_shipped(cls):
+                machine = of_any_policy(machine)
+            return on_km(machine) if backing == "km" else machine
+    return None
+
+
+def checker_of(allocator: Allocator, history: History) -> RefinementChecker | None:
+    """Return a checker of an allocator in which no actor runs; None if it has no machine."""
+    machine = machine_of(type(allocator), allocator.geometry.backing)
+    return None if machine is None else RefinementChecker(machine, allocator, history)
+
+
+def may_depart(cls: type[Allocator]) -> bool:
+    """Return whether a step that is no action of the machine is a note, and decides nothing.
+
+    It is where the class is not ours and does not itself declare REFINE: the machine is of what
+    this distribution ships, and only what is proved of it by induction is lost.
+    """
+    return not is_shipped(cls) and REFINE not in cls.EXPECTED
 
 
 def refined(variant: type[Allocator], machine: Machine) -> type[Any]:

@@ -6,12 +6,18 @@ the outcome compared with its state after.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
 
 from percpu_contracts.history import History
-from percpu_proofs.refine.mismatch import MachineDifference, StepMismatch, first_difference
-from percpu_proofs.refine.observation import CorruptLists, Observer, float_of, world_of
-from percpu_proofs.refine.positions import UnknownGap, position_of
+from percpu_proofs.refine.observation import (
+    NoMachineState,
+    Observer,
+    float_of,
+    position_of,
+    world_of,
+)
 from percpu_proofs.refine.stretch import ActionChoice, Stretch
 from percpu_reference.gaps import Gap
 from percpu_reference.variants import Allocator
@@ -20,12 +26,56 @@ from percpu_spec.protocol.machine import Machine
 from percpu_spec.protocol.state import ChunkState, Phase, Place, Position, State
 
 
+class MachineDifference(NamedTuple):
+    """The first component in which two states differ."""
+
+    component: str
+    machine: Any
+    allocator: Any
+
+    def __str__(self) -> str:
+        return f"{self.component}: machine {self.machine}, allocator {self.allocator}"
+
+
+class StepMismatch(AssertionError):
+    """A stretch between two gaps that the machine cannot make.
+
+    gaps: names of the gap it came from and the one it came to, "" at the ends of an operation.
+    plan: the actions tried, in order; the last one is the one refused, if one was. blocked: its
+    conditions that do not hold. difference: where the states part if all were enabled.
+    """
+
+    def __init__(
+        self,
+        actor: Any,
+        gaps: tuple[str, str],
+        plan: Sequence[str],
+        blocked: Sequence[str],
+        difference: MachineDifference | None,
+    ) -> None:
+        self.actor = actor
+        self.gaps = gaps
+        self.plan = plan
+        self.blocked = blocked
+        self.difference = difference
+        super().__init__(str(self))
+
+    def __str__(self) -> str:
+        came, went = (f"«{name}»" if name else "-" for name in self.gaps)
+        tried = "; ".join(self.plan) or "no action"
+        text = f"actor {self.actor}, {came} to {went}, is no step of the machine: tried {tried}"
+        if self.blocked:
+            return f"{text}: not so: {', '.join(self.blocked)}"
+        return f"{text}: {self.difference}"
+
+
 class RefinementChecker:
     """Follows one allocator with a machine.
 
     Made while no actor runs. Whoever lets actors run calls `before` and `after` around every
     stretch. history: where stale pages are kept, the monitor's by default; with neither they are
-    taken to be as the machine has them.
+    taken to be as the machine has them. lost: the allocator has taken a step that is no action;
+    `judge` follows it no further.
     """
 
     def __init__(
@@ -36,7 +86,8 @@ class RefinementChecker:
         if history is None and allocator.monitor is not None:
             history = allocator.monitor.history
         self.history = history
-        self.stretches = 0
+        self.stretches = 0  # that were compared
+        self.lost = False
         self.taken: list[str] = []  # actions of the last stretch
         self._has_span = "flush_begin" in machine.actions
         self._world = world_of(allocator)
@@ -61,20 +112,41 @@ class RefinementChecker:
         )
         self._gaps: dict[Any, str] = {}
 
-    def mark(self) -> tuple[Any, ...]:
+    def mark(self) -> tuple[Any, ...] | None:
         """Return where the checker stands, to come back to."""
-        return self.state, dict(self._gaps), self._observer.mark()
+        return None if self.lost else (self.state, dict(self._gaps), self._observer.mark())
 
-    def back_to(self, mark: tuple[Any, ...]) -> None:
+    def back_to(self, mark: tuple[Any, ...] | None) -> None:
         """Go back to where the checker stood, the allocator having gone back too."""
-        self.state, gaps, seen = mark
-        self._gaps = dict(gaps)
-        self._observer.back_to(seen)
+        self.lost = mark is None
+        if mark is not None:
+            self.state, gaps, seen = mark
+            self._gaps = dict(gaps)
+            self._observer.back_to(seen)
+
+    def judge(self, actor: Any, gap: Gap | None, history: History) -> str | None:
+        """Judge a stretch as `after` does; return what is wrong with it in words.
+
+        history: the present one, of an allocator that was brought back to an earlier state.
+        """
+        if self.lost:
+            return None
+        self.history = history
+        try:
+            self.after(actor, gap)
+        except StepMismatch as wrong:
+            self.lost = True
+            return str(wrong)
+        return None
 
     def before(self, actor: Any) -> None:
         """Note that an actor is about to run: what others did must have been told."""
+        self._check_lock(actor, "")
+
+    def _check_lock(self, actor: Any, name: str) -> None:
         if self.allocator.lock:
-            raise self._wrong(actor, "", MachineDifference("pcpu_lock in a gap", "free", "held"))
+            held = MachineDifference("pcpu_lock in a gap", "free", "held")
+            raise self._mismatch(actor, name, difference=held)
 
     def after(self, actor: Any, gap: Gap | None) -> list[str]:
         """Judge the stretch that brought an actor to a gap, or to its end; return its actions.
@@ -84,18 +156,16 @@ class RefinementChecker:
         self.stretches += 1
         allocator, s = self.allocator, self.state
         name = "" if gap is None else gap.name
-        if allocator.lock:
-            raise self._wrong(actor, name, MachineDifference("pcpu_lock in a gap", "free", "held"))
+        self._check_lock(actor, name)
         mutex = NOBODY
         if allocator.alloc_mutex:
             mutex = s.mutex if s.mutex != NOBODY else actor
         try:
             chunks, touched = self._observer.look(self._unmapped, actor, s.chunks)
             position = self._position(gap, mutex == actor, chunks)
-        except (CorruptLists, UnknownGap) as wrong:
-            raise self._wrong(
-                actor, name, MachineDifference("lists", "one place", str(wrong))
-            ) from None
+        except NoMachineState as wrong:
+            corrupt = MachineDifference("lists", "one place", str(wrong))
+            raise self._mismatch(actor, name, difference=corrupt) from None
         taken: list[str] = []
         predicted = self._follow(Stretch(actor, position, chunks, touched), s, name, taken)
 
@@ -111,13 +181,8 @@ class RefinementChecker:
             if self._unmapped is None:
                 found = _with_stale(found, predicted, actor)
             if found != predicted:
-                raise StepMismatch(
-                    actor,
-                    (self._gaps.get(actor, ""), name),
-                    taken,
-                    [],
-                    first_difference(predicted, found),
-                )
+                difference = first_difference(predicted, found)
+                raise self._mismatch(actor, name, taken, difference=difference)
         self.state = found
         self.taken = taken
         if gap is None:
@@ -137,12 +202,10 @@ class RefinementChecker:
         """Return the state that the machine reaches along the stretch."""
         plan = stretch.plan(s)
         choice = next(plan, None)
-        while choice is not None:
-            s = self._apply(s, choice, stretch.actor, name, taken)
-            try:
+        with suppress(StopIteration):
+            while choice is not None:
+                s = self._apply(s, choice, stretch.actor, name, taken)
                 choice = plan.send(s)
-            except StopIteration:
-                choice = None
         return s
 
     def _apply(
@@ -159,12 +222,19 @@ class RefinementChecker:
                 return then()
             if not blocked:
                 blocked = [condition for condition, holds in when.items() if not holds]
-        gaps = self._gaps.get(actor, ""), name
-        wrong = blocked or [f"{self.machine.name} has no such action"]
-        raise StepMismatch(actor, gaps, [*taken, str(choice)], wrong, None)
+        blocked = blocked or [f"{self.machine.name} has no such action"]
+        raise self._mismatch(actor, name, [*taken, str(choice)], blocked)
 
-    def _wrong(self, actor: Any, name: str, difference: MachineDifference) -> StepMismatch:
-        return StepMismatch(actor, (self._gaps.get(actor, ""), name), [], [], difference)
+    def _mismatch(
+        self,
+        actor: Any,
+        name: str,
+        plan: Sequence[str] = (),
+        blocked: Sequence[str] = (),
+        difference: MachineDifference | None = None,
+    ) -> StepMismatch:
+        gaps = self._gaps.get(actor, ""), name
+        return StepMismatch(actor, gaps, plan, blocked, difference)
 
 
 def _without_gone(s: State) -> State:
@@ -191,3 +261,23 @@ def _with_stale(found: State, predicted: State, actor: Any) -> State:
         there = predicted.actors[actor]
         actors = actors.put(actor, here._replace(lo=there.lo, hi=there.hi))
     return State(found.world, chunks, actors, found.mutex, found.floating)
+
+
+def first_difference(machine: State, allocator: State) -> MachineDifference | None:
+    """Return where two states first differ, chunks before actors."""
+    for kind in ("chunks", "actors"):
+        one, other = getattr(machine, kind), getattr(allocator, kind)
+        for key in sorted({*one, *other}):
+            a, b = one[key], other[key]
+            for name, x, y in zip(a._fields, a, b, strict=True):
+                if x != y:
+                    return MachineDifference(f"{kind[:-1]} {key} {name}", _shown(x), _shown(y))
+    if machine.mutex != allocator.mutex:
+        return MachineDifference("holder of pcpu_alloc_mutex", machine.mutex, allocator.mutex)
+    if machine.floating != allocator.floating:
+        return MachineDifference("float", machine.floating, allocator.floating)
+    return None
+
+
+def _shown(value: Any) -> Any:
+    return getattr(value, "name", value)

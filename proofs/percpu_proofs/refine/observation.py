@@ -10,16 +10,17 @@ from copy import copy
 from typing import Any, NamedTuple
 
 from percpu_contracts.history import History
+from percpu_reference.gaps import Gap, Kind
 from percpu_reference.variants import Allocator
-from percpu_spec.protocol.concrete import NOBODY, NOWHERE, PlainWorld
+from percpu_spec.protocol.concrete import ABSENT, IDLE, NOBODY, NOWHERE, PlainWorld
 from percpu_spec.protocol.pages import NO_PAGES, Pages, Span
-from percpu_spec.protocol.state import ChunkState, Place
+from percpu_spec.protocol.state import ChunkState, Phase, Place, Position, standing
 
 _LONGEST = 100_000  # chunks on a list that is still believed to have an end
 
 
-class CorruptLists(ValueError):
-    """A chunk is on two lists, or on a list and owned: it has no one place (LIST-1)."""
+class NoMachineState(ValueError):
+    """A chunk has no one place, as it is on two lists or on one and owned; or a gap no phase."""
 
 
 class Touched(NamedTuple):
@@ -114,7 +115,7 @@ class Observer:
                 chunk = chunk.next
                 steps += 1
                 if steps > _LONGEST:
-                    raise CorruptLists(f"list {head.slot} has no end")
+                    raise NoMachineState(f"list {head.slot} has no end")
         for chunk in allocator.owned:
             yield chunk, Place.OWNED
 
@@ -124,47 +125,42 @@ class Observer:
         """Return every live chunk by its id, and the areas touched since the last look.
 
         owner: who owns a chunk that no one owned in `was`. Without a history stale pages are
-        those in `was`. Raises CorruptLists.
+        those in `was`. Raises NoMachineState.
         """
         found: dict[int, ChunkState] = {}
         touched: list[Touched] = []
         all_stale = history.stale if history is not None else None
         for chunk, place in self.where():
             c = chunk.id
+            before = was.get(c, ABSENT)
+            holder = owner if before.owner == NOBODY else before.owner
             if c in found and self.relists and place is Place.OWNED:
-                holder = was[c].owner if c in was and was[c].owner != NOBODY else owner
                 found[c] = found[c]._replace(owner=holder)
                 continue
             if c in found:
-                raise CorruptLists(f"chunk {c} is at {found[c].place.name} and {place.name}")
+                raise NoMachineState(f"chunk {c} is at {found[c].place.name} and {place.name}")
             seen = self.seen.get(c)
             if seen is None:
                 seen = self.seen[c] = _ChunkObservation()
             old = seen.record
-            before = was.get(c)
             if (
                 old is not None
                 and old.place is place
                 and old.empties == chunk.nr_empty_pop_pages
                 and old.isolated == chunk.isolated
                 and old.owner == NOBODY
-                and not (old.stale or all_stale or (before is not None and before.stale))
+                and not (old.stale or all_stale or before.stale)
                 and seen.populated == chunk.populated
                 and seen.alloc_map == chunk.alloc_map
             ):
                 found[c] = old
                 continue
             used, populated = self._maps(chunk, c, seen, touched)
-            if all_stale is None:
-                stale = before.stale if before is not None else NO_PAGES
-            elif all_stale:
+            stale = before.stale
+            if all_stale is not None:
                 stale = Pages(sum(1 << page for held, page in all_stale if held is chunk))
-            else:
-                stale = NO_PAGES
-            holder = NOBODY
-            if place is Place.OWNED:
-                held = before is not None and before.owner != NOBODY
-                holder = before.owner if before is not None and held else owner
+            if place is not Place.OWNED:
+                holder = NOBODY
             new = ChunkState(
                 place, chunk.isolated, holder, used, populated, stale, chunk.nr_empty_pop_pages
             )
@@ -179,16 +175,7 @@ class Observer:
         self, chunk: Any, c: int, seen: _ChunkObservation, touched: list[Touched]
     ) -> tuple[Pages, Pages]:
         old = seen.record
-        if old is None:
-            used = self._used(chunk, NO_PAGES, range(chunk.nr_pages))
-            populated = Pages.of(chunk.populated)
-            seen.alloc_map, seen.populated = bytes(chunk.alloc_map), bytes(chunk.populated)
-            seen.free_bytes = chunk.free_bytes
-            if used and not chunk.immutable:
-                changed = used.members()
-                touched.append(Touched(c, Span(changed[0], changed[-1] + 1), True))
-            return used, populated
-        used, populated = old.used, old.populated
+        used, populated = (NO_PAGES, NO_PAGES) if old is None else (old.used, old.populated)
         if seen.alloc_map != chunk.alloc_map:
             now, was, size = bytes(chunk.alloc_map), seen.alloc_map, self.block_bits
             changed = [
@@ -197,8 +184,11 @@ class Observer:
                 if now[page * size : page * size + size] != was[page * size : page * size + size]
             ]
             used = self._used(chunk, used, changed)
-            taken = chunk.free_bytes < seen.free_bytes
-            touched.append(Touched(c, Span(changed[0], changed[-1] + 1), taken))
+            if old is None:  # what a new chunk has in use was taken, but for boot's
+                changed = [] if chunk.immutable else used.members()
+            if changed:
+                taken = old is None or chunk.free_bytes < seen.free_bytes
+                touched.append(Touched(c, Span(changed[0], changed[-1] + 1), taken))
             seen.alloc_map, seen.free_bytes = now, chunk.free_bytes
         if seen.populated != chunk.populated:
             seen.populated = bytes(chunk.populated)
@@ -213,3 +203,45 @@ class Observer:
             else:
                 used &= ~(1 << page)
         return Pages(used)
+
+
+# where an actor stands, read from the gap in which its generator is
+
+_PHASES = {
+    Kind.FILL: Phase.FILLING,
+    Kind.DESTROY: Phase.WORKING,
+    Kind.DRAIN: Phase.DRAINING,
+    Kind.POPULATE: Phase.POPULATING,
+    Kind.RELEASE: Phase.RELEASING,
+    Kind.FLUSH: Phase.FLUSHING,
+}
+_OF_THE_WORK = frozenset(Kind) - {Kind.PAUSE, Kind.WAIT, Kind.CREATE, Kind.FILL, Kind.FLAGS}
+
+_SEARCHING = Position(Phase.SEARCHING, NOWHERE, 0, 0, 0, 0)
+_WORKING = Position(Phase.WORKING, NOWHERE, 0, 0, 0, 0)
+
+
+def position_of(
+    gap: Gap | None, inside: bool, nr_pages: int = 0, stale: Pages | None = NO_PAGES
+) -> Position:
+    """Return the position of an actor in a gap; None for one that is done.
+
+    inside: it holds pcpu_alloc_mutex. nr_pages and stale: of the gap's chunk. The pages released
+    so far in a pass of reclaim are the stale ones; None where it keeps no span of them. Raises
+    NoMachineState for a gap that holds a chunk and has no phase.
+    """
+    if gap is None or not inside:
+        return IDLE
+    phase = Phase.WORKING if gap.chunk is None else _PHASES.get(gap.kind)
+    if phase is None:
+        raise NoMachineState(f"gap {gap.name!r} holds a chunk and does not tell its kind")
+    if gap.chunk is None or phase is Phase.WORKING:
+        return _WORKING if gap.kind in _OF_THE_WORK else _SEARCHING
+    c = gap.chunk.id
+    if phase is Phase.FLUSHING:
+        return Position(phase, c, 0, 0, gap.start, gap.end)
+    if phase is Phase.RELEASING and stale is not None:
+        released = stale.members()
+        lo, hi = (released[0], released[-1] + 1) if released else (nr_pages, 0)
+        return Position(phase, c, gap.start, gap.end, lo, hi)
+    return standing(phase, c, gap.start, gap.end)

@@ -47,7 +47,6 @@ _MOVES: dict[tuple[Place, Place], tuple[str, ...]] = {
     (Place.OWNED, Place.SIDELINED): ("sideline",),
 }
 _CREATED = ("create",)
-_AREA = ("area_ready", "area")
 _FREED = ("free", "free_isolating")
 _UNMOVED = ("free_unmoved",)  # of machines in which a chunk can be on a list not computed
 _FAILED = ("fill_fail", "fill_fail_isolating")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
@@ -11,21 +10,22 @@ from typing import Any
 from percpu_proofs.beside import html as beside
 from percpu_proofs.beside.comparison import Comparison
 from percpu_proofs.data import folder
+from percpu_proofs.explain import docstring
 from percpu_proofs.explore.scenarios import FOLDER, SCENARIOS
 from percpu_proofs.prove.ledger import committed
 from percpu_proofs.report import terms
 from percpu_proofs.report.citations import citations
-from percpu_proofs.report.document import Document, IndexEntry, stated
+from percpu_proofs.report.document import Document, IndexEntry, clause_index
 from percpu_proofs.report.entries import ClauseEntry, chapters
-from percpu_proofs.report.examples import walks
 from percpu_proofs.report.functions import (
     KernelFunction,
     kernel_functions,
     own_functions,
     plain_definitions,
 )
+from percpu_proofs.report.pictures import plots
 from percpu_proofs.report.places import Places
-from percpu_proofs.report.plots import plots
+from percpu_proofs.report.walks import walks
 from percpu_proofs.review.matrix import Cell
 from percpu_reference.variants import RELEASES, VARIANTS, Allocator
 from percpu_spec.catalogue import clauses, findings
@@ -68,7 +68,7 @@ def book(
     kernel, own = kernel_functions(), own_functions()
     words, names = terms.words(), terms.names()
     document = Document(
-        _names(kernel, (*words, *names)), terms.linked(words), Places(_functions(kernel))
+        _names(kernel, (*words, *names)), terms.linked_words(words), Places(_functions(kernel))
     )
     specification = chapters(document.code, kernel)
     for chapter in specification:
@@ -81,7 +81,7 @@ def book(
     )  # fmt: skip
     definitions = plain_definitions()
     index = [
-        *stated(), *_found_names(kernel),
+        *clause_index(), *_found_names(kernel),
         *(IndexEntry(f"variant-{name}", "variant", name, algorithm(cls).title)
           for name, cls in (VARIANTS | RELEASES).items()),
         *(_found_term("word", word) for word in words),
@@ -96,7 +96,7 @@ def book(
         "book.html", TITLE, index,
         chapters=specification, counts=counts, releases=SEARCHED, km=KM, compared=COMPARED,
         variants=list(dict.fromkeys(cell.variant for cell in cells)),
-        findings=list(findings().values()), patches=_patches(),
+        patches=_patches(),
         findings_introduction=text.partition("\n")[2].partition("\n## ")[0],
         algorithms={name: algorithm(cls) for name, cls in (VARIANTS | RELEASES).items()},
         scenarios=[_scenario(name) for name in SCENARIOS], plots=plots(),
@@ -139,7 +139,7 @@ def _judge(entry: ClauseEntry, cells: Iterable[Cell], document: Document) -> Non
 
 def algorithm(cls: type[Allocator]) -> Algorithm:
     """Return what the book says of a variant."""
-    title, _, says = (inspect.getdoc(cls) or "").partition("\n\n")
+    title, says = docstring(cls)
     known = {other: name for name, other in (VARIANTS | RELEASES).items()}
     base = next((known[one] for one in cls.__mro__[1:] if one in known), None)
     return Algorithm(title, says, base, cls.EXPECTED, cls.NOT_APPLICABLE)

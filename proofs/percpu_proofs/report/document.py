@@ -28,15 +28,16 @@ class Document:
 
     def __init__(
         self,
-        names: Places,
+        names: Places | None = None,
         terms: Mapping[str, str] | None = None,
         functions: Places | None = None,
     ) -> None:
-        """terms: places of words that statements link where they first use them.
+        """names: what the report explains, clauses and findings alone unless given.
 
-        functions: places of what code calls, all names unless given.
+        terms: places of words that statements link where they first use them. functions: places of
+        what code calls, all names unless given.
         """
-        self.names = names
+        names = names or Places()
         self.prose = Prose(names, terms or {})
         self.code = Code(functions or names)
         self.bars = ChunkBars()
@@ -49,11 +50,12 @@ class Document:
         )  # fmt: skip
         return environment.get_template(template).render(
             title=title, prose=self.prose, code=self.code,
-            bars=self.bars, bar_legend=LEGEND, index=list(map(list, index)), **content,
+            bars=self.bars, bar_legend=LEGEND, index=list(map(list, index)),
+            clauses=list(clauses().values()), findings=list(findings().values()), **content,
         )  # fmt: skip
 
 
-def stated() -> Iterator[IndexEntry]:
+def clause_index() -> Iterator[IndexEntry]:
     """Yield what the search box finds of clauses and findings."""
     for clause in clauses().values():
         text = " ".join(f"{clause.statement} {clause.kernel}".replace("`", "").split())

@@ -18,7 +18,6 @@ from percpu_proofs.report.functions import KernelFunction
 from percpu_proofs.report.walks import Walkthrough
 from percpu_proofs.review.matrix import Cell
 from percpu_spec.catalogue import Clause, Finding, clauses, findings
-from percpu_spec.releases import RELEASES
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +28,6 @@ class PredicateCode:
     module: str
     asked: str  # of what, and when
     code: Markup
-
-
-@dataclass(frozen=True, slots=True)
-class ReleaseVerdict:
-    """How the releases that do the same stand to a clause."""
-
-    releases: str
-    variant: str
-    operations: int | None  # the fewest that break it; None if none was found
-    not_asked: str
 
 
 @dataclass(slots=True)
@@ -52,7 +41,7 @@ class ClauseEntry:
     claims: Mapping[str, Mapping[str, Any]]
     tests: Sequence[Citation]
     findings: list[Finding]
-    releases: list[ReleaseVerdict]
+    not_asked: str  # why no release is
     cells: list[Cell] = field(default_factory=list)
     walks: list[Walkthrough] = field(default_factory=list)
 
@@ -81,7 +70,7 @@ def entry(clause: Clause, code: Code, kernel: Iterable[KernelFunction]) -> Claus
         },
         citations().get(clause.id, ()),
         [one for one in findings().values() if clause.id in one.clauses],
-        list(_releases(clause.id)),
+        COMPILED.not_asked().get(clause.id, ""),
     )  # fmt: skip
 
 
@@ -100,13 +89,6 @@ def _predicates(
             condition = getattr(import_module(module), function)
             asked = "a condition of contracts on functions"
             yield PredicateCode(function, module, asked, code.with_helpers(condition))
-
-
-def _releases(clause_id: str) -> Iterator[ReleaseVerdict]:
-    reason = COMPILED.not_asked().get(clause_id, "")
-    for release in RELEASES:
-        operations = release.breaks.get(clause_id)
-        yield ReleaseVerdict(release.releases, release.variant, operations, reason)
 
 
 def chapters(code: Code, kernel: Sequence[KernelFunction]) -> list[Chapter]:

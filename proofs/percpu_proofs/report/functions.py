@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
+from percpu_proofs.explain import docstring
 from percpu_proofs.explain.lookup import explain
 from percpu_proofs.prove.ledger import committed
-from percpu_proofs.report.places import followed, kernel_names, model_functions
+from percpu_proofs.report.places import followed_functions, kernel_names, model_functions
 from percpu_proofs.run.inputs import InputError
 from percpu_reference.kernel_names import OURS
 from percpu_spec import definitions
@@ -99,7 +100,7 @@ def kernel_functions() -> list[KernelFunction]:
     """Return the kernel functions that the model follows, by name."""
     claims = claims_by_function()
     found = []
-    for name, files in followed().items():
+    for name, files in followed_functions().items():
         made = [model_function(one, claims) for one in model_functions(name)]
         functions = tuple(one for one in made if one is not None)
         asked = {c for one in functions for c in one.clauses}
@@ -120,20 +121,17 @@ def own_functions() -> list[ModelFunction]:
 
 def clauses_naming(name: str, asked: Collection[str] = ()) -> Iterator[str]:
     """Yield the clauses that speak of a kernel name, and those asked of it."""
-    return (clause for clause in clauses() if clause in asked or clause in _speaking(name))
+    speaking = entries_by_name().get(name, set()) | set(asked)
+    return (clause for clause in clauses() if clause in speaking)
 
 
 def findings_naming(name: str) -> tuple[str, ...]:
     """Return the findings that speak of a kernel name."""
-    return tuple(finding for finding in findings() if finding in _speaking(name))
-
-
-def _speaking(name: str) -> Collection[str]:
-    return _texts().get(name, ())
+    return tuple(finding for finding in findings() if finding in entries_by_name().get(name, ()))
 
 
 @cache
-def _texts() -> dict[str, set[str]]:
+def entries_by_name() -> dict[str, set[str]]:
     """Return the clauses and findings that speak of each kernel name."""
     texts = {c.id: f"{c.statement} {c.formal} {c.kernel} {c.since}" for c in clauses().values()}
     texts |= {f.id: f"{f.what} {f.function or ''}" for f in findings().values()}
@@ -147,12 +145,8 @@ def _texts() -> dict[str, set[str]]:
 def plain_definitions() -> list[PlainDefinition]:
     """Return the definitions of percpu_spec.definitions, by module and in their order."""
     found = [
-        PlainDefinition(name, one.__module__.rpartition(".")[2], _title(one), one)
+        PlainDefinition(name, one.__module__.rpartition(".")[2], docstring(one)[0], one)
         for name, one in vars(definitions).items()
         if inspect.isfunction(one)
     ]
     return sorted(found, key=lambda one: (one.module, one.function.__code__.co_firstlineno))
-
-
-def _title(function: Callable[..., Any]) -> str:
-    return (inspect.getdoc(function) or "").split("\n\n")[0].replace("\n", " ")

@@ -11,19 +11,18 @@ from markupsafe import Markup
 
 from percpu_proofs.live.continuation import largest
 from percpu_proofs.live.memory import ChunkMemory, chunk_rows, memory_of
-from percpu_proofs.live.owners import held_by
+from percpu_proofs.live.owners import all_held
 from percpu_proofs.live.verdicts import BROKEN, HOLDS, KNOWN, NOT_ASKED, Verdict
 from percpu_proofs.recorded.states.kernel_state import KernelState
 from percpu_proofs.recorded.states.quiescence import Stability
-from percpu_proofs.report.document import Document, IndexEntry, stated
+from percpu_proofs.report.document import Document, IndexEntry, clause_index
 from percpu_proofs.report.pictures import part
-from percpu_proofs.report.places import Places
 from percpu_proofs.run.runner import counted
 from percpu_proofs.show.overview import overview_svg
 from percpu_proofs.show.picture import StatePicture, picture_of_state
 from percpu_proofs.show.svg import chunk_svg
 from percpu_proofs.show.text import chunk_text
-from percpu_spec.catalogue import clauses, findings
+from percpu_spec.catalogue import clauses
 
 _DRAWN = 1_800_000  # bytes of drawings of single chunks, at most
 _WRITTEN = 1_200_000  # bytes of maps of chunks as text, at most
@@ -40,14 +39,6 @@ class ChunkMap:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Owner:
-    """Who holds memory, in bytes of one unit."""
-
-    name: str
-    size: int
-
-
 def report_of_state(
     state: KernelState, verdicts: Mapping[str, Verdict], stays: str, what: str
 ) -> str:
@@ -55,9 +46,9 @@ def report_of_state(
 
     stays: why the model does not go on from the state, empty if it does. what: the file's name.
     """
-    into = Document(Places())
+    into = Document()
     names: dict[Any, str] = dict(state.names)
-    pending = state.standing.pending
+    pending = state.quiescence.pending
     picture = picture_of_state(state.snapshot, names.__getitem__, "", pending)
     rows = list(chunk_rows(state))
     maps = list(_maps(picture, _order(rows, verdicts)))
@@ -68,33 +59,24 @@ def report_of_state(
     }
     index = [IndexEntry(f"chunk-{one.name}", "chunk", one.title, "") for one in maps]
     return into.render(
-        "state.html", f"Percpu state of {state.release}: {what}", [*stated(), *index],
-        state=state, rest=_rest(state), torn=state.rest is Stability.TORN, memory=memory_of(state),
-        by_kind=by_kind, titles={c.id: c.title for c in clauses().values()}, most=_MESSAGES,
+        "state.html", f"Percpu state of {state.release}: {what}", [*clause_index(), *index],
+        state=state, rest=_rest(state), torn=state.stability is Stability.TORN,
+        memory=memory_of(state), by_kind=by_kind,
+        titles={c.id: c.title for c in clauses().values()}, most=_MESSAGES,
         rows=rows, maps=maps, drawn=drawn,
         undrawn=[row.chunk for row in rows if row.chunk not in drawn],
-        requests={} if stays else largest(state), stays=stays, owners=_owners(state),
-        overview=part(overview_svg(picture)), clauses=list(clauses().values()),
-        findings=list(findings().values()),
+        requests={} if stays else largest(state), stays=stays, owners=all_held(state.chunks),
+        overview=part(overview_svg(picture)),
     )  # fmt: skip
 
 
 def _rest(state: KernelState) -> str:
     """Return how far at rest a state is, in words."""
-    if state.rest is Stability.TORN:
-        return f"torn: {state.standing.words}: verdicts are hints only"
-    if state.rest is Stability.NOT_TOLD:
+    if state.stability is Stability.TORN:
+        return f"torn: {state.quiescence.words}: verdicts are hints only"
+    if state.stability is Stability.NOT_TOLD:
         return "at rest or not: the text does not say; judged as if at rest"
-    return f"{state.rest.value}: {state.signs or state.standing.words}"
-
-
-def _owners(state: KernelState) -> list[Owner]:
-    """Return who holds the memory, the most first; none where that is not told."""
-    held: dict[str, int] = {}
-    for chunk in state.chunks:
-        for owner, size in held_by(chunk).items() if chunk.owners is not None else ():
-            held[owner] = held.get(owner, 0) + size
-    return [Owner(name, held[name]) for name in sorted(held, key=lambda n: (-held[n], n))]
+    return f"{state.stability.value}: {state.signs or state.quiescence.words}"
 
 
 def _order(rows: Sequence[ChunkMemory], verdicts: Mapping[str, Verdict]) -> list[str]:

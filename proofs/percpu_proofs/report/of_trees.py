@@ -14,7 +14,6 @@ from percpu_proofs.report.reviews import (
     ReviewReport,
     SearchBound,
     Sign,
-    document,
     render,
 )
 from percpu_proofs.report.walks import walk
@@ -27,7 +26,7 @@ Cells = Mapping[str, TreeCell]
 
 def report_of_trees(of: TreeResults, options: tuple[str, str]) -> str:
     """Return the report as HTML. options: of a command, those that choose the base, the newest."""
-    into = document()
+    into = Document()
     names = dict(zip(of.cells, dict.fromkeys((of.base, of.newest)), strict=True))
     fresh = {entry.access for entry in of.new_accesses}
     every = dict.fromkeys(entry.access for entry in (*of.new_accesses, *of.accesses))

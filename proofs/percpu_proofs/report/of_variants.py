@@ -6,7 +6,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from percpu_proofs.report.document import Document
-from percpu_proofs.report.examples import place_of, walks
 from percpu_proofs.report.reviews import (
     ClauseLine,
     Exhibit,
@@ -14,9 +13,9 @@ from percpu_proofs.report.reviews import (
     ReviewReport,
     SearchBound,
     Sign,
-    document,
     render,
 )
+from percpu_proofs.report.walks import place_of, walks
 from percpu_proofs.review.changes import Changes
 from percpu_proofs.review.matrix import Cell
 
@@ -30,7 +29,7 @@ def report_of_variants(cells: Sequence[Cell], changed: Mapping[str, Changes]) ->
     """
     variants = list(dict.fromkeys(cell.variant for cell in cells))
     names = [Path(variant).stem for variant in variants]
-    into = document()
+    into = Document()
     told: set[tuple[str, str]] = set()
 
     def group(heading: str, chosen: Iterable[Cell], says: str = "", serious: bool = False) -> Group:

@@ -26,20 +26,13 @@ def kernel_names(text: str) -> list[str]:
     return list(dict.fromkeys(_ALIASES.get(n, n) for n in re.findall(KERNEL_NAME, text)))
 
 
-def followed() -> dict[str, tuple[str, ...]]:
+def followed_functions() -> dict[str, tuple[str, ...]]:
     """Return the kernel functions that the model follows, each with its files."""
     found: dict[str, tuple[str, ...]] = {}
     for file, functions in FILES.items():
         for name in functions:
             found[name] = (*found.get(name, ()), file)
     return dict(sorted(found.items(), key=lambda one: one[0].lstrip("_")))
-
-
-def spoken_of() -> list[str]:
-    """Return the other kernel names that clauses and findings speak of: variables, structures."""
-    texts = [f"{c.statement} {c.formal} {c.kernel}" for c in clauses().values()]
-    texts += [f"{f.what} {f.function or ''}" for f in findings().values()]
-    return sorted(set(kernel_names(" ".join(texts))) - followed().keys())
 
 
 def model_functions(kernel: str) -> list[str]:

@@ -6,10 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from percpu_proofs.counterexample.sentences import sentence_of, title_of
-from percpu_proofs.report.document import Document, IndexEntry, stated
-from percpu_proofs.report.places import Places
+from percpu_proofs.report.document import Document, IndexEntry, clause_index
 from percpu_proofs.report.walks import Walkthrough
-from percpu_spec.catalogue import clauses, findings
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,19 +94,13 @@ class ReviewReport:
     patches: Mapping[str, str] = field(default_factory=dict)
 
 
-def document() -> Document:
-    """Return an empty report whose names are clauses and findings alone."""
-    return Document(Places())
-
-
 def render(into: Document, review: ReviewReport) -> str:
     """Return the report of a review as HTML."""
     shown = [one for group in review.groups for one in group.shown]
     index = [IndexEntry(one.place, "shown here", f"{one.clause}: {one.title}", one.words)
              for one in shown]  # fmt: skip
     return into.render(
-        "review.html", review.title, [*index, *stated()], summary=review.summary,
+        "review.html", review.title, [*index, *clause_index()], summary=review.summary,
         groups=[group for group in review.groups if group.shown], subjects=review.subjects,
         rows=review.rows, bounds=review.bounds, accesses=review.accesses, patches=review.patches,
-        clauses=list(clauses().values()), findings=list(findings().values()),
     )  # fmt: skip

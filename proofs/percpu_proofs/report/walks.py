@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from markupsafe import Markup
 
-from percpu_proofs.counterexample import ChunkRow, Counterexample, CpuStep, StateRows
-from percpu_proofs.counterexample.bearing import Bearing, bearing
+from percpu_proofs.counterexample import ChunkRow, Counterexample, CpuStep, StateRows, of_token
 from percpu_proofs.counterexample.changes import changes
+from percpu_proofs.counterexample.relevance import Relevance, relevance
 from percpu_proofs.report.bars import ChunkBars
+from percpu_proofs.review.jobs import ReviewExample
+from percpu_proofs.review.matrix import Cell
 from percpu_proofs.run.runner import counted
 from percpu_proofs.show.text import chunk_text
 from percpu_spec.catalogue import findings
@@ -79,7 +83,7 @@ def walk(
     of: Counterexample, bars: ChunkBars, place: str, note: str = "", command: str = ""
 ) -> Walkthrough:
     """Return a counterexample as it is walked through."""
-    shown = bearing(of)
+    shown = relevance(of)
     states = (of.before, *(step.state for step in of.steps))
     most = max((len(row.pages) for state in states for row in state.chunks), default=1)
     panels = [_panel(None, None, of.before, shown, bars, most)]
@@ -91,7 +95,7 @@ def _panel(
     step: CpuStep | None,
     before: StateRows | None,
     now: StateRows,
-    shown: Bearing,
+    shown: Relevance,
     bars: ChunkBars,
     most: int,
 ) -> StepPanel:
@@ -123,6 +127,38 @@ def _words(row: ChunkRow) -> str:
         counted(chunk.empty, "empty page"), counted(chunk.areas, "area"),
         f"{counted(chunk.free_bytes, 'byte')} free",
     ]  # fmt: skip
-    if chunk.place != chunk.computed and "reserved" not in chunk.marks:
-        words.append(f"its hints ask for {chunk.computed}")
+    if chunk.asked_for:
+        words.append(f"its hints ask for {chunk.asked_for}")
     return ", ".join((*chunk.marks, *words))
+
+
+def place_of(cell: Cell) -> str:
+    """Return the id of the first counterexample of a verdict."""
+    return f"walk-{cell.clause}-{Path(cell.variant).stem}"
+
+
+def walks(cell: Cell, bars: ChunkBars) -> Iterator[Walkthrough]:
+    """Yield the counterexamples of a verdict: the shortest, then those of further mechanisms."""
+    shown: set[str] = set()
+    known = {example.token: name for name, example in cell.mechanisms.items() if example}
+    if cell.example is not None and cell.example.token:
+        shown.add(cell.example.token)
+        why = known.get(cell.example.token, "")
+        yield _example(cell, cell.example, bars, place_of(cell), cell.found_by, why)
+    for name, example in cell.mechanisms.items():
+        if example is not None and example.token and example.token not in shown:
+            shown.add(example.token)
+            place = f"{place_of(cell)}-{name}"
+            yield _example(cell, example, bars, place, cell.sought.get(name, ""), name)
+
+
+def _example(
+    cell: Cell, example: ReviewExample, bars: ChunkBars, place: str, how: str, why: str
+) -> Walkthrough:
+    """Return one counterexample; why: the finding that it shows, if one is known."""
+    of = of_token(example.token or "", how)
+    if why:
+        of = replace(of, mechanism=why)
+    shortest = "the fewest within its bound" if example.shortest else "maybe not the fewest"
+    note = f"{counted(example.length, 'operation')}, {shortest}: {how}"
+    return walk(of, bars, place, note, f"percpu-spec replay {example.token}")

@@ -66,7 +66,7 @@ def changes(name: str, cells: Sequence[Cell]) -> Changes:
         else:
             broken_before = was.verdict == "violated"
         if broken or now.verdict == "holds":
-            compared = _came_to(now, was) if broken else was is None or _came_to(was, now)
+            compared = _covers(now, was) if broken else was is None or _covers(was, now)
             longer = 0 if was is None else _longer(was, now)
             found.enter(
                 clause, before=broken_before, now=broken, longer=longer, compared=compared
@@ -82,7 +82,7 @@ def _longer(was: Cell, now: Cell) -> int:
     return new.length - old.length
 
 
-def _came_to(broken: Cell, other: Cell | None) -> bool:
+def _covers(broken: Cell, other: Cell | None) -> bool:
     """Whether the search that shows a counterexample would have shown it on the other too."""
     if other is None or broken.example is None:
         return True

@@ -8,11 +8,11 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from math import inf
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from percpu_contracts.situations import SituationCoverage
 from percpu_proofs.explore import alphabets
-from percpu_proofs.explore.breadth import Breadth, Caught
+from percpu_proofs.explore.breadth import Breadth, ListFinding
 from percpu_proofs.explore.concurrent_endings import Hunt
 from percpu_proofs.explore.fuzz import Fuzz
 from percpu_proofs.explore.modes import search
@@ -156,7 +156,7 @@ def run(job: Job) -> JobOutcome:
     return outcome
 
 
-def _wanted(variant: str) -> frozenset[str]:
+def _declared(variant: str) -> frozenset[str]:
     """Return what a variant declares broken, with what its base does, which it may have mended."""
     declared = set(variant_class(variant).EXPECTED)
     if variant not in VARIANTS | RELEASES:
@@ -167,15 +167,15 @@ def _wanted(variant: str) -> frozenset[str]:
 def _breadth(job: Job) -> JobOutcome:
     plans, engine = _BREADTH[job.engine]
     plan = next(p for p in plans if p.name == job.what)
-    wanted = _wanted(job.variant) & plan.sought
+    declared = _declared(job.variant) & plan.sought
     if job.deep:
         plan = replace(plan, longest=plan.longest + 8, most=plan.most * _DEEPER)
-        wanted = frozenset({"all there is"})
+        declared = frozenset({"all there is"})
     if job.quick:
         plan = replace(plan, least=max(plan.least - 1, 1), longest=max(plan.least - 1, 1))
     if job.most is not None:
         plan = replace(plan, most=job.most)
-    search = engine(job.variant, plan, wanted)
+    search = engine(job.variant, plan, declared)
     search.run()
     short = "" if search.complete else f" of {plan.longest}, {search.stopped or 'interrupted'}"
     return JobOutcome(
@@ -184,13 +184,13 @@ def _breadth(job: Job) -> JobOutcome:
         f"all lists of up to {counted(search.covered, 'operation')}{short}",
         f"{plan.how}; {plan.bound}",
         dict(search.judged),
-        {c.clause: _example(job, c, plan.geometry) for c in search.caught.values()},
+        {c.clause: _example(job, c, plan.geometry) for c in search.findings.values()},
         covered=search.covered,
         complete=search.complete,
     )
 
 
-def _example(job: Job, caught: Caught, geometry: str) -> ReviewExample:
+def _example(job: Job, caught: ListFinding, geometry: str) -> ReviewExample:
     token = token_of(caught, job.variant, geometry, f"{job.engine} {job.what}")
     return ReviewExample.of(caught.message, token, shortest=True)
 
@@ -212,11 +212,11 @@ def _fuzz(job: Job) -> JobOutcome:
     elif job.deep:
         fuzz.least = fuzz.most
     elif job.what == "pages":
-        fuzz.sought = _wanted(job.variant) & _SOUGHT
+        fuzz.sought = _declared(job.variant) & _SOUGHT
     if job.found is None:
         fuzz.run()
     else:
-        fuzz.caught[job.found[0]] = fuzz.small(*job.found)
+        fuzz.findings[job.found[0]] = fuzz.small(*job.found)
     return JobOutcome(
         job,
         FUZZED,
@@ -224,8 +224,8 @@ def _fuzz(job: Job) -> JobOutcome:
         f"{fuzz.length} operations each in drawn schedules, contracts at full, some begun as a "
         f"scenario, seed {fuzz.seed}; {geometry}",
         dict(fuzz.judged),
-        {c: _drawn(job, c, message, one) for c, (message, one) in fuzz.caught.items()},
-        {clause: program for clause, (_, program) in fuzz.caught.items()},
+        {c: _drawn(job, c, message, one) for c, (message, one) in fuzz.findings.items()},
+        {clause: program for clause, (_, program) in fuzz.findings.items()},
     )
 
 
@@ -267,7 +267,7 @@ def _workload(job: Job) -> JobOutcome:
     )
     if vector.geometry.backing == "km":
         allocator.env.memory = KM_MEMORY
-    machine = Driver(allocator)
+    driver = Driver(allocator)
     monitor = allocator.monitor
     assert monitor is not None
     operations = vector.listed.operations
@@ -275,7 +275,7 @@ def _workload(job: Job) -> JobOutcome:
     done = 0
     with suppress(KeyboardInterrupt):
         for number, operation in enumerate(operations, 1):
-            machine.apply(number, operation)
+            driver.apply(number, operation)
             done = number
             if done % 16 == 0:
                 sightings.look(allocator, monitor.history, quiescent=allocator.quiescent)
@@ -309,7 +309,7 @@ def _mechanism(job: Job) -> JobOutcome:
     return outcome
 
 
-_BREADTH: dict[Engine, tuple[Sequence[alphabets.AlphabetPlan], type[Breadth[Any]]]] = {
+_BREADTH: dict[Engine, tuple[Sequence[alphabets.AlphabetPlan], type[Breadth]]] = {
     "sequences": (alphabets.SEQUENCES, Sequences),
     "hunt": (alphabets.HUNTS, Hunt),
 }

@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from percpu_proofs.explore import alphabets, fills
-from percpu_proofs.explore.breadth import Breadth, Caught, Operations
+from percpu_proofs.explore.breadth import Breadth, ListFinding, Operations
 from percpu_proofs.explore.concurrent_endings import Hunt
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.rerun import Rerun
@@ -62,14 +62,14 @@ class Mechanism:
         )
 
     @property
-    def alone(self) -> str:
+    def others_fixed(self) -> str:
         """The variant with the fixes of the others."""
         return "+".join((self.variant, *self._others))
 
     @property
-    def mended(self) -> str:
+    def all_fixed(self) -> str:
         """The same with the fix of this finding."""
-        return f"{self.alone}+{self.finding}"
+        return f"{self.others_fixed}+{self.finding}"
 
     def find(self, known: Sequence[tuple[Token, bool]]) -> tuple[MechanismExample | None, str]:
         """Return a counterexample, if there is one within the bound, and the bound in words.
@@ -78,10 +78,10 @@ class Mechanism:
         """
         bound = f"{len(known)} known counterexamples"
         for token, shortest in known:
-            shown = self._shown_by(token)
+            shown = self._schedule_of(token)
             if shown is not None:
                 made = shown.token if shortest else self._small(shown.token)
-                return self._told(made, "of those known", shortest=shortest), bound
+                return self._example_of(made, "of those known", shortest=shortest), bound
         on_chunks = bool(fills.about_a_chunk(self.clause))
         for plan in alphabets.SEQUENCES if on_chunks else alphabets.HUNTS:
             if on_chunks and plan.alphabet.requests not in _FINE:
@@ -92,23 +92,23 @@ class Mechanism:
             bound += f"; {kind} {plan.name}, all lists of up to {length}"
             found = self._searched(Sequences if on_chunks else Hunt, plan)
             if found is not None:
-                return self._told(found, f"{kind} {plan.name}", shortest=True), bound
+                return self._example_of(found, f"{kind} {plan.name}", shortest=True), bound
         if on_chunks:
             bound += f"; {fills.LISTS:,} lists drawn of up to {fills.LENGTH} operations"
-            drawn = self._drawn()
+            drawn = self._by_draws()
             if drawn is not None:
-                return self._told(drawn, "drawn, then made small", shortest=False), bound
+                return self._example_of(drawn, "drawn, then made small", shortest=False), bound
         return None, bound
 
-    def _told(self, token: Token, how: str, *, shortest: bool) -> MechanismExample:
+    def _example_of(self, token: Token, how: str, *, shortest: bool) -> MechanismExample:
         token = replace(compact(token), variant=self.variant)
         return MechanismExample(token, _breaks(token, self.variant) or "", how, shortest)
 
-    def _shown_by(self, token: Token) -> MechanismExample | None:
+    def _schedule_of(self, token: Token) -> MechanismExample | None:
         """Return what of these operations shows it: the schedule may be another."""
-        for one in _schedules(token, self.alone, self.clause):
+        for one in _schedules(token, self.others_fixed, self.clause):
             message = _breaks(one, self.variant)
-            if message is not None and not any(_schedules(one, self.mended, self.clause)):
+            if message is not None and not any(_schedules(one, self.all_fixed, self.clause)):
                 return MechanismExample(
                     replace(one, variant=self.variant), message, "", shortest=False
                 )
@@ -119,39 +119,39 @@ class Mechanism:
         scenario = token.scenario
         if not token.schedule:
             return token
-        small = minimise(scenario, self.alone, self.clause, fewer, _STEPS)
+        small = minimise(scenario, self.others_fixed, self.clause, fewer, _STEPS)
         if small is None:
             return token
         made = Token.of(self.variant, self.clause, small.scenario, small.finding.schedule)
-        shown = self._shown_by(made)
+        shown = self._schedule_of(made)
         return token if shown is None else replace(shown.token, search=SMALL)
 
-    def _searched(self, engine: type[Breadth[Any]], plan: alphabets.AlphabetPlan) -> Token | None:
+    def _searched(self, engine: type[Breadth], plan: alphabets.AlphabetPlan) -> Token | None:
         """Return the first of a search of the variant alone that shows it."""
         found: list[Token] = []
 
-        def look(caught: Caught) -> None:
+        def look(caught: ListFinding) -> None:
             token = token_of(caught, self.variant, plan.geometry, ALONE)
-            shown = self._shown_by(token) if caught.clause == self.clause else None
+            shown = self._schedule_of(token) if caught.clause == self.clause else None
             if shown is not None:
                 found.append(shown.token)
                 raise EnoughError
 
-        engine(self.alone, plan, frozenset({self.clause}), on_broken=look).run()
+        engine(self.others_fixed, plan, frozenset({self.clause}), on_broken=look).run()
         return found[0] if found else None
 
-    def _drawn(self) -> Token | None:
+    def _by_draws(self) -> Token | None:
         """Return what shows it of lists that are drawn, made small."""
 
         def shows(operations: Operations) -> bool:
             return (
-                bool(fills.breaks(self.alone, self.clause, operations))
+                bool(fills.breaks(self.others_fixed, self.clause, operations))
                 and bool(fills.breaks(self.variant, self.clause, operations))
-                and not fills.breaks(self.mended, self.clause, operations)
+                and not fills.breaks(self.all_fixed, self.clause, operations)
             )
 
         for operations in fills.lists(self.clause):
-            last = fills.breaks(self.alone, self.clause, operations)
+            last = fills.breaks(self.others_fixed, self.clause, operations)
             if last and shows(operations[:last]):
                 setup = tuple(map(text_of, fills.small(operations[:last], shows)))
                 return Token(
@@ -161,7 +161,7 @@ class Mechanism:
         return None
 
 
-def token_of(caught: Caught, variant: str, geometry: str, search: str) -> Token:
+def token_of(caught: ListFinding, variant: str, geometry: str, search: str) -> Token:
     """Return what replays the operations by which a search broke a clause."""
     setup, actors = (tuple(map(text_of, part)) for part in (caught.setup, caught.actors))
     return Token(

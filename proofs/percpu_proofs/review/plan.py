@@ -76,7 +76,7 @@ def workloads() -> list[Path]:
     return sorted(data.folder("vectors").glob("*.jsonl.gz"))
 
 
-def shrinking(outcomes: Sequence[JobOutcome]) -> list[Job]:
+def shrinking_jobs(outcomes: Sequence[JobOutcome]) -> list[Job]:
     """Return the jobs that make small what was drawn, where no shortest example is known."""
     short = {
         (outcome.job.variant, clause)
@@ -92,7 +92,7 @@ def shrinking(outcomes: Sequence[JobOutcome]) -> list[Job]:
     ]
 
 
-def distinguishing(outcomes: Sequence[JobOutcome]) -> list[Job]:
+def mechanism_jobs(outcomes: Sequence[JobOutcome]) -> list[Job]:
     """Return the jobs that look for each mechanism of the clauses that variants break by several.
 
     They begin with the counterexamples that are known, those of that mechanism on other variants
@@ -119,7 +119,7 @@ def distinguishing(outcomes: Sequence[JobOutcome]) -> list[Job]:
     return jobs
 
 
-def enter_small(outcomes: Sequence[JobOutcome], small: Sequence[JobOutcome]) -> None:
+def put_small(outcomes: Sequence[JobOutcome], small: Sequence[JobOutcome]) -> None:
     """Put smaller examples in the place of those of the jobs that found them."""
     for outcome in outcomes:
         for smaller in small:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from percpu_proofs.review.cache import OutcomeCache
 from percpu_proofs.review.jobs import Job, JobOutcome, run
 from percpu_proofs.review.matrix import Cell, matrix
-from percpu_proofs.review.plan import distinguishing, enter_small, jobs_for, shrinking
+from percpu_proofs.review.plan import jobs_for, mechanism_jobs, put_small, shrinking_jobs
 from percpu_proofs.run.processes import default_jobs, spread
 from percpu_reference.variants import RELEASES, VARIANTS, variant_class
 
@@ -70,17 +70,17 @@ class ReviewRun:
         self.outcomes = self._round(self._jobs, workers)
         if self.interrupted:
             return
-        small = shrinking(self.outcomes)
-        wanted = [] if self.partial else distinguishing(self.outcomes)
+        small = shrinking_jobs(self.outcomes)
+        wanted = [] if self.partial else mechanism_jobs(self.outcomes)
         first: dict[str, Job] = {}  # of each mechanism; of other variants it is known then
         for job in sorted(wanted, key=lambda job: job.variant not in VARIANTS | RELEASES):
             first.setdefault(job.what, job)
         done = self._round([*small, *first.values()], workers)
-        enter_small(self.outcomes, [outcome for outcome in done if outcome.job in small])
+        put_small(self.outcomes, [outcome for outcome in done if outcome.job in small])
         self.outcomes += [outcome for outcome in done if outcome.job.engine == "mechanism"]
         if not self.interrupted and wanted:
             known = {(outcome.job.variant, outcome.job.what) for outcome in self.outcomes}
-            again = distinguishing(self.outcomes)
+            again = mechanism_jobs(self.outcomes)
             left = [job for job in again if (job.variant, job.what) not in known]
             self.outcomes += self._round(left, workers)
 

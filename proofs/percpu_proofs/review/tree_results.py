@@ -9,12 +9,12 @@ from typing import Any, Final
 
 from percpu_proofs.kernel.search.accesses import AccessSite, added
 from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome, run
-from percpu_proofs.kernel.search.page_sizes import at_page
 from percpu_proofs.kernel.search.plans import (
     DRAWN,
     QUICK,
     UNNAMED,
     TreeSearch,
+    at_page,
     deeper,
     noting,
     shallower,

@@ -127,7 +127,7 @@ def changes(base: dict[str, TreeCell], patched: dict[str, TreeCell]) -> Changes:
         was, now = base.get(clause, unseen), patched.get(clause, other)
         old, new = was.example, now.example
         longer = new.length - old.length if old is not None and new is not None else 0
-        compared = _came_to(new, was) and _came_to(old, now)
+        compared = _covers(new, was) and _covers(old, now)
         found.enter(
             clause, before=old is not None, now=new is not None, longer=longer, compared=compared
         )
@@ -145,7 +145,7 @@ def broken_on_both(cells: Mapping[str, Mapping[str, TreeCell]]) -> list[str]:
     ]
 
 
-def _came_to(example: TreeExample | None, other: TreeCell) -> bool:
+def _covers(example: TreeExample | None, other: TreeCell) -> bool:
     """Whether the search that shows an example would have shown it on the other tree.
 
     One that stops where a patch adds accesses is the patched tree's alone.

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 
 T = TypeVar("T")
 
-Taken = list[tuple[int, int]]
+Answers = list[tuple[int, int]]
 """Numbers answered, each with the count that it is below, in the order of the questions."""
 
 
@@ -74,7 +74,7 @@ class ChoiceReplay(Choices):
 
     def __init__(self, given: Sequence[int] = ()) -> None:
         self._given = given
-        self.taken: Taken = []
+        self.taken: Answers = []
 
     def number(self, count: int) -> int:
         """Return the next number given, the last below count if it is too large."""
@@ -166,10 +166,10 @@ class Symbols(Choices):
         return value
 
 
-def following(taken: Taken) -> list[int] | None:
+def next_numbers(taken: Answers) -> list[int] | None:
     """Return the numbers of the case after this one, None after the last.
 
-    >>> following([(0, 2), (1, 2)])
+    >>> next_numbers([(0, 2), (1, 2)])
     [1]
     """
     for last in range(len(taken) - 1, -1, -1):
@@ -189,4 +189,4 @@ def every_case() -> Iterator[ChoiceReplay]:
     while numbers is not None:
         case = ChoiceReplay(numbers)
         yield case
-        numbers = following(case.taken)
+        numbers = next_numbers(case.taken)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import NamedTuple
 
 from percpu_proofs.run.inputs import InputError
@@ -40,24 +40,17 @@ class _Position:
 class Driver:
     """One allocator and the handles of its callers.
 
-    again: handles of which `freed` is wanted, beyond those that the lists run free wrongly.
     failed: told of each allocation of a list that fails, the operation and its number from 1.
     """
 
     def __init__(
-        self,
-        allocator: Allocator,
-        again: Iterable[int] = (),
-        failed: Callable[[int, Operation], None] | None = None,
+        self, allocator: Allocator, failed: Callable[[int, Operation], None] | None = None
     ) -> None:
         self.allocator = allocator
         self._failed = failed
         self.handles: dict[int, Area | None] = {}  # None: the allocation failed
-        self.freed: dict[int, Place | None] = {}  # what handles held last that a list names again
+        self.freed: dict[int, Place | None] = {}  # what handles held last
         self.errors: list[CallersError] = []
-        self._listed: OperationList | None = None
-        self._wanted = frozenset(again)
-        self._again = self._wanted  # with the handles that the list frees wrongly
         self._position = allocator.monitor or _Position()
 
     @property
@@ -71,37 +64,17 @@ class Driver:
         Raises InputError with file and line for a caller's error; what the allocator raises passes
         through, and `operation` is then the one at fault.
         """
-        allocator = self.allocator
-        position = self._position
-        handles = self.handles
-        if listed is not self._listed:
-            self._listed = listed
-            self._again = self._wanted.union(o[1] for o in listed.operations if o[0] in WRONG)
-        again = self._again
-        alloc, free = allocator.alloc, allocator.free
-        held, take = handles.get, handles.pop
         try:
-            # plain operations inline: this loop must cost little beside the allocator's work
             for number, operation in enumerate(listed.operations[start:stop], start + 1):
-                position.operation = number
-                kind, arg, size, align, reserved, gfp = operation
-                if kind == "f" and arg in handles and not again:
-                    free(take(arg))
-                elif kind == "a" and held(arg) is None:
-                    area = handles[arg] = alloc(size, align, reserved=reserved, gfp=gfp)
-                    if area is None and self._failed is not None:
-                        self._failed(number, operation)
-                else:
-                    self._apply(operation)
+                outcome = self.apply(number, operation)
+                if self._failed is not None and operation[0] == "a" and not outcome.ok:
+                    self._failed(number, operation)
         except HandleError as error:
             raise handle_problem(listed, self.operation - 1, error) from None
 
     def apply(self, number: int, operation: Operation) -> Outcome:
         """Apply one operation and return its outcome. Raises HandleError."""
         self._position.operation = number
-        return self._apply(operation)
-
-    def _apply(self, operation: Operation) -> Outcome:
         kind, arg, size, align, reserved, gfp = operation
         allocator = self.allocator
         if kind == "a":

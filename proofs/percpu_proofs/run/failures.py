@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from percpu_proofs.run import reasons
 from percpu_proofs.run.operations import Operation, OperationList, flags_of, text_of
@@ -18,7 +18,7 @@ from percpu_spec.geometry import Geometry
 
 @dataclass(frozen=True, slots=True)
 class FirstFailure:
-    """The first allocation that failed: its number from 1, its line, itself and the reason."""
+    """The first allocation that failed: its number from 1, its line, what was asked for and why."""
 
     operation: int
     line: int
@@ -26,32 +26,68 @@ class FirstFailure:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class FailedKind:
+    """Requests alike that failed: how many, and of how many. Sizes in bytes, flags as in lists."""
+
+    size: int
+    align: int
+    flags: str
+    count: int
+    of: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """How many allocations failed, the first, and each kind, the most frequent first."""
+
+    count: int = 0
+    first: FirstFailure | None = None
+    by_size: tuple[FailedKind, ...] = ()
+
+
 @dataclass(slots=True)
-class Failed:
+class FailureCount:
+    """Counts failures as they come, and what was asked for."""
+
+    asked: Counter[tuple[int, int, str]] = field(default_factory=Counter)
+    """Requests by size and align in bytes and letters of flags."""
+    failed: Counter[tuple[int, int, str, str]] = field(default_factory=Counter)
+    """Failures by the same, and reason."""
+    first: FirstFailure | None = None
+
+    def result(self) -> Failures:
+        """Return what failed of the requests so far."""
+        kinds = (
+            FailedKind(*kind[:3], count, self.asked[kind[:3]], kind[3])
+            for kind, count in self.failed.most_common()
+        )
+        return Failures(self.failed.total(), self.first, tuple(kinds))
+
+
+@dataclass(slots=True)
+class FailedOperations:
     """What failed of a run's allocations."""
 
     listed: OperationList
     geometry: Geometry
-    count: int = 0
-    first: FirstFailure | None = None
-    by_request: Counter[tuple[int, int, str, str]] = field(default_factory=Counter)
-    """Failures by size and align in bytes, letters of flags, and reason."""
+    counts: FailureCount = field(default_factory=FailureCount)
     causes: list[str] = field(default_factory=list)  # told by the operation that runs
 
-    def told_by(self, cls: type[Allocator]) -> type[Allocator]:
+    def with_causes(self, cls: type[Allocator]) -> type[Allocator]:
         """Return the class so that it tells why a request of it fails, which it then keeps."""
-        return telling(cls, self.causes)
+        return with_causes(cls, self.causes)
 
     def note(self, number: int, operation: Operation) -> None:
         """Note that an allocation failed, the operation of a number from 1."""
         _, _, size, align, _, _ = operation
         reason = self.causes[-1] if self.causes else self._untold(size, align)
         self.causes.clear()
-        self.count += 1
-        self.by_request[size, align, flags_of(operation), reason] += 1
-        if self.first is None:
+        self.counts.failed[size, align, flags_of(operation), reason] += 1
+        if self.counts.first is None:
             line = self.listed.lines[number - 1]
-            self.first = FirstFailure(number, line, text_of(operation), reason)
+            self.counts.first = FirstFailure(number, line, text_of(operation), reason)
 
     def _untold(self, size: int, align: int) -> str:
         """Return why a request came to nothing before anything was tried for it."""
@@ -61,28 +97,12 @@ class Failed:
             rounded_size(self.geometry, size), rounded_align(self.geometry, align)
         )
 
-    def as_json(self, done: int) -> dict[str, Any]:
-        """Return what failed of the first `done` operations with plain values only."""
-        return {
-            "count": self.count,
-            "first": None if self.first is None else {
-                name: getattr(self.first, name) for name in FirstFailure.__slots__
-            },
-            "by_size": [
-                {"size": size, "align": align, "flags": flags, "count": count, "of": asked,
-                 "reason": reason}
-                for (size, align, flags, reason), count, asked in self.rows(done)
-            ],
-        }  # fmt: skip
-
-    def rows(self, done: int) -> list[tuple[tuple[int, int, str, str], int, int]]:
-        """Return each kind of request that failed, how often, and how often it was made."""
-        if not self.count:
-            return []
-        asked = Counter(
-            (o[2], o[3], flags_of(o)) for o in self.listed.operations[:done] if o[0] == "a"
-        )
-        return [(kind, n, asked[kind[:3]]) for kind, n in self.by_request.most_common()]
+    def result(self, done: int) -> Failures:
+        """Return what failed of the first `done` operations."""
+        if self.counts.first is not None:
+            operations = self.listed.operations[:done]
+            self.counts.asked.update((o[2], o[3], flags_of(o)) for o in operations if o[0] == "a")
+        return self.counts.result()
 
 
 def allocations(operations: Iterable[Operation]) -> int:
@@ -90,7 +110,7 @@ def allocations(operations: Iterable[Operation]) -> int:
     return sum(operation[0] == "a" for operation in operations)
 
 
-class _Telling(Allocator):
+class _NamesCauses(Allocator):
     """An allocator whose failures are told."""
 
     __slots__ = ()
@@ -115,13 +135,13 @@ class _Telling(Allocator):
         return charged
 
 
-def telling(cls: type[Allocator], causes: list[str]) -> type[Allocator]:
+def with_causes(cls: type[Allocator], causes: list[str]) -> type[Allocator]:
     """Return the class so that each failure appends its reason to `causes`.
 
     What runs where nothing fails is left alone. A request that is illegal appends nothing, nor does
     one whose wait for the mutex is killed.
     """
-    return type(cls.__name__, (_Telling, cls), {"__slots__": (), "causes": causes})
+    return type(cls.__name__, (_NamesCauses, cls), {"__slots__": (), "causes": causes})
 
 
 def _reason(reserved: bool, is_atomic: bool) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import codecs
+import gzip
+import io
 import json
 import re
 import zlib
@@ -21,7 +23,6 @@ NOT_UTF16 = "UTF-8 text; this is UTF-16 (iconv -f UTF-16 -t UTF-8 FILE makes UTF
 _LOOKS_AT = 32  # bytes that tell UTF-16
 _UTF16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 TEXT = "utf-8-sig"  # the mark that some editors put in front is no text
-_GZIP = 31  # zlib's wbits for one gzip member with its checksum
 
 
 class InputError(ValueError):
@@ -93,16 +94,21 @@ def the_nearest(near: Collection[str], known: Collection[str]) -> str:
     return f" (the nearest of {len(known)})" if 0 < len(near) < len(known) else ""
 
 
+def read_bytes(path: Path) -> bytes:
+    """Return what a file holds; raises InputError if it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(path, None, f"a readable file ({error.strerror})") from None
+
+
 def read_text(path: Path) -> str:
     """Return the text of a file, unpacked if it begins as gzip does, whatever its name.
 
     Raises InputError for a file that cannot be read, is no text, or is a gzip stream that ends
     early or is damaged; the line is the first one that is not there whole.
     """
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        raise InputError(path, None, f"a readable file ({error.strerror})") from None
+    raw = read_bytes(path)
     data = _unpacked(path, raw) if raw.startswith(_MAGIC) else raw
     if is_utf16(data):
         raise InputError(path, 1, NOT_UTF16)
@@ -145,26 +151,15 @@ def read_json(text: str) -> Any:
 
 def _unpacked(path: Path, raw: bytes) -> bytes:
     """Return what the gzip members of raw hold."""
-    done: list[bytes] = []
-    position = 0
-    while position < len(raw):
-        if raw[position] == 0:  # padding, as gzip itself allows
-            position += 1
-            continue
-        member = zlib.decompressobj(_GZIP)
-        while not member.eof:
-            piece = raw[position : position + _PIECE]
-            try:
-                done.append(member.decompress(piece))
-            except zlib.error as error:
-                message = f"a sound gzip stream ({error})"
-                raise InputError(path, _lines(done) + 1, message) from None
-            if not piece:
-                message = "more data: the gzip stream ends early"
-                raise InputError(path, _lines(done) + 1, message)
-            position += len(piece) - len(member.unused_data)
-    return b"".join(done)
-
-
-def _lines(pieces: list[bytes]) -> int:
-    return sum(piece.count(b"\n") for piece in pieces)
+    done = bytearray()
+    packed = gzip.GzipFile(fileobj=io.BytesIO(raw))
+    try:
+        while piece := packed.read1(_PIECE):
+            done += piece
+    except EOFError:
+        message = "more data: the gzip stream ends early"
+    except (gzip.BadGzipFile, zlib.error) as error:
+        message = f"a sound gzip stream ({error})"
+    else:
+        return bytes(done)
+    raise InputError(path, done.count(b"\n") + 1, message)

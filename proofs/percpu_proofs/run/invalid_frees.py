@@ -49,7 +49,7 @@ def aim(
     held: Mapping[int, Area | None],
     freed: Mapping[int, Place | None],
 ) -> WrongFree | None:
-    """Return what an operation of a kind in oplist.WRONG frees; None for a null pointer.
+    """Return what an operation of a kind in operations.WRONG frees; None for a null pointer.
 
     held: areas by handle. freed: what handles held last. Raises HandleError where it names what is
     not as its kind says.

@@ -13,8 +13,6 @@ from pathlib import Path
 from percpu_proofs.run.inputs import InputError, read_text
 from percpu_spec import gfp
 
-__all__ = ["InputError", "Operation", "OperationList", "parse_operations", "read_operations"]
-
 Operation = tuple[str, int, int, int, bool, int]
 """Kind, handle or count, and for an allocation size, align, reserved, gfp. Plain for speed."""
 
@@ -40,52 +38,37 @@ HANDLES = frozenset("afdw")
 WRONG = frozenset("dws")
 """Kinds of operations that free what API-2 forbids."""
 
-SHAPES = {
-    "a": "a HANDLE SIZE ALIGN FLAGS",
-    "f": "f HANDLE",
-    "b": "b",
-    "B": "B",
-    "P": "P COUNT",
-    "Q": "Q COUNT",
-    "M": "M COUNT",
-    "m": "m COUNT",
-    "C": "C COUNT",
-    "Z": "Z COUNT",
-    "K": "K COUNT",
-    "H": "H COUNT",
-    "U": "U 0 or U 1",
-    "E": "E",
-    "d": "d HANDLE",
-    "w": "w HANDLE OFFSET",
-    "s": "s OFFSET",
-}
+_LANGUAGE = {
+    "a HANDLE SIZE ALIGN FLAGS":
+        "allocate SIZE bytes aligned to ALIGN into HANDLE; FLAGS are - or letters of those below",
+    "f HANDLE": "free what HANDLE holds; nothing if its allocation failed",
+    "b": "run the balance work now",
+    "B": "run the balance work if it is pending",
+    "P COUNT": "the next COUNT allocations of pages fail",
+    "Q COUNT": "the COUNT-th allocation of a page from now fails",
+    "M COUNT": "the next COUNT mappings of a unit's range fail",
+    "m COUNT": "the COUNT-th mapping from now fails",
+    "C COUNT": "the next COUNT chunk creations find no vm area",
+    "Z COUNT": "the COUNT-th allocation of metadata from now fails",
+    "K COUNT": "the next COUNT killable waits for pcpu_alloc_mutex are killed",
+    "H COUNT": "the next COUNT charges fail",
+    "U 0 or U 1": "the current task has no object cgroup (0), has one (1)",
+    "E": "asynchronous balance work becomes available",
+    "d HANDLE": "free once more what HANDLE, freed and not allocated into since, held last",
+    "w HANDLE OFFSET": "free the address OFFSET bytes, at least 4, into the area that HANDLE holds",
+    "s OFFSET":
+        "free the percpu pointer OFFSET: of a static variable or, from a unit's size on, of none",
+}  # fmt: skip
+"""Each operation as it is written, its kind first, and what it does. d, w and s are frees that
+API-2 forbids; invalid_frees.py says what becomes of them."""
+SHAPES = {shape[0]: shape for shape in _LANGUAGE}
+MEANINGS = {shape[0]: meaning for shape, meaning in _LANGUAGE.items()}
 RULES = {
     "d": "d HANDLE of a handle that was freed (f) and not allocated into since",
     "w": "w HANDLE OFFSET of a handle that was allocated, the offset below its area's size",
     "s": "s OFFSET of a static variable, or at or above a unit's size",
 }
 """What operations that free wrongly may name."""
-MEANINGS = {
-    "a": "allocate SIZE bytes aligned to ALIGN into HANDLE; FLAGS are - or letters of those below",
-    "f": "free what HANDLE holds; nothing if its allocation failed",
-    "b": "run the balance work now",
-    "B": "run the balance work if it is pending",
-    "P": "the next COUNT allocations of pages fail",
-    "Q": "the COUNT-th allocation of a page from now fails",
-    "M": "the next COUNT mappings of a unit's range fail",
-    "m": "the COUNT-th mapping from now fails",
-    "C": "the next COUNT chunk creations find no vm area",
-    "Z": "the COUNT-th allocation of metadata from now fails",
-    "K": "the next COUNT killable waits for pcpu_alloc_mutex are killed",
-    "H": "the next COUNT charges fail",
-    "U": "the current task has no object cgroup (0), has one (1)",
-    "E": "asynchronous balance work becomes available",
-    "d": "free once more what HANDLE, freed and not allocated into since, held last",
-    "w": "free the address OFFSET bytes, at least 4, into the area that HANDLE holds",
-    "s": "free the percpu pointer OFFSET: of a static variable or, from a unit's size on, of none",
-}
-"""What each operation does. d, w and s are frees that API-2 forbids; wrong_free says what becomes
-of them."""
 _WORDS = {kind: 2 if kind == "U" else len(shape.split()) for kind, shape in SHAPES.items()}
 _CONTEXT = {"A": gfp.ATOMIC, "N": gfp.NOWAIT, "O": gfp.NOIO, "S": gfp.NOFS}
 _MODIFIER = {

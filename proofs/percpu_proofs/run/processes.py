@@ -1,7 +1,7 @@
 """Spreading independent tasks over processes, of this machine or of a dask cluster.
 
-Both take tasks and give futures, so the same loop serves both. Ctrl-C ends a run early with what is
-done.
+Both take tasks and give futures, so the same loop serves both. Ctrl-C and SIGTERM end a run early
+with what is done.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed, wait
 from concurrent.futures.process import BrokenProcessPool
@@ -19,17 +20,41 @@ from typing import Any, TypeVar
 
 from percpu_proofs.run import variant_errors
 from percpu_proofs.run.inputs import InputError
-from percpu_proofs.run.interruption import interruptible
 
 T = TypeVar("T")
 R = TypeVar("R")
 
 _CONNECT = 5.0  # seconds that a cluster has to answer
+_ECHO = 1.0  # seconds: timeout(1) sends its signal twice
 _PATIENCE = 3.0  # seconds that a task has to come to an end after Ctrl-C
 COLLECTED = (100_000, 20, 100)
 """When a worker collects garbage: seldom, for a search keeps most of what it makes. With Python's
 own thresholds it spends a quarter of its time on that."""
 _ATTEMPTS = 3  # worker processes lost before a run is given up
+
+
+@contextmanager
+def interruptible(*signals: signal.Signals) -> Iterator[None]:
+    """Raise KeyboardInterrupt in the block at these signals, Ctrl-C and SIGTERM unless given.
+
+    Those that come within a second are one. It holds too in a process that a shell began in the
+    background, with SIGINT ignored. To be entered in the main thread.
+    """
+    last: float | None = None
+
+    def interrupt(number: int, frame: object) -> None:
+        nonlocal last
+        if last is None or time.monotonic() - last > _ECHO:
+            last = time.monotonic()
+            raise KeyboardInterrupt
+
+    handled = signals or (signal.SIGINT, signal.SIGTERM)
+    before = [signal.signal(number, interrupt) for number in handled]
+    try:
+        yield
+    finally:
+        for number, handler in zip(handled, before, strict=True):
+            signal.signal(number, handler)
 
 
 def default_jobs() -> int:

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
 from percpu_proofs.run import reasons
+from percpu_spec.counts import counted
 from percpu_spec.definitions import (
     empty_populated_pages,
     free_runs,
@@ -76,6 +77,16 @@ class Room:
     float_pages: int
     chunks: tuple[ChunkRoom, ...]
 
+    @property
+    def listed(self) -> list[ChunkRoom]:
+        """The chunks without the reserved one, which is on no list."""
+        return [chunk for chunk in self.chunks if chunk.place != "reserved"]
+
+    @property
+    def searched(self) -> list[ChunkRoom]:
+        """The chunks in which the request looks."""
+        return [chunk for chunk in self.chunks if chunk.searched]
+
 
 @dataclass(frozen=True, slots=True)
 class Why:
@@ -112,7 +123,7 @@ def room_of(view: AllocatorView, request: Demand, chunk_type: int | None = None)
         if place != "reserved":
             name = f"chunk {number}{' (first)' if chunk is view.first_chunk else ''}"
             number += 1
-        hole, backed = (_longest(chunk, geometry, align, only) for only in (False, True))
+        hole, backed = (longest_hole(chunk, geometry, align, backed=only) for only in (False, True))
         chunks.append(
             ChunkRoom(
                 name, place, searched, chunk.free_bytes,
@@ -184,8 +195,7 @@ def _reserved(room: Room) -> Why:
 
 def _atomic(room: Room) -> Why:
     request, size = room.request, room.request.size
-    searched = [chunk for chunk in room.chunks if chunk.searched]
-    others = [c for c in room.chunks if not c.searched and c.place != "reserved"]
+    listed, searched = room.listed, room.searched
     fits = [chunk for chunk in searched if chunk.backed.least >= size]
     lines: list[str] = []
     clauses = ["API-5"]
@@ -195,7 +205,7 @@ def _atomic(room: Room) -> Why:
         if served:
             best = max(fits, key=lambda chunk: chunk.backed.least)
             lines.append(
-                f"{_count(len(fits))} with a populated hole of {size} bytes, the longest of "
+                f"{_count(fits)} with a populated hole of {size} bytes, the longest of "
                 f"{best.backed} bytes in {best.name}: this state serves the request"
             )
     else:
@@ -205,32 +215,31 @@ def _atomic(room: Room) -> Why:
             f"{'known' if served is None else 'there'}: {_longest_of(searched, 'backed')}; "
             f"float {room.float_pages} pages"
         )
-    hidden = [c for c in room.chunks if c.backed.least >= size > c.advertised
-              and c.place != "reserved"]  # fmt: skip
-    if hidden and not served:
-        lines.append(_hidden(request, hidden))
-        clauses += ["HINT-5", "FIT-1"]
     if not served:
-        holes = [c for c in (*searched, *others) if c.hole.least >= size > c.backed.most]
+        hidden = [c for c in listed if c.backed.least >= size > c.advertised]
+        if hidden:
+            lines.append(_hidden(request, hidden))
+            clauses += ["HINT-5", "FIT-1"]
+        holes = [c for c in listed if c.hole.least >= size > c.backed.most]
         if holes:
             lines.append(
-                f"{_count(len(holes))} with such a hole in pages that are not populated, which an "
+                f"{_count(holes)} with such a hole in pages that are not populated, which an "
                 "atomic request may not populate: a blocking one would be served there"
             )
         lines.append(
             "the failure asks for the balance work, which populates up to 4 pages (BAL-5, BAL-7)"
         )
         clauses += ["BAL-5", "BAL-7"]
-        waiting = [c for c in others if c.place == "to_depopulate" and c.backed.least >= size]
+        waiting = [c for c in listed if c.place == "to_depopulate" and c.backed.least >= size]
         if waiting:
-            lines.append(f"{_count(len(waiting))} with room on to_depopulate, never searched")
+            lines.append(f"{_count(waiting)} with room on to_depopulate, never searched")
             clauses.append("ISO-4")
     return Why(served, "" if served else reasons.ATOMIC, tuple(lines), tuple(clauses))
 
 
 def _blocking(room: Room) -> Why:
     request, size = room.request, room.request.size
-    searched = [chunk for chunk in room.chunks if chunk.searched]
+    searched = room.searched
     fits = [c for c in searched if c.hole.least >= size and c.advertised >= size]
     if any(chunk.backed.least >= size for chunk in fits):
         best = max(fits, key=lambda chunk: chunk.backed.least)
@@ -239,7 +248,7 @@ def _blocking(room: Room) -> Why:
     if fits:
         return Why(
             None, reasons.POPULATE,
-            (f"{_count(len(fits))} with a hole of {size} bytes in pages that are not populated: "
+            (f"{_count(fits)} with a hole of {size} bytes in pages that are not populated: "
              "the request needs a page of memory on every possible CPU for each of them",),
             ("API-9", "POP-4"),
         )  # fmt: skip
@@ -248,8 +257,7 @@ def _blocking(room: Room) -> Why:
         f"({_longest_of(searched, 'hole')}): the request needs a new chunk"
     ]
     clauses = ["API-9"]
-    hidden = [c for c in room.chunks if c.hole.least >= size > c.advertised
-              and c.place != "reserved"]  # fmt: skip
+    hidden = [c for c in room.listed if c.hole.least >= size > c.advertised]
     if hidden:
         lines.append(_hidden(request, hidden))
         clauses += ["HINT-5", "FIT-1"]
@@ -259,13 +267,13 @@ def _blocking(room: Room) -> Why:
 def _hidden(request: Demand, chunks: list[ChunkRoom]) -> str:
     worst = max(chunks, key=lambda chunk: chunk.hole.least)
     return (
-        f"{_count(len(chunks))} with room of {request.size} bytes that the hints do not show: "
+        f"{_count(chunks)} with room of {request.size} bytes that the hints do not show: "
         f"{worst.name} advertises {worst.advertised} bytes and has {worst.hole} in one run"
     )
 
 
-def _count(number: int) -> str:
-    return f"{number} chunk" if number == 1 else f"{number} chunks"
+def _count(chunks: list[ChunkRoom]) -> str:
+    return counted(len(chunks), "chunk")
 
 
 def _longest_of(chunks: list[ChunkRoom], name: str) -> str:
@@ -285,7 +293,9 @@ def _place(view: AllocatorView, slot: int) -> str:
     return "free" if slot == view.free_slot else f"slot {slot}"
 
 
-def _longest(chunk: ChunkView, geometry: Geometry, align: int, backed: bool) -> int:
+def longest_hole(chunk: ChunkView, geometry: Geometry, align: int, *, backed: bool) -> int:
+    """Return the longest hole in bytes from its first aligned start; of populated pages if backed.
+    """
     holes = _holes(chunk, geometry, align, backed=backed)
     return max((end - start for start, end in holes), default=0)
 

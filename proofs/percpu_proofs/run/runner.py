@@ -10,9 +10,9 @@ from typing import Any
 from percpu_contracts.contract import Level
 from percpu_contracts.monitor import Monitor
 from percpu_contracts.violations import ClauseViolation
-from percpu_proofs.refine import DEPARTURE, machine_of, may_depart, refined
+from percpu_proofs.refine.allocator import DEPARTURE, machine_of, may_depart, refined
 from percpu_proofs.run.driver import CallersError, Driver
-from percpu_proofs.run.failures import Failed, allocations
+from percpu_proofs.run.failures import FailedOperations, Failures, allocations
 from percpu_proofs.run.operations import OperationList
 from percpu_proofs.run.state_record import Recorder, checksum
 from percpu_reference import build
@@ -23,6 +23,7 @@ from percpu_spec.counts import counted as counted
 from percpu_spec.geometry import Geometry
 
 Progress = Callable[[int, int], None]
+"""Called with how much is done and how much there is."""
 
 SAMPLES = 100  # moments at which memory is noted, and progress told
 RUNG = "contracted"
@@ -82,7 +83,7 @@ class RunReport:
     every: int = 0  # the balance work, if asked for, runs after so many operations; 0: as listed
     operations: int = 0  # done
     allocations: int = 0  # of them
-    failed: Failed | None = None
+    failed: Failures | None = None
     works: int = 0  # runs of the balance work that no operation of the input asks for
     memory: list[Sample] = field(default_factory=list)
     clauses: list[ClauseVerdict] = field(default_factory=list)
@@ -131,7 +132,7 @@ class RunReport:
             "geometry": {k: v for k, v in asdict(self.geometry).items() if k != "early"},
             "operations": self.operations,
             "allocations": self.allocations,
-            "failed": None if self.failed is None else self.failed.as_json(self.operations),
+            "failed": None if self.failed is None else asdict(self.failed),
             "every": self.every or None,
             "balance_runs": self.works,
             "complete": self.complete,
@@ -165,21 +166,21 @@ def run_list(
     error.
     """
     began = time.perf_counter()
-    failed = report.failed = Failed(listed, report.geometry)
+    failed = FailedOperations(listed, report.geometry)
     full = report.contracts == "full"
     allocator = build(
         report.variant,
         report.geometry,
         contracts=report.contracts,
         stats=full,  # there is a clause about them
-        around=lambda cls: failed.told_by(_followed(cls) if full else cls),
+        around=lambda cls: failed.with_causes(_followed(cls) if full else cls),
     )
-    machine = Driver(allocator, failed=failed.note)
+    driver = Driver(allocator, failed=failed.note)
     step = max(-(-report.planned // SAMPLES), 1)
     _sample(report, allocator)
     try:
         while not report.complete:
-            _run(machine, listed, report, report.operations + step)
+            _run(driver, listed, report, report.operations + step)
             _sample(report, allocator)
             if progress is not None:
                 progress(report.operations, report.planned)
@@ -190,9 +191,10 @@ def run_list(
         report.stopped_by = error.clause
     finally:
         # an interrupted run keeps what it has found
-        report.operations = machine.operation
+        report.operations = driver.operation
         report.allocations = allocations(listed.operations[: report.operations])
-        report.callers_errors = machine.errors
+        report.failed = failed.result(report.operations)
+        report.callers_errors = driver.errors
         report.seconds = time.perf_counter() - began
         if hasattr(allocator, "checker") and allocator.monitor is not None:
             allocator.monitor.evaluated[REFINE] = allocator.checker.stretches
@@ -202,17 +204,17 @@ def run_list(
     return allocator
 
 
-def _run(machine: Driver, listed: OperationList, report: RunReport, stop: int) -> None:
+def _run(driver: Driver, listed: OperationList, report: RunReport, stop: int) -> None:
     """Go on to an operation, the balance work where it is due and asked for."""
     stop = min(stop, report.planned)
     while report.operations < stop:
         due = stop
         if report.every:
             due = min(stop, (report.operations // report.every + 1) * report.every)
-        machine.run(listed, report.operations, due)
-        report.operations = machine.operation
-        if report.every and due % report.every == 0 and machine.allocator.work_pending:
-            machine.allocator.balance()
+        driver.run(listed, report.operations, due)
+        report.operations = driver.operation
+        if report.every and due % report.every == 0 and driver.allocator.work_pending:
+            driver.allocator.balance()
             report.works += 1
 
 
@@ -298,16 +300,16 @@ def state_after(
     Contracts are off, so this also serves for an operation that one stopped.
     """
     allocator = build(variant, geometry, stats=True)
-    machine = Driver(allocator)
+    driver = Driver(allocator)
     if not operations:
         return allocator, []
     step = max(-(-operations // SAMPLES), 1)
     for start in range(0, operations - 1, step):
-        machine.run(listed, start, min(start + step, operations - 1))
+        driver.run(listed, start, min(start + step, operations - 1))
         if progress is not None:
             progress(start, operations)
     recorder = Recorder(allocator)
     before = recorder.read().texts
-    machine.run(listed, operations - 1, operations)
+    driver.run(listed, operations - 1, operations)
     after = recorder.read().texts
     return allocator, [i for i in sorted(after) if after[i] != before.get(i)]

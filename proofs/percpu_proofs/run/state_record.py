@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, Protocol
 
+from percpu_proofs.run.driver import Outcome
+from percpu_proofs.run.operations import WRONG, Operation
 from percpu_reference.chunk import Chunk
 from percpu_spec.views import HINTS
 
@@ -23,15 +25,9 @@ OFF_LIST = -1  # slot of the reserved chunk, which is on no list
 _DIGITS = bytes([0x30, 0x31]) + bytes(254)  # byte of a map -> ASCII digit
 _hints = attrgetter(*HINTS)
 _scalars = attrgetter(
-    "isolated",
-    "immutable",
-    "free_bytes",
-    "nr_pages",
-    "nr_populated",
-    "nr_empty_pop_pages",
-    "start_offset",
-    "end_offset",
-)
+    "isolated", "immutable", "free_bytes", "nr_pages", "nr_populated", "nr_empty_pop_pages",
+    "start_offset", "end_offset",
+)  # fmt: skip
 _NAMES = ("iso", "imm", "free", "npages", "npop", "nempty", "so", "eo")
 
 CHUNK_FIELDS = ("id", "slot", "cslot", *_NAMES, "pop", "amap", "bmap", "md", "blk")
@@ -105,10 +101,11 @@ class Recorder:
         texts: dict[int, str] = {}
         known: dict[int, tuple[tuple[object, ...], Record, str]] = {}
         for slot, chunk in self._placed():
-            contents = _contents(slot, self.allocator.chunk_slot(chunk), chunk)
+            computed = self.allocator.chunk_slot(chunk)
+            contents = _contents(slot, computed, chunk)
             entry = self._known.get(chunk.id)
             if entry is None or entry[0] != contents:
-                record = chunk_record(chunk, slot, self.allocator.chunk_slot(chunk))
+                record = chunk_record(chunk, slot, computed)
                 entry = contents, record, dump(record)
             known[chunk.id] = entry
             _, records[chunk.id], texts[chunk.id] = entry
@@ -192,3 +189,28 @@ def counter_record(allocator: Recordable) -> Record:
 def checksum(allocator: Recordable) -> int:
     """Return the checksum of the allocator's state."""
     return Recorder(allocator).read().crc
+
+
+def outcome_record(operation: Operation, ok: bool, chunk: int, off: int, warned: int) -> Record:
+    """Return the result fields of an operation as the vectors write them.
+
+    chunk, off: number and byte offset of an area that was allocated. warned: warnings raised.
+    """
+    kind, arg = operation[:2]
+    if kind == "a":
+        if not ok:
+            return {"h": arg, "ok": 0, "warn": warned}
+        return {"h": arg, "ok": 1, "chunk": chunk, "off": off}
+    if kind == "f":
+        return {"h": arg, "ok": int(ok)}
+    if kind in WRONG:
+        return {"arg": arg, "ok": int(ok), "warn": warned}
+    if kind in "bB":
+        return {"ran": int(ok)}
+    return {"arg": arg}
+
+
+def model_record(operation: Operation, outcome: Outcome, warned: int) -> Record:
+    """Return the result fields of an operation that the model has done."""
+    chunk, off = (outcome.area[0].id, outcome.area[1]) if outcome.area else (0, 0)
+    return outcome_record(operation, outcome.ok, chunk, off, warned)

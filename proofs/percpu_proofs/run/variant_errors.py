@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import click
 
 from percpu_contracts.violations import ClauseViolation
-from percpu_proofs.refine import StepMismatch
+from percpu_proofs.refine.checker import StepMismatch
 from percpu_proofs.run.inputs import InputError, TraceError
 from percpu_reference.own_state import UnknownStateError
 from percpu_reference.variants import Allocator, UnknownVariantError, VariantFileError

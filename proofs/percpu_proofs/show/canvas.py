@@ -62,11 +62,8 @@ class Canvas:
         """Draw a rectangle; `tip` is shown where the pointer rests on it."""
         extra = f' stroke="{stroke}"' if stroke else ""
         extra += f' rx="{_n(radius)}"' if radius else ""
-        body = f"><title>{escape(tip)}</title></rect>" if tip else "/>"
-        self._elements.append(
-            f'<rect x="{_n(x)}" y="{_n(y)}" width="{_n(width)}" height="{_n(height)}" '
-            f'fill="{fill}"{extra}{body}'
-        )
+        size = f'width="{_n(width)}" height="{_n(height)}"'
+        self._add("rect", f'x="{_n(x)}" y="{_n(y)}" {size} fill="{fill}"{extra}', tip)
 
     def path(
         self,
@@ -79,28 +76,25 @@ class Canvas:
         """Draw straight lines from point to point; `dash` is the length of dashes and holes."""
         places = " ".join(f"{_n(x)},{_n(y)}" for x, y in points)
         extra = f' stroke-dasharray="{dash}"' if dash else ""
-        self._elements.append(
-            f'<polyline points="{places}" fill="none" stroke="{stroke}" '
-            f'stroke-width="{_n(width)}" stroke-linejoin="round"{extra}/>'
-        )
+        line = f'stroke="{stroke}" stroke-width="{_n(width)}" stroke-linejoin="round"{extra}'
+        self._add("polyline", f'points="{places}" fill="none" {line}')
 
     def area(self, corners: Sequence[tuple[float, float]], fill: str, *, tip: str = "") -> None:
         """Fill what is between corners, so that what is behind it shows through."""
         places = " ".join(f"{_n(x)},{_n(y)}" for x, y in corners)
-        body = f"><title>{escape(tip)}</title></polygon>" if tip else "/>"
-        self._elements.append(
-            f'<polygon points="{places}" fill="{fill}" fill-opacity="0.3"{body}'
-        )
+        self._add("polygon", f'points="{places}" fill="{fill}" fill-opacity="0.3"', tip)
 
     def dot(
         self, x: float, y: float, radius: float, fill: str, *, stroke: str = "", tip: str = ""
     ) -> None:
         """Draw a disc; `tip` is shown where the pointer rests on it."""
         extra = f' stroke="{stroke}" stroke-width="2"' if stroke else ""
-        body = f"><title>{escape(tip)}</title></circle>" if tip else "/>"
-        self._elements.append(
-            f'<circle cx="{_n(x)}" cy="{_n(y)}" r="{_n(radius)}" fill="{fill}"{extra}{body}'
-        )
+        place = f'cx="{_n(x)}" cy="{_n(y)}" r="{_n(radius)}"'
+        self._add("circle", f'{place} fill="{fill}"{extra}', tip)
+
+    def _add(self, tag: str, attributes: str, tip: str = "") -> None:
+        body = f"><title>{escape(tip)}</title></{tag}>" if tip else "/>"
+        self._elements.append(f"<{tag} {attributes}{body}")
 
     def text(
         self,
@@ -127,9 +121,8 @@ class Canvas:
     def marker(self, x: float, y: float, size: float, fill: str) -> None:
         """Draw a triangle that points down at (x, y)."""
         half = size * 0.7
-        self._elements.append(
-            f'<path d="M{_n(x)} {_n(y)}l{_n(-half)} {_n(-size)}h{_n(2 * half)}z" fill="{fill}"/>'
-        )
+        down = f"M{_n(x)} {_n(y)}l{_n(-half)} {_n(-size)}h{_n(2 * half)}z"
+        self._add("path", f'd="{down}" fill="{fill}"')
 
     def finish(self, height: float, title: str) -> str:
         """Return the whole document."""

@@ -6,8 +6,8 @@ from itertools import groupby
 
 from percpu_proofs.show.canvas import AREAS, CONTIG, LINE, Canvas
 from percpu_proofs.show.legend import AREA, PAGES, RUN, draw_legend, page_fill
+from percpu_proofs.show.mail import WIDTH
 from percpu_proofs.show.picture import ChunkPicture, PagePicture, PageState, StatePicture
-from percpu_proofs.show.text import WIDTH
 
 _DIGITS = "0123456789"  # tenths of the pages of a cell that areas take
 

@@ -6,15 +6,15 @@ Both renderings, text and SVG, draw from these records, so they cannot disagree.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from percpu_reference.chunk import Chunk
 from percpu_reference.own_state import own_fields
 from percpu_spec.definitions import computed_list, live_areas, served_range, slots_per_type
 from percpu_spec.geometry import Geometry
-from percpu_spec.views import AllocatorView, BlockView, ChunkView
+from percpu_spec.views import HINTS, AllocatorView, BlockView, ChunkView
 
 Label = Callable[[Any], str]
 """Names a chunk: by its id in the model, by its address in a recorded state."""
@@ -33,14 +33,13 @@ class PageState(Enum):
     USED = "#"
 
 
-@dataclass(frozen=True, slots=True)
-class HintPicture:
-    """One block's hints, or a chunk's; bits, starts relative to it. None where a hint is absent."""
+class HintPicture(NamedTuple):
+    """One block's hints, or a chunk's, in the order of HINTS; bits, starts relative to it."""
 
-    contig: int
-    contig_start: int
     scan: int
     scan_start: int
+    contig: int
+    contig_start: int
     left: int
     right: int
     first: int
@@ -48,15 +47,17 @@ class HintPicture:
     @classmethod
     def of(cls, md: BlockView) -> HintPicture:
         """Return the hints of a block or chunk."""
-        return cls(
-            md.contig_hint,
-            md.contig_hint_start,
-            md.scan_hint,
-            md.scan_hint_start,
-            md.left_free,
-            md.right_free,
-            md.first_free,
-        )
+        return cls(*(getattr(md, name) for name in HINTS))
+
+    @property
+    def contig_words(self) -> str:
+        """The run of the contig hint, length@start."""
+        return f"{self.contig}@{self.contig_start}" if self.contig else "-"
+
+    @property
+    def scan_words(self) -> str:
+        """The run of the scan hint, length@start."""
+        return f"{self.scan}@{self.scan_start}" if self.scan else "-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,16 @@ class ChunkPicture:
     def strip(self) -> str:
         """One character a page."""
         return "".join(page.state.value for page in self.pages)
+
+    @property
+    def title(self) -> str:
+        """Its name and marks."""
+        return f"chunk {self.name}" + (f" ({', '.join(self.marks)})" if self.marks else "")
+
+    @property
+    def asked_for(self) -> str:
+        """The list that its hints ask for, where it is on another; empty where it is not."""
+        return "" if "reserved" in self.marks or self.place == self.computed else self.computed
 
     @property
     def areas(self) -> int:
@@ -241,5 +252,5 @@ def sameness(page: PagePicture) -> tuple[object, ...]:
         return (page.index,)
     hints = page.hints
     # the start of an absent scan hint says nothing
-    return page.state, hints if hints.scan else replace(hints, scan_start=0)
+    return page.state, hints if hints.scan else hints._replace(scan_start=0)
 

@@ -11,6 +11,12 @@ _RULE = "-" * 40
 _UNKNOWN = "-"  # the geometry fixes the unit, not how units were put together at boot
 
 
+_COUNTERS = (
+    "nr_alloc", "nr_dealloc", "nr_cur_alloc", "nr_max_alloc", "nr_chunks", "nr_max_chunks",
+    "min_alloc_size", "max_alloc_size",
+)  # fmt: skip
+
+
 def stats_text(allocator: Allocator) -> str:
     """Return the text of percpu_stats; sizes in bytes, first_bit in map bits.
 
@@ -25,23 +31,15 @@ def _lines(allocator: Allocator) -> Iterator[str]:
         raise ValueError("expected an allocator built with stats=True")
 
     yield from ("Percpu Memory Statistics", "Allocation Info:", _RULE)
-    yield _row("unit_size", geometry.unit)
-    yield _row("static_size", geometry.static)
-    yield _row("reserved_size", geometry.reserved)
-    yield _row("dyn_size", geometry.dyn)
+    for name in ("unit", "static", "reserved", "dyn"):
+        yield _row(f"{name}_size", getattr(geometry, name))
     yield _row("atom_size", _UNKNOWN)
     yield _row("alloc_size", _UNKNOWN)
     yield ""
 
     yield from ("Global Stats:", _RULE)
-    yield _row("nr_alloc", stats.nr_alloc)
-    yield _row("nr_dealloc", stats.nr_dealloc)
-    yield _row("nr_cur_alloc", stats.nr_cur_alloc)
-    yield _row("nr_max_alloc", stats.nr_max_alloc)
-    yield _row("nr_chunks", stats.nr_chunks)
-    yield _row("nr_max_chunks", stats.nr_max_chunks)
-    yield _row("min_alloc_size", stats.min_alloc_size)
-    yield _row("max_alloc_size", stats.max_alloc_size)
+    for name in _COUNTERS:
+        yield _row(name, getattr(stats, name))
     yield _row("empty_pop_pages", allocator.nr_empty_pop_pages)
     yield ""
 

@@ -48,14 +48,13 @@ def chunk_svg(state: StatePicture, name: str) -> str:
 
 def _head(canvas: Canvas, state: StatePicture, chunk: ChunkPicture) -> float:
     """Write what the chunk is and its counters; return the y below."""
-    marks = f" ({', '.join(chunk.marks)})" if chunk.marks else ""
-    canvas.text(_MARGIN, 30, f"chunk {chunk.name}{marks} on {chunk.place}", "title")
+    canvas.text(_MARGIN, 30, f"{chunk.title} on {chunk.place}", "title")
     counters = (
         f"{len(chunk.pages)} pages, {chunk.populated} populated, {chunk.empty} empty;  "
         f"{chunk.areas} areas;  {chunk.free_bytes} of {chunk.served_bytes} bytes free"
     )
-    if chunk.place != chunk.computed and "reserved" not in chunk.marks:
-        counters += f";  hints ask for {chunk.computed}"
+    if chunk.asked_for:
+        counters += f";  hints ask for {chunk.asked_for}"
     canvas.text(_MARGIN, 49, counters)
     if not state.title:
         return 62
@@ -151,9 +150,9 @@ def _hint_lanes(
 
 def _hint_words(canvas: Canvas, hints: HintPicture, y: float) -> None:
     """Write the runs that hints name, length@start, and first free."""
-    contig = f"{hints.contig}@{hints.contig_start}" if hints.contig else "-"
-    scan = f"{hints.scan}@{hints.scan_start}" if hints.scan else "-"
-    for x, words in zip(_COLUMNS, (contig, scan, str(hints.first)), strict=True):
+    for x, words in zip(
+        _COLUMNS, (hints.contig_words, hints.scan_words, str(hints.first)), strict=True
+    ):
         canvas.text(x, y, words, "mono", "end")
 
 

@@ -6,15 +6,10 @@ from collections.abc import Iterator
 from itertools import groupby, islice
 from textwrap import fill, shorten
 
-from percpu_proofs.show.picture import (
-    ChunkPicture,
-    PagePicture,
-    PageState,
-    StatePicture,
-    sameness,
-)
+from percpu_proofs.run.runner import counted
+from percpu_proofs.show.mail import WIDTH
+from percpu_proofs.show.picture import ChunkPicture, PagePicture, PageState, StatePicture, sameness
 
-WIDTH = 76
 CELLS = 32  # characters of a page's map, at most, in WIDTH
 _MOST_CELLS = 128
 _BESIDE = 49  # characters of a row of a page beside its map
@@ -55,7 +50,7 @@ def state_text(state: StatePicture, width: int = WIDTH) -> str:
     names = max(len(name) for name in state.chunks)
     strips = max(CELLS + width - WIDTH, CELLS // 4)
     lines += [
-        f"  {chunk.name:>{names}}  {_strip(chunk, strips)}  {_areas(chunk)}, "
+        f"  {chunk.name:>{names}}  {_strip(chunk, strips)}  {counted(chunk.areas, 'area')}, "
         f"{chunk.free_bytes} bytes free"
         for chunk in islice(state.chunks.values(), LISTED)
     ]
@@ -77,17 +72,13 @@ def chunk_text(chunk: ChunkPicture, width: int = WIDTH) -> str:
 
     Pages are drawn in as many characters as have room in a width.
     """
-    place = chunk.place
-    if chunk.place != chunk.computed and "reserved" not in chunk.marks:
-        place += f", its hints ask for {chunk.computed}"
-    marks = f" ({', '.join(chunk.marks)})" if chunk.marks else ""
+    asked_for = f", its hints ask for {chunk.asked_for}" if chunk.asked_for else ""
     hints = chunk.hints
     head = [
-        f"chunk {chunk.name}{marks}: {place}",
+        f"{chunk.title}: {chunk.place}{asked_for}",
         f"{len(chunk.pages)} pages, {chunk.populated} populated, {chunk.empty} empty; "
-        f"{_areas(chunk)}, {chunk.free_bytes} of {chunk.served_bytes} bytes free",
-        f"contig {_run(hints.contig, hints.contig_start)}  "
-        f"scan {_run(hints.scan, hints.scan_start)}  "
+        f"{counted(chunk.areas, 'area')}, {chunk.free_bytes} of {chunk.served_bytes} bytes free",
+        f"contig {hints.contig_words}  scan {hints.scan_words}  "
         f"left {hints.left}  right {hints.right}  first free {hints.first}",
     ]
     head, end = (
@@ -108,7 +99,7 @@ def _cells_in(width: int) -> int:
 def _rows(chunk: ChunkPicture, most: int) -> Iterator[str]:
     cells = min(most, chunk.page_bits)
     per_cell = chunk.page_bits // cells
-    size = _size(per_cell * chunk.granule)
+    size = counted(per_cell * chunk.granule, "byte")
     title = f"map, {size} a character"
     if len(title) > cells == CELLS // 2:
         title = f"{size} each"
@@ -124,7 +115,7 @@ def _rows(chunk: ChunkPicture, most: int) -> Iterator[str]:
         areas = page.areas or ""
         yield (
             f"{span:>5}{page.state.value}|{_cells(page, chunk.page_bits, cells)}|{areas:>5} "
-            f"{_run(hints.contig, hints.contig_start):>7} {_run(hints.scan, hints.scan_start):>7} "
+            f"{hints.contig_words:>7} {hints.scan_words:>7} "
             f"{hints.left:>5} {hints.right:>5} {hints.first:>5}"
         )
 
@@ -147,14 +138,3 @@ def _cell(page: PagePicture, start: int, end: int) -> str:
         return "["
     return "=" if used == end - start else "+"
 
-
-def _run(length: int, start: int) -> str:
-    return f"{length}@{start}" if length else "-"
-
-
-def _areas(chunk: ChunkPicture) -> str:
-    return "1 area" if chunk.areas == 1 else f"{chunk.areas} areas"
-
-
-def _size(size: int) -> str:
-    return f"{size} bytes" if size != 1 else "1 byte"

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from percpu_proofs.recorded.replay.restore import restored
+from percpu_proofs.recorded.replay.model import restored
 from percpu_proofs.recorded.states.snapshot import Snapshot
 from percpu_proofs.run.driver import Driver
 from percpu_proofs.run.operations import OperationList
@@ -75,11 +75,6 @@ class Served:
         """Return the figures as JSON types."""
         least, most = self.between
         return asdict(self) | {"between": {"least": least, "most": most}, "safe": self.safe}
-
-
-def booted(variant: str | type[Allocator], geometry: Geometry) -> Allocator:
-    """Return an allocator just booted."""
-    return build(variant, geometry)
 
 
 def after_wave(

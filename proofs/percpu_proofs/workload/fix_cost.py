@@ -164,11 +164,11 @@ def measure(
     for name, variant in variants.items():
         counted = type(f"Counted{variant.__name__}", (Counting, variant), {"__slots__": ()})
         allocator = cast("Counting", build(counted, geometry))
-        machine = Driver(allocator)
+        driver = Driver(allocator)
         before = replace(allocator.cost)
         peak = 0
         for start in range(0, len(chosen), STEP):
-            machine.run(listed, start, min(start + STEP, len(chosen)))
+            driver.run(listed, start, min(start + STEP, len(chosen)))
             peak = max(peak, allocator.nr_populated)
         yield FixCost(
             name,

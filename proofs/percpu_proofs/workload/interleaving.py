@@ -54,7 +54,7 @@ class Player:
         self._random = None if schedule.seed is None else Random(schedule.seed)
         self._handles: dict[int, Area | None] = {}
         self._steps: Steps[None] | None = None  # the work, while it runs
-        self._wait = self._drawn(schedule.delay)  # operations until it begins or goes on
+        self._wait = self._draw(schedule.delay)  # operations until it begins or goes on
 
     def play(self, operations: Sequence[Operation]) -> None:
         """Apply allocations and frees, the balance work in between."""
@@ -83,21 +83,21 @@ class Player:
             self._steps = self.allocator.balance_workfn()
         for gap in self._steps:
             if gap.chunk is not None:  # the others take no time to speak of
-                self._wait = self._drawn(self._schedule.gap)
+                self._wait = self._draw(self._schedule.gap)
                 if self._wait:
                     return
-        self._ended()
+        self._end_run()
 
     def _finish(self) -> None:
         """Run the work to its end with nothing beside it, begun or not."""
         for _ in self._steps or self.allocator.balance_workfn():
             pass
-        self._ended()
+        self._end_run()
 
-    def _ended(self) -> None:
+    def _end_run(self) -> None:
         self._steps = None
         self.works += 1
-        self._wait = self._drawn(self._schedule.delay)
+        self._wait = self._draw(self._schedule.delay)
 
-    def _drawn(self, number: int) -> int:
+    def _draw(self, number: int) -> int:
         return number if self._random is None else self._random.randint(0, 2 * number)

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from percpu_proofs.workload.interleaving import Player, Schedule
-from percpu_proofs.workload.requests import STAGES, Workload, WorkloadMark
+from percpu_proofs.workload.requests import STAGES, Workload, WorkloadMark, stranded
 from percpu_reference.variants import Allocator, build
 
 Progress = Callable[[int, int], None]
@@ -103,7 +103,7 @@ def run_workload(
             player.settle()
             curve.phases.append(_figure(phase, allocator, kb))
         curve.memory.append((done, allocator.nr_populated * kb))
-        curve.stranded.append(_stranded(allocator) * kb)
+        curve.stranded.append(stranded(allocator.chunks()) * kb)
         if progress is not None:
             progress(done, total)
     curve.works = player.works
@@ -116,12 +116,8 @@ def _figure(phase: WorkloadMark, allocator: Allocator, kb: int) -> PhaseFigure:
         phase.name,
         phase.operation,
         allocator.nr_populated * kb,
-        _stranded(allocator) * kb,
+        stranded(allocator.chunks()) * kb,
         phase.percpu_kb,
         phase.stranded_kb,
     )
 
-
-def _stranded(allocator: Allocator) -> int:
-    """Return the empty pages of isolated chunks, of one unit."""
-    return sum(chunk.nr_empty_pop_pages for chunk in allocator.chunks() if chunk.isolated)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from percpu_proofs.run.operations import Operation, read_operations
 from percpu_reference.variants import of_release, variant_class
 from percpu_spec.geometry import Geometry
 from percpu_spec.gfp import ACCOUNT
+from percpu_spec.views import ChunkView
 
 STAGES = ("before", "created", "removed")
 FACTS = "workloads.json"  # what is known of the shipped workloads, beside them
@@ -135,9 +137,14 @@ def derive(run: TraceRun) -> Workload:
 
 def _phase(run: TraceRun, name: str, operation: int) -> WorkloadMark:
     snapshot = read_snapshot(run.states[name], run.geometry)
-    stranded = sum(chunk.nr_empty_pop_pages for chunk in snapshot.chunks() if chunk.isolated)
     kb = run.geometry.units * run.geometry.page // 1024  # of one populated page
-    return WorkloadMark(name, operation, snapshot.nr_populated * kb, stranded * kb)
+    held, empty = snapshot.nr_populated * kb, stranded(snapshot.chunks()) * kb
+    return WorkloadMark(name, operation, held, empty)
+
+
+def stranded(chunks: Iterable[ChunkView]) -> int:
+    """Return the empty pages of isolated chunks, of one unit."""
+    return sum(chunk.nr_empty_pop_pages for chunk in chunks if chunk.isolated)
 
 
 def _facts() -> dict[str, Any]:

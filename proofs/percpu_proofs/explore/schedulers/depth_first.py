@@ -48,9 +48,7 @@ class All(Search):
                 continue
             longer = (*schedule, step)
             self.step(longer)
-            awake = frozenset(
-                s for s in asleep if s in prints and commute(prints[s], prints[step])
-            )
+            awake = frozenset(s for s in asleep if s in prints and commute(prints[s], prints[step]))
             self._search(longer, awake)
             if prints:
                 asleep |= {step}

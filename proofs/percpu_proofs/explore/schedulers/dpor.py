@@ -27,8 +27,8 @@ class Event:
     """
 
     enabled: dict[int, list[int]]  # actor: its steps
-    wanted: set[int]  # actors to be tried here
-    tried: set[int] = field(default_factory=set)
+    backtrack: set[int]  # actors to be tried here
+    done: set[int] = field(default_factory=set)
     actor: int = -1
     touched: int = 0
     clock: dict[int, int] = field(default_factory=dict)
@@ -63,9 +63,9 @@ class Reduction(Search):
             return
         here = Event(enabled, {first})
         path.append(here)
-        while here.wanted - here.tried:
-            actor = min(here.wanted - here.tried)
-            here.tried.add(actor)
+        while here.backtrack - here.done:
+            actor = min(here.backtrack - here.done)
+            here.done.add(actor)
             if actor in asleep:
                 continue
             footprints = 0
@@ -92,7 +92,7 @@ class Reduction(Search):
             if event.actor == actor or not event.touched & against:
                 continue
             if known.get(event.actor, 0) <= number:  # else it has to come before anyway
-                event.wanted |= {actor} if actor in event.enabled else set(event.enabled)
+                event.backtrack |= {actor} if actor in event.enabled else set(event.enabled)
                 return
 
     def _clock(self, actor: int, touches: int) -> dict[int, int]:

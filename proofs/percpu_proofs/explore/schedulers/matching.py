@@ -14,10 +14,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from percpu_proofs.explore.fingerprint import number_of
-from percpu_proofs.explore.search import EnoughError, Explored, Mode, Search
+from percpu_proofs.explore.search import EnoughError, Exploration, Mode, Search
 from percpu_proofs.explore.start import Start
 from percpu_proofs.explore.state_judge import StateJudge
-from percpu_proofs.explore.system import ActorPosition, Need, SharedState, actor_of, enabled
+from percpu_proofs.explore.system import ActorPosition, SharedState, actor_of, enabled
 from percpu_proofs.explore.world import World
 from percpu_spec.catalogue import REFINE
 
@@ -49,16 +49,7 @@ class StepOutcome(NamedTuple):
 
     shared: int
     place: int
-    said: StepVerdict
-
-
-class SpotFacts(NamedTuple):
-    """What is to be known of a place: numbers of what others see, with and without a chunk held."""
-
-    need: Need
-    holding: int | None
-    seen: int | None
-    role: int
+    verdict: StepVerdict
 
 
 @dataclass(slots=True)
@@ -70,7 +61,7 @@ class StepFacts:
     """
 
     shared: dict[int, SharedState] = field(default_factory=dict)
-    spots: dict[int, SpotFacts] = field(default_factory=dict)
+    places: dict[int, ActorPosition] = field(default_factory=dict)
     outcomes: dict[Hashable, StepOutcome] = field(default_factory=dict)
     ends: dict[Hashable, StepVerdict] = field(default_factory=dict)
     of_states: StateJudge | None = None
@@ -87,11 +78,10 @@ class StepFacts:
     def place(self, place: ActorPosition) -> int:
         """Return the number of a place."""
         number = number_of(place.key)
-        if number not in self.spots:
+        if number not in self.places:
             seen = None if place.seen is None else number_of(place.seen)
-            self.spots[number] = SpotFacts(
-                place.need, seen if place.holds else None, seen, number_of(place.role)
-            )
+            role = number_of(place.role)
+            self.places[number] = place._replace(key=number, seen=seen, role=role)
         return number
 
 
@@ -126,7 +116,7 @@ class Matching(Search):
         self._met = self.known.met if once else {}
         self._before = len(self._met)
         self._path: list[int] = []  # the steps to the state that the search is at
-        self._said: Counter[StepVerdict] = Counter()
+        self._verdicts: Counter[StepVerdict] = Counter()
 
     def search(self) -> None:
         """Search from the start on."""
@@ -143,14 +133,14 @@ class Matching(Search):
         result = self.result
         result.states = len(self._met) - self._before
         compared = 0
-        for said, times in self._said.items():
-            compared += times * said.compared
-            for name in said.situations:
+        for verdict, times in self._verdicts.items():
+            compared += times * verdict.compared
+            for name in verdict.situations:
                 result.situations[name] += times
-            for clause in said.witnessed:
+            for clause in verdict.witnessed:
                 result.witnessed[clause] += times
-        if self.follower is not None:
-            self.follower.steps = compared
+        if self.checker is not None:
+            self.checker.stretches = compared
 
     def _search(self, state: MatchState, left: int) -> tuple[int, int]:
         """Search on from a state, the end of the path.
@@ -166,8 +156,8 @@ class Matching(Search):
         if key in met:
             return self._count(met[key] or self._circle())
         met[key] = None
-        spots = known.spots
-        steps = enabled(known.shared[state.shared], [spots[p].need for p in state.places])
+        needs = [known.places[place].need for place in state.places]
+        steps = enabled(known.shared[state.shared], needs)
         if not steps:
             self._end(state)
             met[key] = (1, 0)
@@ -205,11 +195,10 @@ class Matching(Search):
         shared, holder, places, lost = state
         actor = actor_of(step)
         begins = actor == len(places)
-        spots = self.known.spots
-        if self.follower is None:
-            seen = [spots[p].holding for n, p in enumerate(places) if n != actor]
-        else:  # it asks where others stand, whether they hold a chunk or not
-            seen = [spots[p].seen for n, p in enumerate(places) if n != actor]
+        known, every = self.known, self.checker is not None
+        others = [known.places[place] for n, place in enumerate(places) if n != actor]
+        # the abstract machine asks where others stand, whether they hold a chunk or not
+        seen: list[Any] = [other.seen for other in others if every or other.holds]
         key = (
             shared,
             _BEGINNING if begins else places[actor],
@@ -221,8 +210,8 @@ class Matching(Search):
         outcome = self.known.outcomes.get(key)
         if outcome is None:
             outcome = self.known.outcomes[key] = self._taken(step)
-        said = outcome.said
-        self._enter(said, (*self._path, step))
+        verdict = outcome.verdict
+        self._enter(verdict, (*self._path, step))
         if begins:
             places = (*places, outcome.place)
         else:
@@ -231,13 +220,13 @@ class Matching(Search):
             holder = _NOBODY
         elif holder == _NOBODY:
             holder = actor
-        return MatchState(outcome.shared, holder, places, lost or _loses(said))
+        return MatchState(outcome.shared, holder, places, lost or _loses(verdict))
 
-    def _enter(self, said: StepVerdict, schedule: Sequence[int]) -> None:
-        self._said[said] += 1
-        for clause, wrong in said.broken:
+    def _enter(self, verdict: StepVerdict, schedule: Sequence[int]) -> None:
+        self._verdicts[verdict] += 1
+        for clause, wrong in verdict.broken:
             self.result.enter(clause, wrong, tuple(schedule))
-        if said.broken and self.stop is not None and self.stop(self.result):
+        if verdict.broken and self.stop is not None and self.stop(self.result):
             raise EnoughError
 
     # the world, which is brought only where something is not known
@@ -246,39 +235,39 @@ class Matching(Search):
         """Let the world take a step from the end of the path, and return its outcome."""
         known, world = self.known, self.world
         self.cursor.come_to(self._path)
-        said = self._judge(lambda: self.watch.step(world, step, ()))
+        verdict = self._judge(lambda: self.judge.step(world, step, ()))
         self.cursor.took(step)
         return StepOutcome(
-            known.share(world.shared()), known.place(world.place(actor_of(step))), said
+            known.share(world.shared()), known.place(world.place(actor_of(step))), verdict
         )
 
     def _end(self, state: MatchState) -> None:
         """Judge a state from which nobody can go on."""
-        spots = self.known.spots
-        key = state.shared, *sorted([spots[place].role for place in state.places])
-        said = self.known.ends.get(key)
-        if said is None:
+        roles: list[Any] = [self.known.places[place].role for place in state.places]
+        key = state.shared, *sorted(roles)
+        verdict = self.known.ends.get(key)
+        if verdict is None:
             self.cursor.come_to(self._path)
-            said = self._judge(lambda: self.watch.at_end(self.world, ()))
+            verdict = self._judge(lambda: self.judge.at_end(self.world, ()))
             self.cursor.use_up()
-            self.known.ends[key] = said
-        self._enter(said, self._path)
+            self.known.ends[key] = verdict
+        self._enter(verdict, self._path)
 
     def _judge(self, judging: Callable[[], object]) -> StepVerdict:
-        """Return what the watch says."""
-        before = 0 if self.follower is None else self.follower.steps
-        heard = self.watch.result = Explored(self.mode)
+        """Return what the judge says."""
+        before = 0 if self.checker is None else self.checker.stretches
+        part = self.judge.result = Exploration(self.mode)
         judging()
-        self.watch.result = self.result
-        self.result.callers_errors |= heard.callers_errors
+        self.judge.result = self.result
+        self.result.callers_errors |= part.callers_errors
         return StepVerdict(
-            tuple(heard.situations.elements()),
-            tuple(heard.witnessed.elements()),
-            tuple([(found.clause, found.message) for found in heard.findings.values()]),
-            0 if self.follower is None else self.follower.steps - before,
+            tuple(part.situations.elements()),
+            tuple(part.witnessed.elements()),
+            tuple([(found.clause, found.message) for found in part.findings.values()]),
+            0 if self.checker is None else self.checker.stretches - before,
         )
 
 
-def _loses(said: StepVerdict) -> bool:
+def _loses(verdict: StepVerdict) -> bool:
     """Return whether the abstract machine does not follow any more."""
-    return any(clause == REFINE for clause, _ in said.broken)
+    return any(clause == REFINE for clause, _ in verdict.broken)

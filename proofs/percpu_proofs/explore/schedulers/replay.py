@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterable
 
+from percpu_proofs.explore.system import Scheduler, actor_of
+
 
 class ImpossibleStepError(ValueError):
     """A schedule has a step that cannot be taken."""
@@ -12,12 +14,15 @@ class ImpossibleStepError(ValueError):
 class ScheduleReplay:
     """The steps of a schedule. Raises ImpossibleStepError at one that cannot be taken.
 
-    lenient: such a step is left out.
+    lenient: such a step is left out. then: who decides behind the end.
     """
 
-    def __init__(self, schedule: Iterable[int], *, lenient: bool = False) -> None:
+    def __init__(
+        self, schedule: Iterable[int], *, lenient: bool = False, then: Scheduler | None = None
+    ) -> None:
         self._steps = iter(schedule)
         self._lenient = lenient
+        self._then = then
         self._taken = 0
 
     def next(self, enabled: list[int]) -> int | None:
@@ -27,8 +32,8 @@ class ScheduleReplay:
             if step in enabled:
                 return step
             if not self._lenient:
-                raise ImpossibleStepError(f"step {self._taken}, of actor {max(step, ~step)}")
-        return None
+                raise ImpossibleStepError(f"step {self._taken}, of actor {actor_of(step)}")
+        return None if self._then is None else self._then.next(enabled)
 
 
 class InTurn:

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from percpu_proofs.kernel.library import Library
+from percpu_proofs.kernel.library import Library, places_of
 from percpu_proofs.kernel.search.compiled import CompiledSearch
-from percpu_proofs.kernel.search.source_lines import places_of
+from percpu_proofs.kernel.search.judge import BrokenClause
 
 _PARTS: Final = {
     100000: "md_blocks", 100001: "alloc_map", 100002: "bound_map", 100003: "object vector"
@@ -77,6 +77,14 @@ class AccessSite:
     pc: int  # offset in the library
     node: int  # the state that the step leaves which made it first
     label: int
+
+    @property
+    def broken(self) -> BrokenClause | None:
+        """The clause that it breaks, None where it is only worth a look."""
+        clause = self.access.clause
+        if clause is None:
+            return None
+        return BrokenClause(clause, str(self.access), self.node, self.label)
 
 
 def access_sites(search: CompiledSearch, library: Library) -> list[AccessSite]:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
-
-from cffi import FFI
 
 from percpu_proofs.kernel.instance import (
     FAILED,
@@ -15,14 +12,10 @@ from percpu_proofs.kernel.instance import (
     RELEASED,
     RESCHED,
     UNLOCKED,
-    KernelStopped,
+    LoadedLibrary,
     as_compiled,
-    declarations,
-    fill_shape,
-    load,
 )
 from percpu_proofs.kernel.library import Library
-from percpu_proofs.kernel.messages import STUBS
 from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.operations import HANDLES, WRONG, Operation, text_of
 from percpu_spec.geometry import Geometry
@@ -43,6 +36,7 @@ MOST_OPERATIONS: Final = 16
 MOST_ACTORS: Final = 8
 MOST_VARIABLES: Final = 32
 _MOST_WORDS: Final = 1 << 16
+_MOST_LABELS: Final = 512
 _COUNT: Final = 10  # which word of a state has the number of chunks
 
 WORK: Final = 32
@@ -94,15 +88,7 @@ class SearchPlan:
         return tuple(map(text_of, self.setup))
 
 
-@functools.cache
-def _interface() -> Any:
-    ffi = FFI()
-    for name in ("interface.h", "search/search.h"):
-        ffi.cdef(declarations(STUBS / name))
-    return ffi
-
-
-class CompiledSearch:
+class CompiledSearch(LoadedLibrary):
     """One search of a compiled kernel. At most one at a time lives in a process.
 
     A search keeps to fixed addresses, so that a state can be restored by copying.
@@ -114,33 +100,25 @@ class CompiledSearch:
         if geometry.unit // geometry.page > MOST_PAGES:
             expected = f"units of up to {MOST_PAGES} pages"
             raise InputError("geometry", None, expected, f"{geometry.unit} bytes")
+        super().__init__(library, "interface.h", "search/search.h")
         self.plan = plan
-        self.ffi = _interface()
-        self.lib = load(self.ffi, library.path)
-        self._numbers: dict[int, int] = {}
         self.geometry = as_compiled(self.lib, geometry)
         self.needed: int = self.lib.percpu_constants[3]  # flags that it takes to sleep
         self.lib.percpu_refuses = plan.refuses
         try:
-            self._map_regions()
-            self._boot(geometry, library)
+            if self.lib.percpu_regions():
+                raise InputError("memory", None, "room at the addresses that a search keeps to")
+            self.boot(library, geometry)
             for operation in plan.setup:
                 entry = self.ffi.new("struct percpu_operation *")
                 self._fill(entry, operation)
-                self._check(self.lib.percpu_apply(entry, self.ffi.new("struct percpu_outcome *")))
+                self.check(self.lib.percpu_apply(entry, self.ffi.new("struct percpu_outcome *")))
             self._begin(library)
+            # how many lists, then the numbers of sidelined, free and to_depopulate
+            self.lists = tuple(self.lib.percpu_slots)
         except BaseException:
             self.close()  # or its timer would ring on
             raise
-
-    def _map_regions(self) -> None:
-        if self.lib.percpu_regions():
-            raise InputError("memory", None, "room at the addresses that a search keeps to")
-
-    def _boot(self, geometry: Geometry, library: Library) -> None:
-        shape = self.ffi.new("struct percpu_shape *")
-        fill_shape(shape, geometry, library)
-        self._check(self.lib.percpu_boot(shape))
 
     def _begin(self, library: Library) -> None:
         plan, entry = self.plan, self.ffi.new("struct percpu_plan *")
@@ -166,7 +144,7 @@ class CompiledSearch:
             for number, offset in enumerate(plan.stops_at):
                 self.lib.percpu_access_stops[number] = self.lib.percpu_base() + offset
             self.lib.percpu_nr_access_stops = len(plan.stops_at)
-        self._check(self.lib.percpu_search_begin(entry))
+        self.check(self.lib.percpu_search_begin(entry))
 
     def _fill(self, entry: Any, operation: Operation) -> None:
         kind, arg, size, align, reserved, gfp = operation
@@ -176,23 +154,9 @@ class CompiledSearch:
         if len(self._numbers) > MOST_HANDLES:
             raise InputError("setup", None, f"at most {MOST_HANDLES} handles")
 
-    def _check(self, code: int) -> None:
-        if code < 0:
-            reason = self.ffi.string(self.lib.percpu_reason).decode()
-            raise KernelStopped(reason or "refused")
-
-    def close(self) -> None:
-        """Give the library back."""
-        if self.lib is not None:
-            self.lib.percpu_search_end()
-            self.ffi.dlclose(self.lib)
-            self.lib = None
-
-    def __enter__(self) -> CompiledSearch:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
+    def end(self) -> None:
+        """Give back what the library has taken."""
+        self.lib.percpu_search_end()
 
     @property
     def tally(self) -> Any:
@@ -219,7 +183,7 @@ class CompiledSearch:
         can = self.replay(labels)
         self.lib.percpu_nr_stop_trace = 0
         if can:
-            self.lib.percpu_search_enabled(0, self.ffi.new("int[512]"))
+            self.lib.percpu_search_enabled(0, self.ffi.new(f"int[{_MOST_LABELS}]"))
         return can
 
     def operation(self, actor: int) -> tuple[str, int, int, int, bool, int]:
@@ -242,7 +206,7 @@ class CompiledSearch:
         """
         words, records = self.ffi.new("int[128]"), self.ffi.new(f"int[{_MOST_WORDS}]")
         count = self.lib.percpu_search_look(words, records, _MOST_WORDS)
-        self._check(count)
+        self.check(count)
         found, at = [], 0
         for _ in range(words[_COUNT]):
             size = records[at] * 4
@@ -266,3 +230,53 @@ class CompiledSearch:
     def _offsets(self, addresses: Any, count: int) -> list[int]:
         base = self.lib.percpu_base()  # the outermost frame returns to nowhere, or into libc
         return [addresses[i] - base for i in range(count) if addresses[i] > base]
+
+
+class CompiledSystem:
+    """The operations of a compiled kernel (Restorable). What is met is entered in its search.
+
+    Steps are labels. A saved state is the number of a node; the start is 0.
+    """
+
+    def __init__(self, search: CompiledSearch) -> None:
+        self.search = search
+        self.node = 0
+        self.stopped = False  # the kernel has stopped, or there is no room for more states
+        self._labels = search.ffi.new(f"int[{_MOST_LABELS}]")
+
+    def enabled(self) -> list[int]:
+        """Return the steps that can be taken now; where all is at rest, that is looked at too."""
+        if self.stopped:
+            return []
+        count = self.search.lib.percpu_search_enabled(self.node, self._labels)
+        return self.search.ffi.unpack(self._labels, count) if count else []
+
+    def step(self, step: int) -> bool:
+        """Take a step; return whether it led on. One that does not is undone, or the end."""
+        lib = self.search.lib
+        tally = self.search.tally
+        states, stops = tally.states, tally.kernel_stops
+        node = lib.percpu_search_step(self.node, step)
+        if node < 0:
+            self.stopped = bool(tally.full) or tally.kernel_stops > stops
+            if not self.stopped:  # it was to be refused memory, and asked for none
+                self.load(self.node)
+            return False
+        self.node = node
+        if tally.states == states:  # known: its own schedule numbers actors as it will
+            self.load(node)
+        return True
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether no operation is under way."""
+        return not any(step % REFUSED < WORK for step in self.enabled())
+
+    def save(self) -> int:
+        """Return what `load` comes back to."""
+        return self.node
+
+    def load(self, saved: int) -> None:
+        """Go back to a saved state."""
+        self.node = saved
+        self.stopped = not self.search.lib.percpu_search_come(saved)

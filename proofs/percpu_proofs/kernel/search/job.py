@@ -173,14 +173,8 @@ def searched(job: TreeJob, on_slice: Callable[[Any], None] = lambda tally: None)
         outcome.asked = judge.asked()
         if job.search.noted:
             outcome.accesses = access_sites(search, job.library)
-            for entry in outcome.accesses:
-                clause = entry.access.clause
-                if clause is not None:
-                    _enter(
-                        search,
-                        best,
-                        BrokenClause(clause, str(entry.access), entry.node, entry.label),
-                    )
+            for unlocked in filter(None, (site.broken for site in outcome.accesses)):
+                _enter(search, best, unlocked)
         labels = {clause: _labels(search, found.broken) for clause, found in best.items()}
     for clause in labels.keys() - job.known:
         broken = best[clause].broken

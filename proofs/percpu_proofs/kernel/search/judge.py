@@ -1,20 +1,23 @@
-"""Judging a search of a compiled kernel: each chunk's record, each state, each move once."""
+"""Judging a search of a compiled kernel: each chunk's record, each state, each move once.
+
+And what the stubs know of a state beside the allocator's own books: page tables, charges, pages.
+"""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from percpu_contracts.clauses.lists import computed_slot_is
+from percpu_contracts.clauses.isolation import released_is_hidden
 from percpu_contracts.history import History
 from percpu_contracts.operation_steps import Judged
 from percpu_contracts.registry import Scope, When, asked, statements
 from percpu_contracts.situations import SituationCoverage
-from percpu_contracts.whole_state import KERNELS, WholeState
+from percpu_contracts.violations import Breach
+from percpu_contracts.whole_state import KERNELS
+from percpu_proofs.kernel.postconditions import CompiledWholeState, judged_pages, wrong_charges
 from percpu_proofs.kernel.search.compiled import LOCKS, CompiledSearch
-from percpu_proofs.kernel.search.ground_truth import broken_at_rest, broken_below
 from percpu_proofs.kernel.search.moves import (
     Differences,
     KernelMove,
@@ -22,7 +25,7 @@ from percpu_proofs.kernel.search.moves import (
     judged_reclaim,
     judged_run,
 )
-from percpu_proofs.kernel.search.records import RESERVED, Record, RecordLayout, SearchState
+from percpu_proofs.kernel.search.records import Record, SearchState
 from percpu_spec.catalogue import clauses
 
 QUIESCENT: Final = 1
@@ -30,7 +33,7 @@ SETTLED: Final = 2
 
 _ALWAYS = asked(Scope.ALLOCATOR, When.ALWAYS)
 _ISOLATED = asked(Scope.ALLOCATOR, When.ISOLATED)
-_AT_REST = asked(Scope.ALLOCATOR, When.QUIESCENT)
+_QUIESCENT = asked(Scope.ALLOCATOR, When.QUIESCENT)
 _OF_CHUNKS = frozenset(
     s.clause for s in statements() if s.scope in (Scope.BLOCK, Scope.CHUNK)
 ) - KERNELS | {"SLOT-1"}
@@ -53,16 +56,6 @@ class BrokenClause(NamedTuple):
     rest: bool = False
 
 
-@dataclass(slots=True)
-class JudgeProgress:
-    """How far the judge has come in what the search has met."""
-
-    states: int = 0
-    moves: int = 0
-    records: int = 0
-    troubles: int = 0
-
-
 class SearchJudge:
     """Asks the clauses of what a search meets. `judged` counts how often each was asked.
 
@@ -73,14 +66,14 @@ class SearchJudge:
         self.search = search
         self.noted = noted
         self.geometry = search.geometry
-        self.layout = RecordLayout(search.lib, self.geometry)
         self.judged: Counter[str] = Counter()
-        self._place = JudgeProgress()
+        self._seen: Counter[str] = Counter()  # how many of each kind the search has met
         self._records: list[Record] = []
         self._differences = Differences()
         self._states: dict[int, SearchState] = {}
         self._of_chunks: dict[tuple[int, bool], list[tuple[str, str]]] = {}
-        self._whole = WholeState()
+        _, _, free_slot, _ = search.lists
+        self._whole = CompiledWholeState(free_slot)
         self._sightings = SituationCoverage()
         self._looked = 0
         self._history = History()
@@ -88,19 +81,17 @@ class SearchJudge:
 
     def look(self) -> Iterator[BrokenClause]:
         """Yield what is broken in what the search has met since it was looked at last."""
-        lib, place, tally = self.search.lib, self._place, self.search.tally
+        lib, tally = self.search.lib, self.search.tally
         self._read_records(tally.records)
-        for number in range(place.states, tally.allocator_states):
+        for number in self._new("states", tally.allocator_states):
             entry = lib.percpu_states[number]
             for clause, wrong in self._state(self.state(number), entry.flags):
                 yield BrokenClause(clause, wrong, entry.node, None)
-        place.states = tally.allocator_states
-        for number in range(place.moves, tally.moves):
+        for number in self._new("moves", tally.moves):
             move = lib.percpu_moves[number]
             for clause, wrong in self._move(move):
                 yield BrokenClause(clause, wrong, move.node, None if move.whole else move.label)
-        place.moves = tally.moves
-        for number in range(place.troubles, tally.troubles):
+        for number in self._new("troubles", tally.troubles):
             trouble = lib.percpu_troubles[number]
             text = self.search.ffi.string(trouble.what).decode()
             clause, sep, wrong = text.partition(": ")
@@ -109,7 +100,11 @@ class SearchJudge:
             self.judged[clause] += 1
             rest = trouble.label < 0
             yield BrokenClause(clause, wrong, trouble.node, None if rest else trouble.label, rest)
-        place.troubles = tally.troubles
+
+    def _new(self, kind: str, count: int) -> range:
+        """Return the numbers of what has come since it was looked at last; there are so many."""
+        first, self._seen[kind] = self._seen[kind], count
+        return range(first, count)
 
     def state(self, number: int) -> SearchState:
         """Return a state of the allocator that the search has met."""
@@ -119,7 +114,7 @@ class SearchJudge:
                 self._states.clear()
             entry = self.search.lib.percpu_states[number]
             words = self.search.ffi.unpack(entry.words, entry.length)
-            known = self._states[number] = SearchState(self.layout, words, self._records)
+            known = self._states[number] = SearchState(self.search, words, self._records)
         return known
 
     def _read_records(self, count: int) -> None:
@@ -138,7 +133,7 @@ class SearchJudge:
             questions = _ALWAYS + _ISOLATED
         quiescent = bool(flags & QUIESCENT) and not state.work_pending
         if quiescent:
-            questions = questions + _AT_REST
+            questions = questions + _QUIESCENT
         for clause, holds in questions:
             self.judged[clause] += 1
             wrong = holds(state)
@@ -146,7 +141,7 @@ class SearchJudge:
                 yield clause, wrong
         below = list(broken_below(state, settled))
         if quiescent:
-            below += broken_at_rest(state)
+            below += broken_when_quiescent(state)
             self.judged.update(("BAL-3", "POP-4", *(["ACC-1"] if self.geometry.memcg else ())))
         yield from below
         self._looked += 1
@@ -158,10 +153,6 @@ class SearchJudge:
         known = self._of_chunks.get(key)
         if known is None:
             known = list(self._whole.broken_by(chunk, self.geometry, settled))
-            if chunk.kind != RESERVED:
-                free = self.layout.free_slot
-                wrong = computed_slot_is(chunk, chunk.computed_slot, self.geometry, free)
-                known += [] if wrong is None else [("SLOT-1", wrong)]
             self._of_chunks[key] = known
             self.judged.update(_OF_CHUNKS)
         return known
@@ -200,3 +191,49 @@ class SearchJudge:
         """Return how often each clause was asked where its situation had occurred."""
         return self._sightings.of(self.judged)
 
+
+def broken_below(state: SearchState, settled: bool) -> Iterator[Breach]:
+    """Yield what the page tables contradict in any state.
+
+    A page that is counted but not mapped, or whose old translation may be seen, belongs to a chunk
+    that no request can find (ISO-1); none has areas (POP-2).
+    """
+    size = state.geometry.block_bits
+    for chunk in state.chunks:
+        if chunk.kind or (chunk.mapped == chunk.populated and 1 not in chunk.stale):
+            continue
+        for page in range(chunk.nr_pages):
+            counted = chunk.populated[page] and not chunk.mapped[page]
+            if counted or chunk.stale[page]:
+                wrong = released_is_hidden(state, chunk)
+                if wrong is not None:
+                    what = "is counted and not mapped" if counted else "is not flushed yet"
+                    yield "ISO-1", f"page {page} {what}: {wrong}"
+            used = 1 in chunk.alloc_map[page * size : (page + 1) * size]
+            if used and settled and not chunk.mapped[page]:
+                yield "POP-2", f"page {page} holds an area and is not mapped"
+
+
+def broken_when_quiescent(state: SearchState) -> Iterator[Breach]:
+    """Yield what page tables, pages and charges contradict where nothing is under way.
+
+    A mark of a failed atomic allocation is there with the work that it asked for, or not at all.
+    """
+    if state.atomic_alloc_failed and state.async_enabled:
+        yield "BAL-5", "the mark of a failed atomic allocation is set, and no work is pending"
+    populated = 0
+    for chunk in state.chunks:
+        if chunk.kind:
+            continue
+        populated += chunk.nr_populated
+        if chunk.mapped != chunk.populated:
+            page = next(p for p in range(chunk.nr_pages) if chunk.mapped[p] != chunk.populated[p])
+            what = "mapped, not counted" if chunk.mapped[page] else "counted, not mapped"
+            yield "POP-3", f"page {page} is {what} at rest"
+    for clause, wrong in judged_pages(state.live_pages, populated, state.geometry):
+        if wrong is not None:
+            yield clause, wrong
+    if state.geometry.memcg:
+        owed = wrong_charges(state.charged, state.chunks, state.geometry)
+        if owed is not None:
+            yield "ACC-1", owed

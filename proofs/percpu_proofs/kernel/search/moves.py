@@ -8,42 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import copy
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
-from percpu_contracts.clauses import accounting, api, balance, maps, reclaim
+from percpu_contracts.clauses import api, maps, reclaim
 from percpu_contracts.clauses.isolation import released_is_hidden
 from percpu_contracts.contract import NOT_ASKED
 from percpu_contracts.history import History
 from percpu_contracts.operation_steps import Judged, denied_flags, handed_out, judged_step
+from percpu_proofs.kernel.postconditions import judged_allocation, judged_work
 from percpu_proofs.kernel.search.records import Record, SearchState
 from percpu_proofs.run.operations import WRONG
+from percpu_reference.gaps import Gap
 from percpu_spec import gfp
-from percpu_spec.definitions import area_size, is_legal
+from percpu_spec.definitions import area_size, free_runs, is_legal
 from percpu_spec.geometry import Geometry
 from percpu_spec.steps import REQUESTS, AreaExtent, Deed, DeedRange, Kind, MemoryRequest, Step
 
-
-class Stop(NamedTuple):
-    """Where an actor of the kernel's stands, or is about to do something (Stand)."""
-
-    kind: Kind = Kind.PAUSE
-    chunk: Any = None
-    start: int = 0
-    end: int = 0
-
-
-_PAUSE: Final = Stop()
+_PAUSE: Final = Gap("stop")  # the kernel's actors tell no more
+_OTHER: Final = bytes([1, 0, *range(2, 256)])  # of a map with a byte a bit, that of the free ones
 _NOTHING: Final = 0xFFFFFFFF  # in the place of the flags of what was not asked for
 
 
 def _ranges(bits: bytes) -> Iterator[tuple[int, int]]:
-    """Yield the ranges of set bits."""
-    start = bits.find(1)
-    while start >= 0:
-        end = bits.find(0, start)
-        end = len(bits) if end < 0 else end
-        yield start, end
-        start = bits.find(1, end)
+    """Return the ranges of set bits."""
+    return free_runs(bits.translate(_OTHER))
 
 
 def _lost(before: bytes, after: bytes) -> list[tuple[int, int]]:
@@ -216,7 +204,8 @@ def judged_reclaim(move: KernelMove) -> Iterator[Judged]:
     step = move.step()
     for done in move.released:
         if done.chunk in step.places:  # else it is to be destroyed
-            about = Stop(Kind.RELEASE, done.chunk, done.start, done.end)
+            chunk: Any = done.chunk
+            about = Gap("release", chunk, done.start, done.end, Kind.RELEASE)
             decided = Step("b", None, about, step.floats, {}, ())
             yield "RCL-6", reclaim.release_is_affordable(decided, move.before, history)
             break
@@ -230,8 +219,7 @@ def judged_run(move: KernelMove) -> Iterator[Judged]:
     before, after = move.before, move.after
     if after.geometry.backing != "vm" or before.atomic_alloc_failed:
         return
-    apart = sum(chunk.nr_empty_pop_pages for chunk in after.live if chunk.isolated)
-    yield "BAL-7", balance.float_is_topped_up(after.nr_empty_pop_pages + apart, after.geometry)
+    yield from judged_work(after, after.live)
     for chunk, origin in zip(after.chunks, move.origin, strict=True):
         if origin >= 0 and before.slots[origin] == before.to_depopulate_slot:
             yield "RCL-4", reclaim.chunk_is_drained(after, chunk)
@@ -256,30 +244,20 @@ def judged_operation(move: KernelMove, refusals: tuple[str, ...]) -> Iterator[Ju
         yield "API-5", api.atomic_only_takes(False, pages, move.created)
     if not e.done:
         return
-    size, align = operation.size, operation.align
-    if not is_legal(geometry, size, align):
-        changed = bool(e.first) and e.before != e.after
-        yield "API-1", api.illegal_is_refused(geometry, size, align, bool(e.ok), changed)
-        return
-    if operation.gfp & gfp.NOFAIL and refusals == ("wait",):
+    request = operation.size, operation.align, bool(operation.reserved), operation.gfp
+    if operation.gfp & gfp.NOFAIL and refusals == ("wait",) and is_legal(geometry, *request[:2]):
         yield "API-8", api.wait_is_not_given_up(bool(e.refused) and not e.ok)
-    area = move.area
-    if area is not None:
-        chunk: Any = area.chunk
-        yield "API-4", api.area_fits_request(chunk, area.off, size, align, geometry)
-        reserved = move.after.reserved_chunk
-        if reserved is not None:
-            yield "API-7", api.reserved_is_kept(bool(operation.reserved), chunk is reserved)
-        if operation.gfp & gfp.ACCOUNT and geometry.memcg and chunk.charged is not None:
-            charged = bool(chunk.charged[area.off // geometry.granule])
-            yield "ACC-2", accounting.success_is_charged(charged)
-    elif e.refused:
-        yield "API-9", None
-    elif atomic:
-        marked = move.after.atomic_alloc_failed
-        yield "BAL-5", balance.atomic_failure_asks(marked, bool(e.asked))
-    elif not operation.reserved:
-        yield "API-9", api.failure_has_a_cause(size, False)
+    yield from judged_allocation(
+        move.after,
+        request,
+        (move.after.chunks[e.chunk], e.off) if e.chunk >= 0 else None,
+        atomic=atomic,
+        changed=bool(e.first) and e.before != e.after,
+        refused=bool(e.refused),
+        marked=move.after.atomic_alloc_failed,
+        asked=bool(e.asked),
+        charges=geometry.memcg,
+    )
 
 
 def _judged_free(move: KernelMove) -> Iterator[Judged]:

@@ -11,8 +11,8 @@ from percpu_proofs.kernel.search.compiled import (
     REFUSED,
     WORK,
     CompiledSearch,
+    CompiledSystem,
 )
-from percpu_proofs.kernel.search.system import CompiledSystem
 from percpu_proofs.run.choices import Choices, drawn
 
 _MOST_STEPS = 1000

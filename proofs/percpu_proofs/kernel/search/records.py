@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from copy import copy
-from typing import Any, Final
+from typing import Final
 
+from percpu_proofs.kernel.search.compiled import CompiledSearch
+from percpu_proofs.kernel.views import OWNED, CompiledAllocator, CompiledChunk, set_bits
 from percpu_reference.chunk import Block
 from percpu_spec.definitions import Listing
-from percpu_spec.geometry import Geometry
 from percpu_spec.views import HINTS, ChunkView
 
 COUNTERS: Final = 11
-OWNED: Final = -2
-"""List of a chunk that a running step holds; -1 is that of the reserved one."""
 FIRST: Final = 1
 RESERVED: Final = 2
+"""Kinds of chunks that are of boot."""
 
 _SPREAD: Final = [bytes(byte >> bit & 1 for bit in range(8)) for byte in range(256)]
 
@@ -23,17 +23,16 @@ def _bits(raw: bytes, count: int) -> bytes:
     return b"".join([_SPREAD[byte] for byte in raw])[:count]
 
 
-class Record:
+class Record(CompiledChunk):
     """One chunk as it stood (ChunkView). Equal chunks share one, but where a copy is needed.
 
     mapped: pages that the page tables have; stale: pages whose old translation was not flushed.
     """
 
     __slots__ = (
-        "alloc_map", "bound_map", "charged", "chunk_md", "computed_slot", "end_offset",
-        "free_bytes", "immutable", "isolated", "kind", "mapped", "md_blocks",
-        "nr_empty_pop_pages", "nr_pages", "nr_populated", "number", "populated", "stale",
-        "start_offset",
+        "alloc_map", "bound_map", "chunk_md", "end_offset", "free_bytes", "immutable", "isolated",
+        "kind", "mapped", "md_blocks", "nr_empty_pop_pages", "nr_pages", "nr_populated", "number",
+        "populated", "stale", "start_offset",
     )  # fmt: skip
 
     def __init__(self, words: memoryview, number: int, block_bits: int) -> None:
@@ -67,41 +66,27 @@ class Record:
         self.bound_map = take(bits + 1)
         has_vector = words[at // 4]
         at += 4
-        self.charged = take(bits) if has_vector else None
+        self.charges = set(set_bits(take(bits))) if has_vector else None
 
     @property
-    def obj_exts(self) -> list[int] | None:
-        """Bits at which charged areas begin, None without a vector."""
-        if self.charged is None:
-            return None
-        return [bit for bit, is_set in enumerate(self.charged) if is_set]
+    def is_reserved(self) -> bool:
+        """Whether it serves the reserved part."""
+        return self.kind == RESERVED
 
     def __repr__(self) -> str:
         return f"<chunk of {self.nr_pages} pages, record {self.number}>"
 
 
-class RecordLayout:
-    """What is the same in all states of a search."""
-
-    def __init__(self, lib: Any, geometry: Geometry) -> None:
-        slots = list(lib.percpu_slots)
-        self.geometry = geometry
-        self.nr_slots, self.sidelined_slot, self.free_slot, self.to_depopulate_slot = slots
-
-
-class SearchState(Listing):
+class SearchState(CompiledAllocator, Listing):
     """The allocator in one state (AllocatorView). `chunks` are in the order of its description.
 
     slots: the list of each chunk, by number, OWNED or -1.
     """
 
-    def __init__(self, layout: RecordLayout, words: list[int], records: list[Record]) -> None:
-        self.geometry = layout.geometry
+    def __init__(self, search: CompiledSearch, words: list[int], records: list[Record]) -> None:
+        self.geometry = search.geometry
         self.source = self
-        self.chunk_types = 1
-        self.nr_slots = layout.nr_slots
-        self.sidelined_slot, self.free_slot = layout.sidelined_slot, layout.free_slot
-        self.to_depopulate_slot = layout.to_depopulate_slot
+        self.nr_slots, self.sidelined_slot, self.free_slot, self.to_depopulate_slot = search.lists
         (
             self.nr_populated, self.nr_empty_pop_pages, marked, is_async, _, pending,
             self.charged, self.objcg_refs, self.live_pages, _, _,
@@ -136,14 +121,11 @@ class SearchState(Listing):
         apart = {self.sidelined_slot, self.to_depopulate_slot}
         return not apart.isdisjoint(self.slots) or any(c.isolated for c in self.chunks)
 
-    def chunk_type(self, chunk: ChunkView, /) -> int:
-        """Return 0, the only type."""
-        return 0
 
-    def float_of(self, chunk_type: int, /) -> int:
-        """Return the float, in pages."""
-        return self.nr_empty_pop_pages
-
-    def chunk_slot(self, chunk: Record) -> int:
-        """Return the slot that the kernel itself computes from a chunk's hints."""
-        return chunk.computed_slot
+def present_state(search: CompiledSearch) -> SearchState:
+    """Return the state in which a search stands. Raises KernelStopped where lists are corrupt."""
+    words, raw = search.look()
+    # each chunk its own record: they are told apart by identity
+    records = [Record(one, number, search.geometry.block_bits) for number, one in enumerate(raw)]
+    places = [word for number, slot in enumerate(words[COUNTERS:]) for word in (slot, number)]
+    return SearchState(search, words[:COUNTERS] + places, records)

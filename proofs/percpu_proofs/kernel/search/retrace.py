@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Final
 
+from percpu_proofs.explore.overlap import OperationSpan, OperationStep, spans
 from percpu_proofs.kernel import instance as points
 from percpu_proofs.kernel.instance import KernelStopped
-from percpu_proofs.kernel.library import Library
-from percpu_proofs.kernel.search import records
+from percpu_proofs.kernel.library import Library, SourceLocation, places_of
 from percpu_proofs.kernel.search.compiled import BEGIN, FAULTS, WORK, CompiledSearch
-from percpu_proofs.kernel.search.records import COUNTERS, Record, RecordLayout
-from percpu_proofs.kernel.search.source_lines import SourceLocation, places_of
+from percpu_proofs.kernel.search.records import Record, present_state
 from percpu_proofs.run.operations import HANDLES, Operation, text_of
 from percpu_proofs.show.rows import StateRows, state_of
 
@@ -46,7 +45,7 @@ class TreeStep:
 
     def as_json(self) -> dict[str, Any]:
         """Return the step with plain values only."""
-        plain = {name: getattr(self, name) for name in _PLAIN}
+        plain = {one.name: getattr(self, one.name) for one in fields(self) if one.name != "state"}
         chunks = () if self.state is None else self.state.chunks
         counters = {} if self.state is None else dict(self.state.counters)
         return plain | {
@@ -56,13 +55,8 @@ class TreeStep:
         }
 
 
-_PLAIN: Final = (
-    "actor", "operation", "begins", "ends", "refused", "stands", "function", "line", "mutex"
-)  # fmt: skip
-
-
 @dataclass(frozen=True, slots=True)
-class Retraced:
+class Retrace:
     """A schedule in words, and the operations as they began."""
 
     operations: tuple[str, ...]
@@ -70,50 +64,47 @@ class Retraced:
     stopped: str = ""  # why the kernel went no further than this
     before: StateRows | None = None  # the state behind the setup
 
+    @property
+    def spans(self) -> Iterator[OperationSpan[str]]:
+        """Which of its operations run alone, and which beside one another."""
+        return spans(
+            OperationStep(s.actor, s.operation, s.operation[0] in "bB", s.ends) for s in self.steps
+        )
+
 
 def retrace(
     search: CompiledSearch, library: Library, labels: Sequence[int], *, rest: bool = False
-) -> Retraced:
+) -> Retrace:
     """Run a schedule again. Handles are numbered as they are allocated into.
 
     rest: what is wrong is how the work goes on from there, alone.
     """
     numbers = dict(search.handles)
-    layout = RecordLayout(search.lib, search.geometry)
     operations: list[str] = []
     under_way: dict[int, str] = {}
     rows: list[tuple[Any, ...]] = []
     stopped = ""
-    before = _state(search, layout) if search.replay(()) else None
-    for count in range(1, len(labels) + 1):
-        state = _state(search, layout) if search.replay(labels[:count]) else None
-        if state is None:
-            stopped = search.ffi.string(search.lib.percpu_reason).decode()
-            actor = search.lib.percpu_mover
-            if actor not in under_way:
-                under_way[actor] = _began(search, actor, numbers)
-                operations.append(under_way[actor])
-            label, where = labels[count - 1], search.stop_trace()
-            rows.append((actor, under_way[actor], label, points.DONE, where, None))
-            break
+    before = _state(search) if search.replay(()) else None
+    for count, label in enumerate(labels, 1):
+        seen = _state(search) if search.replay(labels[:count]) else None
+        stopped = search.reason if seen is None else ""
         actor = search.lib.percpu_mover
-        begins = _begins(search, labels[count - 1], actor in under_way)
+        begins = actor not in under_way
         if begins:
             under_way[actor] = _began(search, actor, numbers)
             operations.append(under_way[actor])
-        point, addresses = search.trace(actor)
-        rows.append((actor, under_way[actor], labels[count - 1], point, addresses, state))
+        point, addresses = search.trace(actor) if seen else (points.DONE, search.stop_trace())
+        rows.append((actor, under_way[actor], begins, label, point, addresses, seen))
+        if seen is None:
+            break
         if point == points.DONE and search.plan.longest:
             del under_way[actor]
     if rest and not stopped and search.comes_to_rest(labels):
-        rows.append((0, "b", WORK, points.DONE, search.stop_trace(), None))
-    places = places_of(library.path, [a for row in rows for a in row[4]])
-    steps = tuple(_steps(search, rows, places))
-    return Retraced(tuple(operations), steps, stopped, before and before[1])
-
-
-def _begins(search: CompiledSearch, label: int, known: bool) -> bool:
-    return (label & _OWN) >= WORK if search.plan.longest else not known
+        begins = bool(search.plan.longest) or 0 not in under_way
+        rows.append((0, "b", begins, WORK, points.DONE, search.stop_trace(), None))
+    places = places_of(library.path, [address for row in rows for address in row[5]])
+    steps = tuple(_step(row, places) for row in rows)
+    return Retrace(tuple(operations), steps, stopped, before and before[1])
 
 
 def _began(search: CompiledSearch, actor: int, numbers: dict[int, int]) -> str:
@@ -126,42 +117,30 @@ def _began(search: CompiledSearch, actor: int, numbers: dict[int, int]) -> str:
     return text_of(operation)
 
 
-def _steps(
-    search: CompiledSearch,
-    rows: list[tuple[Any, ...]],
-    places: dict[int, tuple[SourceLocation, ...]],
-) -> Iterator[TreeStep]:
-    known: set[int] = set()
-    for actor, operation, label, point, addresses, seen in rows:
-        begins = _begins(search, label, actor in known)
-        known.add(actor)
-        chain = [place for address in addresses for place in places[address]]
-        here = chain[0] if chain else None
-        holder, state = seen if seen is not None else (None, None)
-        refused = [name for bit, name in enumerate(FAULTS) if label >> 8 + bit & 1]
-        yield TreeStep(
-            actor, operation, begins, seen is not None and point == points.DONE,
-            ", ".join(refused), _STANDS[point] if seen is not None else "the kernel stops",
-            here.function if here else "", f"{here.file}:{here.line}" if here else "",
-            holder, state,
-        )  # fmt: skip
+def _step(row: tuple[Any, ...], places: dict[int, tuple[SourceLocation, ...]]) -> TreeStep:
+    actor, operation, begins, label, point, addresses, seen = row
+    here = next((place for address in addresses for place in places[address]), None)
+    holder, state = seen if seen is not None else (None, None)
+    refused = [name for bit, name in enumerate(FAULTS) if label >> 8 + bit & 1]
+    return TreeStep(
+        actor, operation, begins, seen is not None and point == points.DONE,
+        ", ".join(refused), _STANDS[point] if seen is not None else "the kernel stops",
+        here.function if here else "", f"{here.file}:{here.line}" if here else "",
+        holder, state,
+    )  # fmt: skip
 
 
-def _state(search: CompiledSearch, layout: RecordLayout) -> tuple[int | None, StateRows] | None:
+def _state(search: CompiledSearch) -> tuple[int | None, StateRows] | None:
     """Return the mutex's holder and the present state; None if lists are corrupt."""
     try:
-        words, raw = search.look()
+        view = present_state(search)
     except KernelStopped:
         return None
-    # each chunk its own record: they are told apart by identity
-    pairs = [word for pair in enumerate(words[COUNTERS:]) for word in reversed(pair)]
-    chunks = [Record(each, n, search.geometry.block_bits) for n, each in enumerate(raw)]
-    ids = [search.lib.percpu_chunk_id(number) for number in range(len(raw))]
+    ids = [search.lib.percpu_chunk_id(number) for number in range(len(view.chunks))]
 
     def losing(chunk: Record, page: int) -> bool:
         return bool(chunk.populated[page] and not chunk.mapped[page])
 
-    view = records.SearchState(layout, words[:COUNTERS] + pairs, chunks)
     state = state_of(view, "", losing, lambda chunk: str(ids[chunk.number]))
     holder = search.lib.percpu_search_holder()
     return None if holder < 0 else holder, state

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
 from functools import cache
 from itertools import groupby
@@ -129,11 +129,11 @@ def _put_plan(out: Writer, plan: SearchPlan) -> None:
     operations = short_form.OperationCoder()
     for number in differences:
         out.number(number)
-        _put_field(out, getattr(plan, _FIELDS[number]), _FIELDS[number], operations)
+        put, _ = _coder(_FIELDS[number], operations)
+        put(out, getattr(plan, _FIELDS[number]))
 
 
 _FIELDS: Final = tuple(field.name for field in fields(SearchPlan))
-_TUPLES: Final = frozenset({"points", "stops_at"})
 _FLAGS: Final = frozenset({"waiting", "merge", "raw", "refuses"})
 
 
@@ -141,19 +141,36 @@ def _differences(plan: SearchPlan, base: SearchPlan) -> list[int]:
     return [n for n, name in enumerate(_FIELDS) if getattr(plan, name) != getattr(base, name)]
 
 
-def _put_field(out: Writer, value: Any, name: str, operations: short_form.OperationCoder) -> None:
+def _coder(
+    name: str, operations: short_form.OperationCoder
+) -> tuple[Callable[[Writer, Any], None], Callable[[TokenReader], Any]]:
+    """Return what writes and what reads a field of a plan."""
     if name == "sizes":
-        short_form.put_sizes(out, value)
-    elif name in ("operations", "setup"):
-        operations.put(out, value)
-    elif name == "faults":
-        out.number(len(value))
-        out.numbers(FAULTS.index(fault) for fault in value)
-    elif name in _TUPLES:
-        out.number(len(value))
-        out.numbers(value)
-    else:
-        out.number(int(value))
+        return short_form.put_sizes, short_form.sizes
+    if name in ("operations", "setup"):
+        return operations.put, operations.take
+    if name == "faults":
+        return _put_faults, _faults
+    if name in ("points", "stops_at"):
+        return _put_numbers, lambda source: source.numbers(source.number())
+    kind = bool if name in _FLAGS else int
+    return lambda out, value: out.number(int(value)), lambda source: kind(source.number())
+
+
+def _put_numbers(out: Writer, numbers: Sequence[int]) -> None:
+    out.number(len(numbers))
+    out.numbers(numbers)
+
+
+def _put_faults(out: Writer, faults: Sequence[str]) -> None:
+    _put_numbers(out, [FAULTS.index(fault) for fault in faults])
+
+
+def _faults(source: TokenReader) -> tuple[str, ...]:
+    numbers = source.numbers(source.number())
+    if max(numbers, default=0) >= len(FAULTS):
+        raise DamagedError("a fault that there is none of")
+    return tuple(FAULTS[number] for number in numbers)
 
 
 def _plan(source: TokenReader) -> SearchPlan:
@@ -166,24 +183,9 @@ def _plan(source: TokenReader) -> SearchPlan:
         number = source.number()
         if number >= len(_FIELDS):
             raise DamagedError("a number that no table has")
-        changes[_FIELDS[number]] = _field(source, _FIELDS[number], operations)
+        _, read = _coder(_FIELDS[number], operations)
+        changes[_FIELDS[number]] = read(source)
     return replace(base, **changes)
-
-
-def _field(source: TokenReader, name: str, operations: short_form.OperationCoder) -> Any:
-    if name == "sizes":
-        return short_form.sizes(source)
-    if name in ("operations", "setup"):
-        return operations.take(source)
-    if name == "faults":
-        numbers = source.numbers(source.number())
-        if max(numbers, default=0) >= len(FAULTS):
-            raise DamagedError("a fault that there is none of")
-        return tuple(FAULTS[number] for number in numbers)
-    if name in _TUPLES:
-        return source.numbers(source.number())
-    value = source.number()
-    return bool(value) if name in _FLAGS else value
 
 
 def _put_labels(out: Writer, labels: Sequence[int]) -> None:

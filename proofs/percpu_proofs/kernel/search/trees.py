@@ -4,28 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 from percpu_proofs import data
-from percpu_proofs.explore.scenario import KERNEL_32K
-from percpu_proofs.kernel.build import compile_search, compile_tree
-from percpu_proofs.kernel.changes import BetweenError, counts_every_unit
+from percpu_proofs.kernel.build import compile_search
+from percpu_proofs.kernel.changes import BetweenError, refuses_again
 from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.library import BuildForm, Library
 from percpu_proofs.kernel.model import ModelVariant, probe
-from percpu_proofs.kernel.patch import apply_patch
 from percpu_proofs.kernel.search.accesses import Access, AccessSite
-from percpu_proofs.kernel.search.compiled import SearchPlan
 from percpu_proofs.kernel.search.example import TreeExample
 from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome
 from percpu_proofs.kernel.search.plans import TreeSearch
-from percpu_proofs.kernel.search.refusal import refuses
-from percpu_proofs.kernel.tree import BACKINGS, Tree, copy_tree, open_tree
+from percpu_proofs.kernel.tree import BACKINGS, Tree
+from percpu_proofs.kernel.workshop import TreeBuild, patched_tree
 from percpu_proofs.run.inputs import InputError
 from percpu_reference.variants import of_release
 
@@ -43,8 +39,11 @@ class CompiledTree:
     stub: Path | None
     libraries: dict[tuple[BuildForm, bool], Library] = field(default_factory=dict)
     between: str = ""  # why its version tells the variant, where its probes do not
+    plain: TreeBuild = field(init=False)  # without a search
     _model: ModelVariant | None = None
-    _km_counts: bool | None = None
+
+    def __post_init__(self) -> None:
+        self.plain = TreeBuild(self.tree, self.folder, self.stub)
 
     def library(self, search: TreeSearch) -> Library:
         """Return the library for a search. Raises InputError for a tree that does not compile."""
@@ -63,8 +62,7 @@ class CompiledTree:
         One between two known behaviours is taken for that of its version: clauses are asked of any.
         """
         if self._model is None:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            library = compile_tree(self.tree, self.folder, stub=self.stub)
+            library = self.plain.library()
             self._model = ModelVariant()
             with suppress(KernelStopped):  # a search shows it
                 try:
@@ -76,10 +74,11 @@ class CompiledTree:
 
     def km_counts(self) -> bool:
         """Return whether km counts a chunk's pages once for each unit. Raises InputError."""
-        if self._km_counts is None:
-            km = compile_tree(self.tree, self.folder, BuildForm("km"), stub=self.stub)
-            self._km_counts = counts_every_unit(km)
-        return self._km_counts
+        return self.plain.library(BuildForm("km")).one_unit
+
+    def refuses(self) -> bool:
+        """Return whether it refuses a second free of an area (API-2). Raises InputError."""
+        return refuses_again(self.plain.library())
 
 
 @contextmanager
@@ -90,20 +89,11 @@ def compiled_trees(
 
     Raises InputError for what cannot be used.
     """
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(TemporaryDirectory(prefix="percpu-spec-")))
-        base = open_tree(source, folder / "unpacked")
+    with patched_tree(source, patches) as (folder, base, patched):
         trees = [CompiledTree(BASE, base, folder / BASE, stub)]
         if patches:
-            patched = copy_tree(base, folder / "patched-source")
-            for patch in patches:
-                patched = apply_patch(patched, patch)
             trees.append(CompiledTree(PATCHED, patched, folder / PATCHED, stub))
         yield trees
-
-
-_USUAL: Final = TreeSearch("", "", SearchPlan(KERNEL_32K, ()))
-"""Of the form of most kernels."""
 
 
 def jobs_for(trees: Sequence[CompiledTree], searches: Sequence[TreeSearch]) -> list[TreeJob]:
@@ -113,7 +103,7 @@ def jobs_for(trees: Sequence[CompiledTree], searches: Sequence[TreeSearch]) -> l
     refuse them (API-2).
     """
     asking = [one for one in searches if one.plan.refuses and not one.plan.programs]
-    if asking and not refuses(trees[0].library(_USUAL)):
+    if asking and not trees[0].refuses():
         searches = [one for one in searches if one not in asking]
     one_of_each = {(search.form, search.noted): search for search in searches}.values()
     for search in one_of_each:  # what is the same for all is compiled with the first
@@ -127,19 +117,12 @@ def jobs_for(trees: Sequence[CompiledTree], searches: Sequence[TreeSearch]) -> l
     ]
 
 
-def left_out(
-    trees: Sequence[CompiledTree], searches: Sequence[TreeSearch]
-) -> dict[str, str]:
+def left_out(trees: Sequence[CompiledTree], searches: Sequence[TreeSearch]) -> dict[str, str]:
     """Return the searches that cannot be made on all of the trees, each with why not."""
-    lacking = {
-        BACKINGS[search.form.backing]
-        for search in searches
-        if not all(tree.tree.has(search.form.backing) for tree in trees)
-    }
     return {
         search.name: f"the tree has no {BACKINGS[search.form.backing]}"
         for search in searches
-        if BACKINGS[search.form.backing] in lacking
+        if not all(tree.tree.has(search.form.backing) for tree in trees)
     }
 
 
@@ -171,9 +154,7 @@ def schedules(tree: CompiledTree, examples: Mapping[str, TreeExample | None]) ->
     for clause, example in examples.items():
         if example is not None and example.labels and not example.plan.stops_at:
             search = TreeSearch(example.search, clause, example.plan)
-            jobs[clause] = TreeJob(
-                tree.name, tree.library(search), search, schedule=example.labels
-            )
+            jobs[clause] = TreeJob(tree.name, tree.library(search), search, schedule=example.labels)
     return jobs
 
 

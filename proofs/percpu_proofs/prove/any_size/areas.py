@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from percpu_proofs.prove.any_size.code import TextChange
+from percpu_proofs.prove.any_size.code import changes, names_of
 from percpu_proofs.prove.any_size.invariants import (
     EXACT,
     LEFT,
@@ -17,8 +17,7 @@ from percpu_proofs.prove.any_size.invariants import (
     arbitrary_block,
 )
 from percpu_proofs.prove.any_size.lemma import Lemma
-from percpu_proofs.prove.any_size.scene import HintTerms as Seen
-from percpu_proofs.prove.any_size.scene import LemmaScene
+from percpu_proofs.prove.any_size.scene import HintTerms, LemmaScene
 from percpu_proofs.prove.any_size.terms import raw
 from percpu_reference.chunk import Block
 from percpu_reference.hints import Hints
@@ -84,17 +83,17 @@ def _overlaps(h: Any, off: Any, bits: Any) -> Any:
     return And(off < h.contig_hint_start + h.contig_hint, off + bits > h.contig_hint_start)
 
 
-def taking(kept: tuple[Invariant, ...]) -> Any:
+def taking(invariants: tuple[Invariant, ...]) -> Any:
     """Return the lemma about an area that is taken of a block beside its contig_hint."""
 
     def scenario(s: LemmaScene) -> None:
         n, first, bits, off, before, after, block, chunk = _any_block(s)
-        h = Seen(block)
-        for invariant in dict.fromkeys((SOUND, LONGEST, *kept)):
+        h = HintTerms(block)
+        for invariant in dict.fromkeys((SOUND, LONGEST, *invariants)):
             invariant.assume(s, h, before, n)
         s.assume(Implies(h.contig_hint == 0, h.contig_hint_start == n))
         s.assume(Not(_overlaps(h, off, bits)))
-        claims = [invariant.claim(s, after, n) for invariant in kept]
+        claims = [invariant.claim(s, after, n) for invariant in invariants]
         called: list[str] = []
         allocator = s.allocator(
             Linux612,
@@ -106,7 +105,7 @@ def taking(kept: tuple[Invariant, ...]) -> Any:
             **s.blocks_of(n),
         )
         allocator.block_update_hint_alloc(chunk, s.code(first), s.code(bits))
-        seen = Seen(block)
+        seen = HintTerms(block)
         s.outcome.update({name: getattr(seen, name) for name in HINTS}, called=tuple(called))
         s.claim("nothing is scanned and no page counted", not called)
         same = And(seen.contig_hint == h.contig_hint, seen.contig_hint_start == h.contig_hint_start)
@@ -122,7 +121,7 @@ def breaking(cls: type) -> Any:
 
     def scenario(s: LemmaScene) -> None:
         n, first, bits, off, before, after, block, chunk = _any_block(s)
-        h = Seen(block)
+        h = HintTerms(block)
         for invariant in EXACT:
             invariant.assume(s, h, before, n)
         s.assume(_overlaps(h, off, bits))
@@ -138,7 +137,7 @@ def breaking(cls: type) -> Any:
             **s.blocks_of(n),
         )
         allocator.block_update_hint_alloc(chunk, s.code(first), s.code(bits))
-        right(Seen(block))
+        right(HintTerms(block))
 
     return scenario
 
@@ -148,7 +147,7 @@ def _scanned(s: LemmaScene, block: Any, used: Any, n: Any) -> None:
 
     right_free is exact, or 0 where the promoted scan_hint ends the block.
     """
-    h = Seen(block)
+    h = HintTerms(block)
     at_end = And(h.scan_hint > 0, h.scan_hint_start + h.scan_hint == n)
     edge = s.number("edge", 0, n + 1)
     exact = SimpleNamespace(right_free=edge)
@@ -173,7 +172,7 @@ def freeing(s: LemmaScene) -> None:
     s.point(off - 1, off + bits, base + off - 1, base + off + bits)
     s.everywhere(off, off + bits, before)
     block = arbitrary_block(s, before, n)
-    h = Seen(block)
+    h = HintTerms(block)
     for invariant in (SOUND, WHOLE):
         invariant.assume(s, h, before, n)
     some = s.number("some bit", 0, n)
@@ -187,20 +186,20 @@ def freeing(s: LemmaScene) -> None:
 
     entered: list[Any] = []
     counted: list[Any] = []
-    told: list[Any] = []
+    chunk_runs: list[Any] = []
     allocator = s.allocator(
         Linux612,
         {
             "block_update": lambda self, of, a, b: entered.append((raw(a), raw(b))),
             "update_empty_pages": lambda self, chunk, nr: counted.append(raw(nr)),
-            "chunk_update_hint_free": lambda self, chunk, a, b, start, end: told.append(
+            "chunk_update_hint_free": lambda self, chunk, a, b, start, end: chunk_runs.append(
                 (raw(start), raw(end))
             ),
         },
         **attributes,
     )
     allocator.block_update_hint_free(_chunk(s, block, used, total), s.code(first), s.code(bits))
-    s.outcome.update(entered=tuple(entered), counted=tuple(counted), told=tuple(told))
+    s.outcome.update(entered=tuple(entered), counted=tuple(counted), chunk_runs=tuple(chunk_runs))
     s.claim("one run is entered", len(entered) == 1)
     start, end = entered[0]
     s.point(start, start - 1, end, end - 1, base + start - 1, base + end)
@@ -211,7 +210,9 @@ def freeing(s: LemmaScene) -> None:
     s.claim("nothing free lies behind it", after(end), given=end < n)
     s.claim(
         "the chunk is told the same run",
-        told == entered if isinstance(n, int) else And(told[0][0] == start, told[0][1] == end),
+        chunk_runs == entered
+        if isinstance(n, int)
+        else And(chunk_runs[0][0] == start, chunk_runs[0][1] == end),
     )
     whole = And(start == 0, end == n)
     s.claim(
@@ -220,99 +221,78 @@ def freeing(s: LemmaScene) -> None:
     )
 
 
-_HINTS = "percpu_reference.hints.Hints."
-
-
-_EDGE = (
-    _HINTS + "block_update_hint_alloc",
-    _HINTS + "block_refresh_hint",
-    "percpu_reference.variants.fixes.right_edge.RightEdgeKept.block_refresh_hint",
-)
-
-
-_VALID = "from any state in which all of HINT-1 to HINT-6 holds"
-
-
+ANY_VALID = "any block size, from any state in which all of HINT-1 to HINT-6 holds"
 _ANY = "any block size, any map, any offset"
-
-
-def _bug(function: str, old: str, new: str, owner: type = Hints) -> TextChange:
-    return TextChange(owner, function, old, new)
 
 
 AREAS = (
     Lemma(
         "alloc-beside-contig",
         "HINT-1",
-        "an area taken beside contig_hint leaves it as it is, free and the longest run",
-        (_HINTS + "block_update_hint_alloc",),
+        names_of(Hints.block_update_hint_alloc),
         _ANY,
+        "an area taken beside contig_hint leaves it as it is, free and the longest run",
         taking((SOUND, LONGEST)),
-        seeded={
-            "a broken scan_hint stays": _bug(
-                "block_update_hint_alloc",
+        bugs=changes(Hints, "block_update_hint_alloc", {
+            "a broken scan_hint stays": (
                 "start + s_block.scan_hint, s_off, s_end",
                 "start, s_off, s_end",
             ),
-            "contig_hint is cut": _bug(
-                "block_update_hint_alloc",
+            "contig_hint is cut": (
                 "        if s_off < s_block.left_free:",
                 "        s_block.contig_hint -= 1\n        if s_off < s_block.left_free:",
             ),
-        },
+        }),
     ),
     Lemma(
         "alloc-keeps-edges",
         "HINT-2",
-        "an area taken beside contig_hint leaves left_free and right_free exact",
-        (_HINTS + "block_update_hint_alloc",),
+        names_of(Hints.block_update_hint_alloc),
         _ANY,
+        "an area taken beside contig_hint leaves left_free and right_free exact",
         taking((LEFT, RIGHT)),
-        seeded={
-            "left edge stays": _bug("block_update_hint_alloc", "s_block.left_free = s_off", "pass"),
-            "right edge stays": _bug(
-                "block_update_hint_alloc", "s_block.right_free = block_bits - s_end", "pass"
-            ),
-        },
+        bugs=changes(Hints, "block_update_hint_alloc", {
+            "left edge stays": ("s_block.left_free = s_off", "pass"),
+            "right edge stays": ("s_block.right_free = block_bits - s_end", "pass"),
+        }),
     ),
     Lemma(
         "alloc-right-edge",
         "HINT-3",
+        names_of(
+            Hints.block_update_hint_alloc,
+            Hints.block_refresh_hint,
+            RightEdgeKept.block_refresh_hint,
+        ),
+        ANY_VALID,
         "an area taken out of contig_hint leaves right_free exact",
-        _EDGE,
-        f"any block size, {_VALID}",
         breaking(Reference),
         variant="reference",
-        seeded={
-            "the hint's edge is not kept": _bug(
-                "block_refresh_hint", "block.right_free = scan", "pass", RightEdgeKept
-            ),
-            "any promoted hint counts": _bug(
-                "block_refresh_hint", "if scan and end == block.nr_bits:", "if scan:", RightEdgeKept
-            ),
-        },
+        bugs=changes(RightEdgeKept, "block_refresh_hint", {
+            "the hint's edge is not kept": ("block.right_free = scan", "pass"),
+            "any promoted hint counts": ("if scan and end == block.nr_bits:", "if scan:"),
+        }),
     ),
     Lemma(
         "free-merges",
         "HINT-1",
-        "a free inside a block enters the maximal run around it, and counts a page if empty",
-        (_HINTS + "block_update_hint_free",),
+        names_of(Hints.block_update_hint_free),
         _ANY,
+        "a free inside a block enters the maximal run around it, and counts a page if empty",
         freeing,
-        seeded={
-            "the left neighbour is not seen": _bug(
-                "block_update_hint_free", "start = start - base if start else 0", "start = s_off"
+        bugs=changes(Hints, "block_update_hint_free", {
+            "the left neighbour is not seen": (
+                "start = start - base if start else 0",
+                "start = s_off",
             ),
-            "the right neighbour is not seen": _bug(
-                "block_update_hint_free",
+            "the right neighbour is not seen": (
                 "end = block_bits if end < 0 else end - e_base",
                 "end = e_off",
             ),
-            "an empty page is not counted": _bug(
-                "block_update_hint_free",
+            "an empty page is not counted": (
                 "if not start and e_off == block_bits:",
                 "if not start and e_off > block_bits:",
             ),
-        },
+        }),
     ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from percpu_proofs.prove.any_size.code import TextChange
+from percpu_proofs.prove.any_size.code import TextChange, changes, names_of
 from percpu_proofs.prove.any_size.invariants import (
     FIRST,
     LEFT,
@@ -19,8 +19,7 @@ from percpu_proofs.prove.any_size.invariants import (
     arbitrary_block,
 )
 from percpu_proofs.prove.any_size.lemma import Lemma
-from percpu_proofs.prove.any_size.scene import HintTerms as Seen
-from percpu_proofs.prove.any_size.scene import LemmaScene
+from percpu_proofs.prove.any_size.scene import HintTerms, LemmaScene
 from percpu_reference.hints import Hints
 from percpu_reference.variants.fixes import OrderedScanHint, UnseededScanHint
 from percpu_reference.variants.linux_6_12 import Linux612
@@ -61,10 +60,10 @@ def entering(
         old, used, start, end = freed_run(s, n)
         block = arbitrary_block(s, old, n)
         for invariant in assumed:
-            invariant.assume(s, Seen(block), old, n)
+            invariant.assume(s, HintTerms(block), old, n)
         claims = [invariant.claim(s, used, n) for invariant in claimed]
         s.allocator(cls).block_update(block, s.code(start), s.code(end))
-        after = Seen(block)
+        after = HintTerms(block)
         s.outcome.update({name: getattr(after, name) for name in HINTS})
         s.point(*[getattr(after, name) for name in HINTS])
         for claim in claims:
@@ -73,77 +72,62 @@ def entering(
     return scenario
 
 
-_UPDATE = ("percpu_reference.hints.Hints.block_update",)
-
-
-def _bug(function: str, old: str, new: str, owner: type = Hints) -> TextChange:
-    return TextChange(owner, function, old, new)
+_UPDATE = names_of(Hints.block_update)
 
 
 ENTERING = (
     Lemma(
         "block-update-sound",
         "HINT-1",
-        "a run entered into a block leaves contig_hint and scan_hint free and inside",
         _UPDATE,
         ANY_BLOCK,
+        "a run entered into a block leaves contig_hint and scan_hint free and inside",
         entering(Linux612, (SOUND,), (SOUND,)),
-        seeded={
-            "the start stays": _bug(
-                "block_update",
+        bugs=changes(Hints, "block_update", {
+            "the start stays": (
                 "block.contig_hint_start = start\n        block.contig_hint = contig\n",
                 "block.contig_hint = contig\n",
             ),
-            "a bit too long": _bug(
-                "block_update", "contig = end - start", "contig = end - start + 1"
+            "a bit too long": ("contig = end - start", "contig = end - start + 1"),
+            "scan_hint keeps its start": (
+                "block.scan_hint_start = block.contig_hint_start\n",
+                "pass\n",
             ),
-            "scan_hint keeps its start": _bug(
-                "block_update", "block.scan_hint_start = block.contig_hint_start\n", "pass\n"
-            ),
-        },
+        }),
     ),
     Lemma(
         "block-update-edges",
         "HINT-2",
-        "a run entered into a block leaves left_free, right_free and first_free exact",
         _UPDATE,
         ANY_BLOCK,
+        "a run entered into a block leaves left_free, right_free and first_free exact",
         entering(Linux612, (LEFT, RIGHT, FIRST), (LEFT, RIGHT, FIRST)),
-        seeded={
-            "left edge forgotten": _bug("block_update", "if start == 0:", "if start == 1:"),
-            "right edge forgotten": _bug(
-                "block_update", "if end == block.nr_bits:", "if end > block.nr_bits:"
-            ),
-            "first_free stays": _bug(
-                "block_update", "if start < block.first_free:", "if start > block.first_free:"
-            ),
-        },
+        bugs=changes(Hints, "block_update", {
+            "left edge forgotten": ("if start == 0:", "if start == 1:"),
+            "right edge forgotten": ("if end == block.nr_bits:", "if end > block.nr_bits:"),
+            "first_free stays": ("if start < block.first_free:", "if start > block.first_free:"),
+        }),
     ),
     Lemma(
         "block-update-longest",
         "HINT-6",
-        "a run entered into a block leaves contig_hint the longest run",
         _UPDATE,
         ANY_BLOCK,
+        "a run entered into a block leaves contig_hint the longest run",
         entering(Linux612, (LONGEST,), (LONGEST,)),
-        seeded={
-            "a longer run is passed over": _bug(
-                "block_update", "if contig > hint:", "if contig > hint + 1:"
-            ),
-            "contig_hint stays": _bug(
-                "block_update",
+        bugs=changes(Hints, "block_update", {
+            "a longer run is passed over": ("if contig > hint:", "if contig > hint + 1:"),
+            "contig_hint stays": (
                 "        block.contig_hint = contig\n    elif contig == hint",
                 "    elif contig == hint",
             ),
-        },
+        }),
     ),
 )
 """A freed run, on linux_6_12: what holds although HINT-4 does not."""
 
-_FIXED = (
-    *_UPDATE,
-    "percpu_reference.variants.fixes.scan_order.OrderedScanHint.block_update",
-    "percpu_reference.variants.fixes.scan_seed.UnseededScanHint.block_update",
+_FIXED = names_of(
+    Hints.block_update, OrderedScanHint.block_update, UnseededScanHint.block_update
 )
 _RUNS = (SOUND, ORDER, LONGEST, PASSES_NOTHING, WHOLE)
 ANY_RUNS = (
@@ -163,12 +147,12 @@ def _inductive(
     return Lemma(
         f"block-update-{name}",
         clause,
-        f"a run entered into a block leaves {says}, if all that these lemmas claim held before",
         _FIXED,
         ANY_RUNS,
+        f"a run entered into a block leaves {says}, if all that these lemmas claim held before",
         entering(Reference, assumed, (claimed,)),
         variant="reference",
-        seeded=seeded,
+        bugs=seeded,
     )
 
 
@@ -178,39 +162,33 @@ INDUCTIVE = (
         "HINT-4",
         "scan_hint behind contig_hint exactly if as long",
         ORDER,
-        {
-            "a scan_hint behind stays": _bug(
-                "block_update",
+        changes(OrderedScanHint, "block_update", {
+            "a scan_hint behind stays": (
                 "if hint > scan or scan_start >= start:",
                 "if hint > scan:",
-                OrderedScanHint,
             ),
-            "the better aligned run drops nothing": _bug(
-                "block_update",
+            "the better aligned run drops nothing": (
                 "elif scan == hint and scan_start <= start:",
                 "elif scan_start > start + 1 and False:",
-                OrderedScanHint,
             ),
-        },
+        }),
     ),
     _inductive(
         "keeps-runs",
         "HINT-1",
         "contig_hint and scan_hint free and inside",
         SOUND,
-        {
-            "contig_hint begins late": _bug(
-                "block_update",
+        changes(Hints, "block_update", {
+            "contig_hint begins late": (
                 "start\n        block.contig_hint = contig",
                 "start + 1\n        block.contig_hint = contig",
             ),
-            "scan_hint begins elsewhere": _bug(
-                "block_update",
+        }) | changes(OrderedScanHint, "block_update", {
+            "scan_hint begins elsewhere": (
                 "scan, scan_start = contig, start",
                 "scan, scan_start = contig, hint_start + 1",
-                OrderedScanHint,
             ),
-        },
+        }),
         (SOUND,),
     ),
     _inductive(
@@ -218,36 +196,27 @@ INDUCTIVE = (
         "HINT-6",
         "contig_hint the longest run",
         LONGEST,
-        {
-            "a longer run is passed over": _bug(
-                "block_update", "if contig > hint:", "if contig > hint + 1:"
-            ),
-        },
+        changes(Hints, "block_update", {
+            "a longer run is passed over": ("if contig > hint:", "if contig > hint + 1:"),
+        }),
     ),
     _inductive(
         "passes-nothing",
         "HINT-6",
         "no run before scan_hint longer than it",
         PASSES_NOTHING,
-        {
-            "a shorter run seeds scan_hint": _bug(
-                "block_update", "not (scan and start <= scan_start)", "scan", UnseededScanHint
-            ),
-        },
+        changes(UnseededScanHint, "block_update", {
+            "a shorter run seeds scan_hint": ("not (scan and start <= scan_start)", "scan"),
+        }),
     ),
     _inductive(
         "keeps-whole",
         "HINT-6",
         "contig_hint and scan_hint whole runs",
         WHOLE,
-        {
-            "a former self stays": _bug(
-                "block_update",
-                "if hint > scan or scan_start >= start:",
-                "if hint > scan:",
-                OrderedScanHint,
-            ),
-        },
+        changes(OrderedScanHint, "block_update", {
+            "a former self stays": ("if hint > scan or scan_start >= start:", "if hint > scan:"),
+        }),
     ),
 )
 """All of them together are one invariant of `reference`, assumed and re-established."""

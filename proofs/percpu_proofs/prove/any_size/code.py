@@ -10,12 +10,13 @@ import ast
 import inspect
 import sys
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from percpu_proofs.prove.any_size.terms import Fill, Number
+from percpu_reference.gaps import run
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +27,18 @@ class TextChange:
     function: str
     old: str
     new: str
+
+
+def changes(
+    owner: type, function: str, texts: Mapping[str, tuple[str, str]]
+) -> dict[str, TextChange]:
+    """Return changes of one function by their names, from what it says and what stands instead."""
+    return {name: TextChange(owner, function, old, new) for name, (old, new) in texts.items()}
+
+
+def names_of(*functions: Callable[..., Any]) -> tuple[str, ...]:
+    """Return functions by their full names, from the package on."""
+    return tuple(f"{function.__module__}.{function.__qualname__}" for function in functions)
 
 
 class NoSuchTextError(ValueError):
@@ -182,38 +195,7 @@ def entry_of(
     return compiled(owner, entry)
 
 
-def reassembled(
-    owner: type, name: str, given: dict[str, Any], bug: TextChange | None = None
-) -> Any:
-    """Run a function as the lemmas see it: what comes before, turn by turn, what comes behind.
-
-    Return what it returns. Generators are run to their end.
-    """
-    function = source_of(owner, name, bug)
-    loops = [n for n, statement in enumerate(function.body) if isinstance(statement, ast.While)]
-    locals_ = dict(given)
-    for number in range(len(loops)):
-        entry = entry_of(owner, name, number, tuple(locals_), bug)
-        locals_ = entry(**locals_)[1]
-        how = "next"
-        while how == "next":
-            turn = turn_of(owner, name, number, tuple(locals_), bug)
-            how, locals_ = finished(turn(**locals_))
-            locals_.pop("_once", None)
-        if how == "return":
-            return locals_[""]
-    function.body = function.body[loops[-1] + 1 :] or [ast.Pass()]
-    names = [ast.arg(name) for name in locals_]
-    function.args = ast.arguments([], names, None, [], [], None, [])
-    return compiled(owner, function)(**locals_)
-
-
 def finished(steps: Any) -> Any:
     """Run a generator to its end, nothing else running; return its result."""
-    if not inspect.isgenerator(steps):
-        return steps
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            return stop.value
+    is_generator: bool = inspect.isgenerator(steps)
+    return run(steps) if is_generator else steps

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from percpu_proofs.prove.any_size.code import TextChange
+from percpu_proofs.prove.any_size.code import changes, names_of
 from percpu_proofs.prove.any_size.lemma import Lemma
 from percpu_proofs.prove.any_size.reclaim import members
 from percpu_proofs.prove.any_size.scene import LemmaScene
@@ -140,24 +140,23 @@ def relocating(s: LemmaScene) -> None:
         s.claim("it moves to its slot, to the head if that is higher", And(to == slot, ends))
 
 
-_SLOTS = "percpu_reference.slots.Slots."
-
-
-def _bug(function: str, old: str, new: str, owner: type = Slots) -> TextChange:
-    return TextChange(owner, function, old, new)
-
-
 def _step(
-    id_: str, clause: str, says: str, function: str, scenario: Any, seeded: dict[str, TextChange]
+    id_: str,
+    clause: str,
+    says: str,
+    scenario: Any,
+    owner: type,
+    function: str,
+    bugs: dict[str, tuple[str, str]],
 ) -> Lemma:
     return Lemma(
         id_,
         clause,
-        says,
-        (function,),
+        names_of(getattr(owner, function)),
         "any counts, any number of pages, any map",
+        says,
         scenario,
-        seeded=seeded,
+        bugs=changes(owner, function, bugs),
     )
 
 
@@ -166,102 +165,78 @@ COUNTERS = (
         "count-update",
         "FLT-1",
         "empty pages move the float as the chunk's weight in it",
-        _SLOTS + "update_empty_pages",
         updating,
+        Slots,
+        "update_empty_pages",
         {
-            "isolated chunks count": _bug(
-                "update_empty_pages", " and not chunk.isolated", "", Slots
-            ),
-            "the reserved chunk counts": _bug(
-                "update_empty_pages", "chunk is not self.reserved_chunk and ", "", Slots
-            ),
-            "the chunk does not count": _bug(
-                "update_empty_pages", "    chunk.nr_empty_pop_pages += nr\n", "    pass\n", Slots
-            ),
+            "isolated chunks count": (" and not chunk.isolated", ""),
+            "the reserved chunk counts": ("chunk is not self.reserved_chunk and ", ""),
+            "the chunk does not count": ("    chunk.nr_empty_pop_pages += nr\n", "    pass\n"),
         },
     ),
     _step(
         "count-populated",
         "POP-1",
         "pages entered as populated are counted by chunk and float",
-        "percpu_reference.chunks.Chunks.chunk_populated",
         _booked(True),
+        Chunks,
+        "chunk_populated",
         {
-            "empty pages are not counted": _bug(
-                "chunk_populated", "self.update_empty_pages(chunk, nr)", "pass", Chunks
-            ),
-            "the total is not counted": _bug(
-                "chunk_populated", "self.nr_populated += nr", "pass", Chunks
-            ),
-            "the range is not entered": _bug(
-                "chunk_populated", 'b"\\1" * nr', 'b"\\0" * nr', Chunks
-            ),
+            "empty pages are not counted": ("self.update_empty_pages(chunk, nr)", "pass"),
+            "the total is not counted": ("self.nr_populated += nr", "pass"),
+            "the range is not entered": ('b"\\1" * nr', 'b"\\0" * nr'),
         },
     ),
     _step(
         "count-depopulated",
         "POP-1",
         "pages entered as released are taken off by chunk and float",
-        "percpu_reference.chunks.Chunks.chunk_depopulated",
         _booked(False),
+        Chunks,
+        "chunk_depopulated",
         {
-            "empty pages are added": _bug(
-                "chunk_depopulated",
+            "empty pages are added": (
                 "self.update_empty_pages(chunk, -nr)",
                 "self.update_empty_pages(chunk, nr)",
-                Chunks,
             ),
-            "the chunk keeps its count": _bug(
-                "chunk_depopulated", "chunk.nr_populated -= nr", "pass", Chunks
-            ),
+            "the chunk keeps its count": ("chunk.nr_populated -= nr", "pass"),
         },
     ),
     _step(
         "count-isolate",
         "FLT-1",
         "isolation takes a chunk out of the float, once",
-        _SLOTS + "isolate_chunk",
         isolating,
+        Slots,
+        "isolate_chunk",
         {
-            "every time": _bug("isolate_chunk", "if not chunk.isolated:", "if True:", Slots),
-            "the float stays": _bug(
-                "isolate_chunk",
-                "self.nr_empty_pop_pages -= chunk.nr_empty_pop_pages",
-                "pass",
-                Slots,
-            ),
+            "every time": ("if not chunk.isolated:", "if True:"),
+            "the float stays": ("self.nr_empty_pop_pages -= chunk.nr_empty_pop_pages", "pass"),
         },
     ),
     _step(
         "count-reintegrate",
         "FLT-1",
         "reintegration brings a chunk back into the float, once",
-        _SLOTS + "reintegrate_chunk",
         reintegrating,
+        Slots,
+        "reintegrate_chunk",
         {
-            "every time": _bug("reintegrate_chunk", "if chunk.isolated:", "if True:", Slots),
-            "the float stays": _bug(
-                "reintegrate_chunk",
-                "self.nr_empty_pop_pages += chunk.nr_empty_pop_pages",
-                "pass",
-                Slots,
-            ),
+            "every time": ("if chunk.isolated:", "if True:"),
+            "the float stays": ("self.nr_empty_pop_pages += chunk.nr_empty_pop_pages", "pass"),
         },
     ),
     _step(
         "relocate-moves",
         "LIST-4",
         "relocation moves a chunk exactly if its slot changed, to the head if that grew",
-        _SLOTS + "chunk_relocate",
         relocating,
+        Slots,
+        "chunk_relocate",
         {
-            "isolated chunks move": _bug(
-                "chunk_relocate", "if chunk.isolated:", "if False:", Slots
-            ),
-            "to the head if it shrank": _bug(
-                "chunk_relocate", "oslot < nslot", "oslot > nslot", Slots
-            ),
-            "always": _bug("chunk_relocate", "if oslot != nslot:", "if True:", Slots),
+            "isolated chunks move": ("if chunk.isolated:", "if False:"),
+            "to the head if it shrank": ("oslot < nslot", "oslot > nslot"),
+            "always": ("if oslot != nslot:", "if True:"),
         },
     ),
 )

@@ -1,21 +1,20 @@
 """A refuted lemma's counterexample on the allocator itself, from its initial state.
 
 A lemma starts from any valid state, so what refutes it might be out of reach. Here every short list
-of operations is run from boot at a small geometry, and the calls of the lemma's function are noted.
+of operations is run from boot at a small geometry, and calls of the lemma's function are logged.
 One counts if every clause about hints held before the operation, if the operation breaks the
 clause, and if the lemma, asked about the very values of the call, does not hold of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from percpu_contracts.whole_state import WholeState
-from percpu_proofs.prove.any_size.formula_check import every_case
-from percpu_proofs.prove.any_size.lemma import Lemma, shown
-from percpu_proofs.prove.any_size.plain_scene import PlainScene
-from percpu_proofs.prove.from_boot import GEOMETRY, Areas, state_key, successors
+from percpu_proofs.prove.any_size.lemma import Lemma, case_text
+from percpu_proofs.prove.any_size.plain_scene import PlainScene, small_cases
+from percpu_proofs.prove.from_boot import GEOMETRY, operation_lists
 from percpu_reference import build
 from percpu_reference.chunk import Block, Chunk
 from percpu_reference.variants import Allocator
@@ -101,7 +100,7 @@ def refuting(lemma: Lemma, case: Case) -> PlainScene | None:
         if isinstance(value, list):
             known |= {f"{name}[{index}]": member for index, member in enumerate(value)}
     size = GEOMETRY.unit_bits
-    scenes = every_case(lemma, size, size**2, None, known)
+    scenes = small_cases(lemma.scenario, size, size**2, None, known)
     return next((scene for scene in scenes if scene.broken), None)
 
 
@@ -114,15 +113,15 @@ def from_boot(
     """
 
     def find(lemma: Lemma) -> str:
-        noted = _CallLog(function, inputs)
-        for steps, valid, after in _lists(noted, longest):
-            scenes = [refuting(lemma, case) for case in noted.cases] if valid else []
+        calls = _CallLog(function, inputs)
+        for steps, after, _ in operation_lists(build(calls.cls, GEOMETRY), longest, calls.begin):
+            scenes = [refuting(lemma, case) for case in calls.cases] if calls.valid else []
             scene = next((scene for scene in scenes if scene is not None), None)
             if scene is None:
                 continue
             broken = dict(WholeState().broken(after))
             if clause in broken:
-                return f"{', '.join(steps)}: {broken[clause]}; at {shown(scene.inputs)}"
+                return f"{', '.join(steps)}: {broken[clause]}; at {case_text(scene.inputs)}"
         raise NotReachedError(
             f"{clause}: no list of up to {longest} operations breaks it by {function}"
         )
@@ -131,43 +130,31 @@ def from_boot(
 
 
 class _CallLog:
-    """Notes the calls of a function of linux_6_12 in the operation under way, as cases."""
+    """Logs the calls of a function of linux_6_12 in the operation under way, as cases.
+
+    valid: whether all hints were valid before the operation.
+    """
 
     def __init__(self, function: str, inputs: Inputs) -> None:
         self.cases: list[Case] = []
         self.before: dict[int, bytes] = {}
+        self.valid = True
+        self._state: Allocator | None = None
 
-        def noted(allocator: Any, *given: Any) -> Any:
+        def logged(allocator: Any, *given: Any) -> Any:
             if self.before:
                 case = inputs(self.before, allocator, *given)
                 if case is not None:
                     self.cases.append(case)
             return getattr(Linux612, function)(allocator, *given)
 
-        self.cls = type("Linux612", (Linux612,), {"__slots__": (), function: noted})
+        self.cls = type("Linux612", (Linux612,), {"__slots__": (), function: logged})
 
     def begin(self, state: Allocator) -> None:
-        """Forget all and note what is called from this state."""
+        """Forget all and log what is called from this state."""
         self.cases.clear()
-        self.before = {chunk.id: bytes(chunk.alloc_map) for chunk in state.chunks()}
-
-
-def _lists(noted: _CallLog, longest: int) -> Iterator[tuple[Sequence[str], bool, Allocator]]:
-    """Yield every list of operations, whether all hints are valid before its last, and the end."""
-    root = build(noted.cls, GEOMETRY)
-    level: list[tuple[Allocator, Areas, tuple[str, ...]]] = [(root, (), ())]
-    known = {state_key(root)}
-    for _ in range(longest):
-        longer = []
-        for state, areas, steps in level:
-            wrong = {name for name, _ in WholeState().broken(state)}
-            valid = not any(name.startswith("HINT") for name in wrong)
-            noted.begin(state)
-            for after, left, step in successors(state, areas):
-                yield (*steps, step), valid, after
-                noted.begin(state)
-                key = state_key(after)
-                if key not in known:
-                    known.add(key)
-                    longer.append((after, left, (*steps, step)))
-        level = longer
+        if state is not self._state:
+            self._state = state
+            self.before = {chunk.id: bytes(chunk.alloc_map) for chunk in state.chunks()}
+            wrong = (name for name, _ in WholeState().broken(state))
+            self.valid = not any(name.startswith("HINT") for name in wrong)

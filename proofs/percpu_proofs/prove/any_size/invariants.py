@@ -64,59 +64,37 @@ def _sound_claimed(s: LemmaScene, used: Used, n: Any) -> Claimed:
     return claim
 
 
-def _left(s: LemmaScene, h: Any, used: Used, n: Any) -> None:
-    s.assume(And(within(0, h.left_free, n + 1), Implies(h.left_free < n, used(h.left_free))))
-    s.everywhere(0, h.left_free, lambda i: Not(used(i)))
+def _exact(name: str, run: Callable[[Any, Any], tuple[Any, Any, Any]], *, free: bool) -> Invariant:
+    """Return that a hint tells exactly how far bits are alike at an edge of the block.
 
+    run: of the hint's value and n, the range [lo, hi) of these bits and the bit beyond. free: they
+    are free, and the bit beyond is used.
+    """
 
-def _left_claimed(s: LemmaScene, used: Used, n: Any) -> Claimed:
-    p = s.number("bit at the left", 0, n)
+    def is_like(used: Used, i: Any) -> Truth:
+        return Not(used(i)) if free else used(i)
 
-    def claim(h: Any) -> None:
-        s.claim("left_free is no longer than the block", within(0, h.left_free, n + 1))
-        s.claim("left_free is free", Not(used(p)), given=p < h.left_free)
-        s.point(h.left_free)
-        s.claim("left_free ends at a used bit", used(h.left_free), given=h.left_free < n)
+    def assume(s: LemmaScene, h: Any, used: Used, n: Any) -> None:
+        value = getattr(h, name)
+        lo, hi, beyond = run(value, n)
+        s.point(beyond)
+        s.assume(And(within(0, value, n + 1), Implies(value < n, Not(is_like(used, beyond)))))
+        s.everywhere(lo, hi, lambda i: is_like(used, i))
 
-    return claim
+    def claim(s: LemmaScene, used: Used, n: Any) -> Claimed:
+        p = s.number(f"bit of {name}", 0, n)
 
+        def claimed(h: Any) -> None:
+            value = getattr(h, name)
+            lo, hi, beyond = run(value, n)
+            s.claim(f"{name} is no more than the block", within(0, value, n + 1))
+            s.claim(f"bits up to {name} are alike", is_like(used, p), given=within(lo, p, hi))
+            s.point(beyond)
+            s.claim(f"{name} ends there", Not(is_like(used, beyond)), given=value < n)
 
-def _right(s: LemmaScene, h: Any, used: Used, n: Any) -> None:
-    before = n - h.right_free - 1
-    s.point(before)
-    s.assume(And(within(0, h.right_free, n + 1), Implies(h.right_free < n, used(before))))
-    s.everywhere(before + 1, n, lambda i: Not(used(i)))
+        return claimed
 
-
-def _right_claimed(s: LemmaScene, used: Used, n: Any) -> Claimed:
-    p = s.number("bit at the right", 0, n)
-
-    def claim(h: Any) -> None:
-        before = n - h.right_free - 1
-        s.claim("right_free is no longer than the block", within(0, h.right_free, n + 1))
-        s.claim("right_free is free", Not(used(p)), given=p > before)
-        s.point(before)
-        s.claim("right_free begins behind a used bit", used(before), given=h.right_free < n)
-
-    return claim
-
-
-def _first(s: LemmaScene, h: Any, used: Used, n: Any) -> None:
-    s.assume(
-        And(within(0, h.first_free, n + 1), Implies(h.first_free < n, Not(used(h.first_free))))
-    )
-    s.everywhere(0, h.first_free, used)
-
-
-def _first_claimed(s: LemmaScene, used: Used, n: Any) -> Claimed:
-    p = s.number("bit before first_free", 0, n)
-
-    def claim(h: Any) -> None:
-        s.claim("no bit before first_free is free", used(p), given=p < h.first_free)
-        s.point(h.first_free)
-        s.claim("first_free is free", Not(used(h.first_free)), given=h.first_free < n)
-
-    return claim
+    return Invariant(f"{name} is exact", assume, claim)
 
 
 def order(h: Any) -> Truth:
@@ -194,9 +172,9 @@ def _ends(s: LemmaScene, h: Any) -> None:
 
 
 SOUND = Invariant("hints are free", _sound, _sound_claimed)
-LEFT = Invariant("left_free is exact", _left, _left_claimed)
-RIGHT = Invariant("right_free is exact", _right, _right_claimed)
-FIRST = Invariant("first_free is exact", _first, _first_claimed)
+LEFT = _exact("left_free", lambda length, n: (0, length, length), free=True)
+RIGHT = _exact("right_free", lambda length, n: (n - length, n, n - length - 1), free=True)
+FIRST = _exact("first_free", lambda first, n: (0, first, first), free=False)
 ORDER = Invariant(
     "scan_hint lies behind contig_hint exactly if as long",
     lambda s, h, used, n: s.assume(order(h)),

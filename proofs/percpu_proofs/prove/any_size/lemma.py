@@ -9,7 +9,7 @@ the claim.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -17,14 +17,15 @@ from typing import Any
 import percpu_contracts
 import percpu_reference
 import percpu_spec
-from percpu_proofs.prove import any_size, from_boot
+from percpu_proofs.prove import any_size
+from percpu_proofs.prove import from_boot as boot
 from percpu_proofs.prove.any_size.code import TextChange
 from percpu_proofs.prove.any_size.paths import Path, PathContext, TooManyPathsError, all_paths
-from percpu_proofs.prove.any_size.plain_scene import PlainScene, UnmetError
+from percpu_proofs.prove.any_size.plain_scene import PlainScene, replayed
 from percpu_proofs.prove.any_size.scene import SceneClaim
 from percpu_proofs.prove.any_size.term_scene import SymbolicScene
 from percpu_proofs.prove.any_size.terms import z3
-from percpu_proofs.prove.claim import Engine, Result, State
+from percpu_proofs.prove.claim import Claim, Result
 from percpu_spec.protocol.operators import And, Not, Or, Truth
 
 SMALL = 8  # bits or pages of a counterexample
@@ -33,42 +34,30 @@ CASE_STEPS = 5_000_000  # of z3, for a case of one size
 
 
 @dataclass(frozen=True)
-class Lemma:
+class Lemma(Claim):
     """One unbounded lemma. scenario: what it says, of a scene (see scene)."""
 
-    id: str
-    clause: str
     says: str
-    functions: tuple[str, ...]
-    bound: str
     scenario: Callable[[Any], None]
-    variant: str = "linux_6_12"
-    expected: State = "confirmed"
-    seeded: Mapping[str, TextChange] = field(default_factory=dict)
-    reached: Callable[[Lemma], str] | None = None  # finds a counterexample from boot
-    small: int = SMALL
-    engine: Engine = "z3"
+    bugs: Mapping[str, TextChange] = field(default_factory=dict, kw_only=True)
+    from_boot: Callable[[Lemma], str] | None = None  # finds a counterexample from boot
+    engine = "z3"
 
     @property
     def sources(self) -> tuple[Any, ...]:
         """What the result depends on."""
-        return (percpu_reference, percpu_spec, percpu_contracts, any_size, from_boot)
-
-    @property
-    def bugs(self) -> tuple[str, ...]:
-        """Names of the seeded bugs."""
-        return tuple(self.seeded)
+        return (percpu_reference, percpu_spec, percpu_contracts, any_size, boot)
 
     def check(self, timeout: float) -> Result:
         """Prove the lemma, or find a counterexample; then look for it on the allocator."""
-        result = self.prove(None, timeout)
-        if result.state == "refuted" and self.expected == "refuted" and self.reached is not None:
+        result, _ = self.search(None, timeout)
+        if result.state == "refuted" and self.expected == "refuted" and self.from_boot is not None:
             try:
-                reached = self.reached(self)
+                found = self.from_boot(self)
             except LookupError as wrong:
                 return Result("not confirmed", result.seconds, result.paths, str(wrong))
             return Result(
-                "refuted", result.seconds, result.paths, f"{result.message}; reached: {reached}"
+                "refuted", result.seconds, result.paths, f"{result.message}; reached: {found}"
             )
         return result
 
@@ -78,15 +67,15 @@ class Lemma:
         open_: set[str] = set()
         seen: set[str] = set()
         paths = 0
-        for scene in self._scenes(None, timeout, began, None):
+        for scene in self._scenes(None, timeout):
             paths += 1
-            for said in scene.said:
-                if said.what in seen:
+            for claim in scene.claims:
+                if claim.what in seen:
                     continue
-                open_.add(said.what)
-                case = self._case(scene, (said,), None, twin=True)
+                open_.add(claim.what)
+                case = self._case(scene, (claim,), None, twin=True)
                 if case is not None:
-                    seen.add(said.what)
+                    seen.add(claim.what)
         seconds = time.process_time() - began
         if open_ and open_ == seen:
             return Result("refuted", seconds, paths, "each claim's premise comes about")
@@ -94,11 +83,7 @@ class Lemma:
 
     def check_bug(self, bug: str, timeout: float) -> Result:
         """Prove the lemma of functions with a bug in them."""
-        return self.prove(self.seeded[bug], timeout)
-
-    def prove(self, bug: TextChange | None, timeout: float) -> Result:
-        """Prove the lemma on every path; seconds are of CPU time."""
-        return self.search(bug, timeout)[0]
+        return self.search(self.bugs[bug], timeout)[0]
 
     def search(self, bug: TextChange | None, timeout: float) -> tuple[Result, PlainScene | None]:
         """Prove the lemma on every path, or return a case in which it does not hold."""
@@ -106,17 +91,17 @@ class Lemma:
         paths = 0
         open_: set[str] = set()
         try:
-            for scene in self._scenes(bug, timeout, began, None):
+            for scene in self._scenes(bug, timeout):
                 paths += 1
                 wrong = self._failing(scene)
                 if wrong is None:
                     continue
                 case = self._case(scene, wrong, bug)
                 if case is None:
-                    open_.update(said.what for said in wrong)
+                    open_.update(claim.what for claim in wrong)
                     continue
                 seconds = time.process_time() - began
-                text = f"{case.broken[0]}: not so at {shown(case.inputs)}"
+                text = f"{case.broken[0]}: not so at {case_text(case.inputs)}"
                 return Result("refuted", seconds, paths, text), case
         except (TooManyPathsError, _TimeUpError) as wrong_end:
             seconds = time.process_time() - began
@@ -127,10 +112,9 @@ class Lemma:
             return Result("not confirmed", seconds, paths, message), None
         return Result("confirmed", seconds, paths), None
 
-    def _scenes(
-        self, bug: TextChange | None, timeout: float, began: float, small: int | None
-    ) -> Any:
+    def _scenes(self, bug: TextChange | None, timeout: float) -> Iterator[SymbolicScene]:
         """Yield the scene of each path, run to its end."""
+        began = time.process_time()
         scenes: list[SymbolicScene] = []
 
         def run(path: Path) -> None:
@@ -140,26 +124,26 @@ class Lemma:
             self.scenario(scenes[-1])
 
         shared = PathContext(min(QUERY, timeout))
-        for _path in all_paths(run, lambda prefix: Path(prefix, QUERY, small, shared)):
+        for _path in all_paths(run, lambda prefix: Path(prefix, QUERY, None, shared)):
             yield scenes.pop()
 
     def _failing(self, scene: SymbolicScene) -> tuple[SceneClaim, ...] | None:
         """Return the claims that z3 does not prove on a path, None if all are."""
         path = scene.path
         path.assume(And(*path.instances()))
-        wrong = [And(said.given, Not(said.holds)) for said in scene.said]
-        if not scene.said or path.check(Or(*wrong)) == z3.unsat:
+        wrong = [And(claim.given, Not(claim.holds)) for claim in scene.claims]
+        if not scene.claims or path.check(Or(*wrong)) == z3.unsat:
             return None
         return tuple(
-            said
-            for said, negated in zip(scene.said, wrong, strict=True)
+            claim
+            for claim, negated in zip(scene.claims, wrong, strict=True)
             if path.check(negated) != z3.unsat
         )
 
     def _case(
         self,
         scene: SymbolicScene,
-        said: tuple[SceneClaim, ...],
+        claims: tuple[SceneClaim, ...],
         bug: TextChange | None,
         *,
         twin: bool = False,
@@ -168,9 +152,9 @@ class Lemma:
 
         twin: one in which its premise holds, and it too.
         """
-        for wanted in said:
-            case = self.case_of(scene, bug, partial(_goal, what=wanted.what, twin=twin))
-            if case is not None and (wanted.what in case.broken or (twin and not case.broken)):
+        for claim in claims:
+            case = self.case_of(scene, bug, partial(_goal, what=claim.what, twin=twin))
+            if case is not None and (claim.what in case.broken or (twin and not case.broken)):
                 return case
         return None
 
@@ -178,19 +162,14 @@ class Lemma:
         self, scene: SymbolicScene, bug: TextChange | None, goal: Callable[[SymbolicScene], Truth]
     ) -> PlainScene | None:
         """Return a run of the functions on plain values on a path, so that a goal holds."""
-        path = Path(tuple(scene.path.taken), QUERY, self.small)
+        path = Path(tuple(scene.path.decisions), QUERY, SMALL)
         small = SymbolicScene(path, bug)
         self.scenario(small)
         model = _model(path, small, goal(small))
         if model is None:
             return None
-        case = inputs_of(small, model, self.small)
-        plain = PlainScene(lambda name, values: case[name], bug, self.small)
-        try:
-            self.scenario(plain)
-        except (UnmetError, KeyError):
-            return None
-        return plain
+        case = inputs_of(small, model, SMALL)
+        return replayed(self.scenario, case, bug, SMALL)
 
 
 def _model(path: Path, scene: SymbolicScene, goal: Truth) -> Any:
@@ -226,7 +205,7 @@ def inputs_of(scene: SymbolicScene, model: Any, small: int) -> dict[str, Any]:
     return case
 
 
-def shown(inputs: Mapping[str, Any]) -> str:
+def case_text(inputs: Mapping[str, Any]) -> str:
     """Return a case as text; a map as a character per element."""
     parts = []
     for name, value in inputs.items():
@@ -239,5 +218,5 @@ def shown(inputs: Mapping[str, Any]) -> str:
 
 def _goal(s: SymbolicScene, *, what: str, twin: bool) -> Truth:
     """Return that a claim of a scene is broken though its premise holds; twin: that both hold."""
-    meant = [one for one in s.said if one.what == what]
+    meant = [one for one in s.claims if one.what == what]
     return Or(*[And(one.given, one.holds if twin else Not(one.holds)) for one in meant])

@@ -5,11 +5,10 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from percpu_proofs.prove.any_size.code import TextChange
+from percpu_proofs.prove.any_size.code import changes, names_of
 from percpu_proofs.prove.any_size.invariants import SOUND, arbitrary_block
 from percpu_proofs.prove.any_size.lemma import Lemma
-from percpu_proofs.prove.any_size.scene import HintTerms as Seen
-from percpu_proofs.prove.any_size.scene import LemmaScene
+from percpu_proofs.prove.any_size.scene import HintTerms, LemmaScene
 from percpu_proofs.prove.any_size.terms import raw
 from percpu_reference.hints import Hints
 from percpu_reference.variants.fixes import WholeFreedRun
@@ -39,25 +38,25 @@ def telling(cls: type, entered: bool) -> Any:
         s.assume(Or(base + start == 0, used(base + start - 1)))
         s.assume(Or(base + end == total, used(base + end)))
         whole = arbitrary_block(s, used, total)
-        h = Seen(whole)
+        h = HintTerms(whole)
         SOUND.assume(s, h, used, total)
         blocks = s.blocks("block", count, n, ("left_free", "right_free"))
         for edge, name, beside in ((start == 0, "right_free", -1), (end == n, "left_free", 1)):
             if not isinstance(n, int) or within(0, index + beside, count):
                 s.assume(Implies(edge, blocks.hint(name, index + beside) == 0))
         chunk = SimpleNamespace(md_blocks=blocks, chunk_md=whole)
-        told: list[Any] = []
-        stubs = {"block_update": lambda self, of, a, b: told.append((raw(a), raw(b)))}
+        runs: list[Any] = []
+        stubs = {"block_update": lambda self, of, a, b: runs.append((raw(a), raw(b)))}
         allocator = s.allocator(cls, stubs if entered else None, **s.blocks_of(n))
         allocator.chunk_update_hint_free(
             chunk, s.code(index), s.code(index), s.code(start), s.code(end)
         )
         if entered:
-            s.outcome.update(told=tuple(told))
-            s.claim("one run is entered", len(told) == 1)
-            s.claim("it is the run", And(told[0][0] == base + start, told[0][1] == base + end))
+            s.outcome.update(runs=tuple(runs))
+            s.claim("one run is entered", len(runs) == 1)
+            s.claim("it is the run", And(runs[0][0] == base + start, runs[0][1] == base + end))
             return
-        after = Seen(whole)
+        after = HintTerms(whole)
         s.outcome.update({name: getattr(after, name) for name in HINTS})
         s.claim("the chunk knows a run as long", after.contig_hint >= end - start)
         s.claim("contig_hint is not shorter than before", after.contig_hint >= h.contig_hint)
@@ -150,29 +149,20 @@ def _edge(used: Any, base: int, n: int, left: bool) -> int:
     return bits.index(True) if True in bits else n
 
 
-_HINTS = "percpu_reference.hints.Hints."
-
-
-def _bug(function: str, old: str, new: str, owner: type = Hints) -> TextChange:
-    return TextChange(owner, function, old, new)
-
-
 MERGING = (
     *(
         Lemma(
             f"free-merges-{where}",
             "HINT-6",
-            f"the run that a free tells the chunk is followed to its {where} end, block by block",
-            ("percpu_reference.variants.fixes.freed_run.WholeFreedRun.chunk_update_hint_free",),
+            names_of(WholeFreedRun.chunk_update_hint_free),
             "any block size, any number of blocks, any map",
+            f"the run that a free tells the chunk is followed to its {where} end, block by block",
             merging(loop),
             variant="reference",
-            seeded={
-                "the walk ends early": _bug("chunk_update_hint_free", old, new, WholeFreedRun),
-                "the edge is not added": _bug(
-                    "chunk_update_hint_free", added, "pass", WholeFreedRun
-                ),
-            },
+            bugs=changes(WholeFreedRun, "chunk_update_hint_free", {
+                "the walk ends early": (old, new),
+                "the edge is not added": (added, "pass"),
+            }),
         )
         for loop, where, old, new, added in (
             (
@@ -194,27 +184,17 @@ MERGING = (
     Lemma(
         "free-tells-the-chunk",
         "HINT-5",
-        "a free that leaves a run inside a block enters that run into the chunk, as a whole",
-        (
-            _HINTS + "chunk_update_hint_free",
-            "percpu_reference.variants.fixes.freed_run.WholeFreedRun.chunk_update_hint_free",
-        ),
+        names_of(Hints.chunk_update_hint_free, WholeFreedRun.chunk_update_hint_free),
         "any block size, any number of blocks, any map; a run that lies in the block",
+        "a free that leaves a run inside a block enters that run into the chunk, as a whole",
         telling(Reference, True),
         variant="reference",
-        seeded={
-            "the start is forgotten": _bug(
-                "chunk_update_hint_free",
+        bugs=changes(WholeFreedRun, "chunk_update_hint_free", {
+            "the start is forgotten": (
                 "first = s_index * block_bits + start",
                 "first = s_index * block_bits + start + 1",
-                WholeFreedRun,
             ),
-            "relative to the block": _bug(
-                "chunk_update_hint_free",
-                "behind = e_index * block_bits + end",
-                "behind = end",
-                WholeFreedRun,
-            ),
-        },
+            "relative to the block": ("behind = e_index * block_bits + end", "behind = end"),
+        }),
     ),
 )

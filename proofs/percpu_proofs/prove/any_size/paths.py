@@ -55,7 +55,7 @@ class Path:
         self.branched = False
         self.prefix = prefix
         self.small = small
-        self.taken: list[bool] = []
+        self.decisions: list[bool] = []
         self.alternatives: list[tuple[bool, ...]] = []
         self.conditions: list[tuple[Any, bool]] = []
         self.everywhere: list[Callable[[Any], Truth]] = []
@@ -67,7 +67,6 @@ class Path:
         self._divided: dict[tuple[int, int], tuple[Any, Any, Any]] = {}
         self._bits: list[tuple[Any, Any]] = []
         self._count = 0
-        self.queries = 0
         self.model: Any = None  # of what is known so far, if there is one
 
     def fresh(self, name: str) -> Any:
@@ -102,7 +101,6 @@ class Path:
 
     def check(self, *truths: Truth) -> Any:
         """Ask the solver."""
-        self.queries += 1
         return self.solver.check(*[z3.BoolVal(t) if isinstance(t, bool) else t for t in truths])
 
     def decide(self, term: Any) -> bool:
@@ -110,9 +108,9 @@ class Path:
         if isinstance(term, bool):
             return term
         self.branch()
-        number = len(self.taken)
+        number = len(self.decisions)
         choice = self.prefix[number] if number < len(self.prefix) else self._chosen(term)
-        self.taken.append(choice)
+        self.decisions.append(choice)
         self.conditions.append((term, choice))
         self.solver.add(term if choice else Not(term))
         return choice
@@ -131,7 +129,7 @@ class Path:
         else:
             model = self.model
         if seen is False or self.check(Not(term)) != z3.unsat:
-            self.alternatives.append((*self.taken, False))
+            self.alternatives.append((*self.decisions, False))
         self.model = model
         return True
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from percpu_proofs.prove.any_size.code import TextChange, entry_of, finished, turn_of, twin_of
-from percpu_proofs.prove.any_size.scene import SceneClaim, bug_of, instance_of
+from percpu_proofs.prove.any_size.code import TextChange, twin_of
+from percpu_proofs.prove.any_size.scene import LemmaScene
 from percpu_proofs.prove.any_size.terms import Mask
+from percpu_proofs.run.choices import Choices, every_case
 from percpu_reference.chunk import Block
 from percpu_spec.protocol.operators import Truth
 
@@ -27,16 +28,18 @@ class PlainBlocks(list[Block]):
         return getattr(self[index], name)
 
 
-@dataclass
-class PlainScene:
+class PlainScene(LemmaScene):
     """A scene of plain values. choose: picks one of a list, for a name."""
 
-    choose: Callable[[str, Sequence[Any]], Any]
-    bug: TextChange | None = None
-    largest: int = LARGEST
-    said: list[SceneClaim] = field(default_factory=list)
-    outcome: dict[str, Any] = field(default_factory=dict)
-    inputs: dict[str, Any] = field(default_factory=dict)
+    def __init__(
+        self,
+        choose: Callable[[str, Sequence[Any]], Any],
+        bug: TextChange | None = None,
+        largest: int = LARGEST,
+    ) -> None:
+        super().__init__(bug)
+        self.choose = choose
+        self.largest = largest
 
     def _chosen(self, name: str, values: Sequence[Any]) -> Any:
         if not values:
@@ -45,7 +48,6 @@ class PlainScene:
         return value
 
     def size(self, name: str, least: int = 1) -> int:
-        """See Scene."""
         return int(self._chosen(name, range(least, self.largest + 1)))
 
     def number(
@@ -55,7 +57,6 @@ class PlainScene:
         hi: Any = None,
         among: Callable[[], Iterable[int]] | None = None,
     ) -> int:
-        """See Scene."""
         first = -self.largest if lo is None else lo
         behind = self.largest + 1 + max(0, first) if hi is None else hi
         values = range(first, behind) if among is None else sorted(set(among()))
@@ -64,27 +65,22 @@ class PlainScene:
         return value
 
     def flag(self, name: str) -> bool:
-        """See Scene."""
         return bool(self._chosen(name, (False, True)))
 
     def bits(self, name: str, length: int) -> Callable[[Any], bool]:
-        """See Scene."""
         members = [bool(self._chosen(f"{name}[{i}]", (False, True))) for i in range(length)]
         self.inputs[name] = members
         return lambda i: 0 <= i < length and members[i]
 
     def code(self, value: Any) -> Any:
-        """See Scene."""
         if isinstance(value, Mask):
             raise TypeError("a plain scene has shifts and masks of its own")
         return value
 
     def map_of(self, length: int, has: Callable[[Any], Truth]) -> bytearray:
-        """See Scene."""
         return bytearray(bool(has(i)) for i in range(length))
 
     def blocks(self, name: str, count: int, bits: int, fields: Sequence[str]) -> PlainBlocks:
-        """See Scene."""
         made = PlainBlocks(Block(bits) for _ in range(count))
         for index, block in enumerate(made):
             for field_ in fields:
@@ -93,47 +89,34 @@ class PlainScene:
         return made
 
     def assume(self, truth: Truth) -> None:
-        """See Scene."""
         if not truth:
             raise UnmetError
 
     def everywhere(self, lo: int, hi: int, fact: Callable[[Any], Truth]) -> None:
-        """See Scene."""
         self.assume(all(fact(i) for i in range(lo, hi)))
 
     def every_run(self, lo: int, hi: int, fact: Callable[[Any, Any], Truth]) -> None:
-        """See Scene."""
         self.assume(all(fact(x, y) for x in range(lo, hi) for y in range(x + 1, hi + 1)))
 
     def point(self, *terms: Any) -> None:
-        """See Scene."""
         pass  # facts are judged everywhere
 
     def run(self, x: Any, y: Any) -> None:
-        """See Scene."""
         pass
 
     def divided(self, value: Any, by: Any) -> tuple[Any, Any]:
-        """See Scene."""
         return value // by, value % by
 
     def blocks_of(self, n: int) -> dict[str, Any]:
-        """See Scene."""
         self.assume(n & (n - 1) == 0)
         return {"block_bits": n, "block_shift": n.bit_length() - 1, "block_mask": n - 1}
 
     def some(self, has: Callable[[Any], Truth], lo: int, hi: int) -> bool:
-        """See Scene."""
         return any(has(i) for i in range(lo, hi))
 
-    def claim(self, what: str, holds: Truth, given: Truth = True) -> None:
-        """See Scene."""
-        self.said.append(SceneClaim(what, given, holds))
-
     def allocator(self, cls: type, stubs: Mapping[str, Any] | None = None, **values: Any) -> Any:
-        """See Scene."""
-        bug = bug_of(self.bug, cls)
-        return instance_of(cls if bug is None else twin_of(cls, bug), stubs or {}, self, values)
+        bug = self.bug_in(cls)
+        return self.instance(cls if bug is None else twin_of(cls, bug), stubs, values)
 
     def proved(
         self,
@@ -143,22 +126,62 @@ class PlainScene:
         instead: Callable[..., None],
         **values: Any,
     ) -> Any:
-        """See Scene."""
         return self.allocator(cls, stubs, **values)
 
     def bounded(self, size: Any) -> None:
-        """See Scene."""
         self.assume(size <= self.largest)
-
-    def entry(self, owner: type, name: str, number: int, locals_: Mapping[str, Any]) -> Any:
-        """See Scene."""
-        return entry_of(owner, name, number, tuple(locals_), self.bug)(**locals_)[1]
-
-    def turn(self, owner: type, name: str, number: int, locals_: Mapping[str, Any]) -> Any:
-        """See Scene."""
-        return finished(turn_of(owner, name, number, tuple(locals_), self.bug)(**locals_))
 
     @property
     def broken(self) -> list[str]:
         """The claims that do not hold."""
-        return [said.what for said in self.said if said.given and not said.holds]
+        return [claim.what for claim in self.claims if claim.given and not claim.holds]
+
+
+def plain_scene(
+    scenario: Callable[[Any], None],
+    choose: Callable[[str, Sequence[Any]], Any],
+    bug: TextChange | None = None,
+    largest: int = LARGEST,
+) -> PlainScene | None:
+    """Return the scene of one case, run to its end, None if what was chosen is no case."""
+    scene = PlainScene(choose, bug, largest)
+    try:
+        scenario(scene)
+    except UnmetError:
+        return None
+    return scene
+
+
+def replayed(
+    scenario: Callable[[Any], None], case: Mapping[str, Any], bug: TextChange | None, largest: int
+) -> PlainScene | None:
+    """Return the scene of a case whose inputs are given by name, None if it is none."""
+
+    def choose(name: str, values: Sequence[Any]) -> Any:
+        if name not in case:
+            raise UnmetError(name)
+        return case[name]
+
+    return plain_scene(scenario, choose, bug, largest)
+
+
+def small_cases(
+    scenario: Callable[[Any], None],
+    largest: int,
+    most: int,
+    bug: TextChange | None,
+    known: Mapping[str, Any] | None = None,
+) -> Iterator[PlainScene]:
+    """Yield the plain scenes of small sizes in order, at most so many tries.
+
+    known: inputs by name that are the same in all of them.
+    """
+    same = known or {}
+    for case in itertools.islice(every_case(), most):
+
+        def choose(name: str, values: Sequence[Any], case: Choices = case) -> Any:
+            return same[name] if name in same else case.pick(values)
+
+        scene = plain_scene(scenario, choose, bug, largest)
+        if scene is not None:
+            yield scene

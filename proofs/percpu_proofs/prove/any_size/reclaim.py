@@ -6,7 +6,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from percpu_proofs.prove.any_size.code import TextChange
+from percpu_proofs.prove.any_size.code import changes, names_of
 from percpu_proofs.prove.any_size.lemma import Lemma
 from percpu_proofs.prove.any_size.scene import LemmaScene
 from percpu_proofs.prove.any_size.terms import Bits, raw
@@ -163,81 +163,85 @@ def spanning(s: LemmaScene) -> None:
         )
 
 
-_SCAN = ("percpu_reference.balance.Balance.depopulate_empty",)
-
-
-_ANY_SCAN = "any number of pages, any map, any turn of the scan, nothing else running"
-
-
-def _bug(function: str, old: str, new: str, owner: type = Balance) -> TextChange:
-    return TextChange(owner, function, old, new)
-
-
-def _scan(id_: str, clause: str, says: str, scenario: Any, **seeded: TextChange) -> Lemma:
-    named = {name.replace("_", " "): bug for name, bug in seeded.items()}
-    return Lemma(id_, clause, says, _SCAN, _ANY_SCAN, scenario, seeded=named)
-
-
-_E = "depopulate_empty"
+def _turn(
+    id_: str, clause: str, says: str, scenario: Any, bugs: dict[str, tuple[str, str]]
+) -> Lemma:
+    return Lemma(
+        id_,
+        clause,
+        names_of(Balance.depopulate_empty),
+        "any number of pages, any map, any turn of the scan, nothing else running",
+        says,
+        scenario,
+        bugs=changes(Balance, "depopulate_empty", bugs),
+    )
 
 
 SCAN = (
-    _scan(
+    _turn(
         "reclaim-visits-once",
         "RCL-4",
         "reclaim looks at every page once, from the last down",
         visiting,
-        a_page_is_skipped=_bug(
-            _E, "i -= 1\n                continue", "i -= 2\n                continue"
-        ),
-        a_page_is_looked_at_again=_bug(
-            _E,
-            "            end = -1\n        i -= 1",
-            "            end = -1\n            i += 1\n        i -= 1",
-        ),
+        {
+            "a page is skipped": (
+                "i -= 1\n                continue",
+                "i -= 2\n                continue",
+            ),
+            "a page is looked at again": (
+                "            end = -1\n        i -= 1",
+                "            end = -1\n            i += 1\n        i -= 1",
+            ),
+        },
     ),
-    _scan(
+    _turn(
         "reclaim-pending-is-empty",
         "POP-2",
         "the range that reclaim is to release is always empty and populated",
         pending,
-        used_pages_too=_bug(
-            _E,
-            "chunk.md_blocks[i].contig_hint == block_bits and chunk.populated[i]",
-            "chunk.populated[i]",
-        ),
-        a_page_more=_bug(
-            _E,
-            "self.enter_released(chunk, i + 1, end + 1)",
-            "self.enter_released(chunk, i, end + 1)",
-        ),
-        the_range_stays_pending=_bug(_E, "            end = -1\n        i -= 1", "        i -= 1"),
+        {
+            "used pages too": (
+                "chunk.md_blocks[i].contig_hint == block_bits and chunk.populated[i]",
+                "chunk.populated[i]",
+            ),
+            "a page more": (
+                "self.enter_released(chunk, i + 1, end + 1)",
+                "self.enter_released(chunk, i, end + 1)",
+            ),
+            "the range stays pending": ("            end = -1\n        i -= 1", "        i -= 1"),
+        },
     ),
-    _scan(
+    _turn(
         "reclaim-leaves-nothing",
         "RCL-4",
         "reclaim leaves nothing empty behind, unless the float falls below HIGH",
         draining,
-        page_0_is_left=_bug(_E, "i -= 1  # the range reaches page 0: release it now", "break"),
-        a_page_less=_bug(
-            _E,
-            "self.enter_released(chunk, i + 1, end + 1)",
-            "self.enter_released(chunk, i + 1, end)",
-        ),
-        one_is_as_good_as_none=_bug(
-            _E, "if chunk.nr_empty_pop_pages == 0:", "if chunk.nr_empty_pop_pages <= 1:"
-        ),
+        {
+            "page 0 is left": ("i -= 1  # the range reaches page 0: release it now", "break"),
+            "a page less": (
+                "self.enter_released(chunk, i + 1, end + 1)",
+                "self.enter_released(chunk, i + 1, end)",
+            ),
+            "one is as good as none": (
+                "if chunk.nr_empty_pop_pages == 0:",
+                "if chunk.nr_empty_pop_pages <= 1:",
+            ),
+        },
     ),
-    _scan(
+    _turn(
         "reclaim-span-covers",
         "TLB-1",
         "the span that reclaim flushes has every page that it released",
         spanning,
-        the_start_stays=_bug(
-            _E, "freed_start = min(freed_start, i + 1)", "freed_start = max(freed_start, i + 1)"
-        ),
-        the_end_is_the_last_range_s=_bug(
-            _E, "freed_end = max(freed_end, end + 1)", "freed_end = end + 1"
-        ),
+        {
+            "the start stays": (
+                "freed_start = min(freed_start, i + 1)",
+                "freed_start = max(freed_start, i + 1)",
+            ),
+            "the end is the last range s": (
+                "freed_end = max(freed_end, end + 1)",
+                "freed_end = end + 1",
+            ),
+        },
     ),
 )

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from percpu_proofs.prove.any_size.areas import OneBlock
-from percpu_proofs.prove.any_size.code import TextChange
+from percpu_proofs.prove.any_size.code import changes, names_of
 from percpu_proofs.prove.any_size.invariants import (
     FIRST,
     PASSES_NOTHING,
@@ -17,8 +17,7 @@ from percpu_proofs.prove.any_size.invariants import (
     run_is_free,
 )
 from percpu_proofs.prove.any_size.lemma import Lemma
-from percpu_proofs.prove.any_size.scene import HintTerms as Seen
-from percpu_proofs.prove.any_size.scene import LemmaScene
+from percpu_proofs.prove.any_size.scene import HintTerms, LemmaScene
 from percpu_proofs.prove.any_size.terms import raw
 from percpu_reference.hints import Hints
 from percpu_reference.variants.linux_6_12 import Linux612
@@ -61,7 +60,7 @@ def beginning(s: LemmaScene) -> None:
     n = s.size("n")
     used = s.bits("used", n)
     block = arbitrary_block(s, used, n)
-    h = Seen(block)
+    h = HintTerms(block)
     run_is_free(s, used, n, h.scan_hint_start, h.scan_hint)
     s.assume(is_whole(used, n, h.scan_hint_start, h.scan_hint))
     FIRST.assume(s, h, used, n)
@@ -73,7 +72,7 @@ def beginning(s: LemmaScene) -> None:
     chunk = SimpleNamespace(md_blocks=OneBlock(block), alloc_map=s.map_of(n, used))
     allocator = s.allocator(Linux612, None, **s.blocks_of(n))
     now = s.entry(Hints, "block_refresh_hint", 0, {"self": allocator, "chunk": chunk, "index": 0})
-    start, after = raw(now["start"]), Seen(block)
+    start, after = raw(now["start"]), HintTerms(block)
     s.outcome.update(start=start, contig_hint=after.contig_hint, right_free=after.right_free)
     s.point(start - 1)
     s.claim("right_free is 0", after.right_free == 0)
@@ -93,10 +92,10 @@ def scanning_edge(s: LemmaScene) -> None:
     n = s.size("n")
     used = s.bits("used", n)
     block, begin, start = _scan(s, n, used)
-    s.assume(Seen(block).right_free == 0)
+    s.assume(HintTerms(block).right_free == 0)
     right = RIGHT.claim(s, used, n)
     how, now = _turn(s, Linux612, n, used, block, start)
-    h = Seen(block)
+    h = HintTerms(block)
     s.outcome.update(how=how, right_free=h.right_free)
     if how == "return":
         right(h)
@@ -119,14 +118,14 @@ def scanning_longest(s: LemmaScene) -> None:
     n = s.size("n")
     used = s.bits("used", n)
     block, begin, start = _scan(s, n, used)
-    h = Seen(block)
+    h = HintTerms(block)
     s.assume(Or(begin == 0, begin == n, used(begin), used(begin - 1)))
     s.every_run(0, begin, lambda x, y: Implies(y - x > h.contig_hint, s.some(used, x, y)))
     x, y = any_free_run(s, used, n, "a run")
     s.run(x, begin)
     s.point(x, y, begin)
     how, now = _turn(s, Linux612, n, used, block, start)
-    after = Seen(block)
+    after = HintTerms(block)
     s.outcome.update(how=how, contig_hint=after.contig_hint)
     limit = n
     if how == "next":
@@ -137,74 +136,58 @@ def scanning_longest(s: LemmaScene) -> None:
     )
 
 
-_HINTS = "percpu_reference.hints.Hints."
-
-
-def _bug(function: str, old: str, new: str, owner: type = Hints) -> TextChange:
-    return TextChange(owner, function, old, new)
-
-
 SCANS = (
     Lemma(
         "scan-begins",
         "HINT-6",
-        "a refresh begins its scan at a run, with no run before that is longer than contig_hint",
-        (_HINTS + "block_refresh_hint",),
+        names_of(Hints.block_refresh_hint),
         "any block size, any map, any scan_hint that is a whole run without a longer one before",
+        "a refresh begins its scan at a run, with no run before that is longer than contig_hint",
         beginning,
-        seeded={
-            "right_free stays": _bug("block_refresh_hint", "block.right_free = 0", "pass"),
-            "a bit is passed over": _bug(
-                "block_refresh_hint",
-                "start = block.first_free",
-                "start = block.first_free + 1",
-            ),
-            "the promoted hint is cut": _bug(
-                "block_refresh_hint",
+        bugs=changes(Hints, "block_refresh_hint", {
+            "right_free stays": ("block.right_free = 0", "pass"),
+            "a bit is passed over": ("start = block.first_free", "start = block.first_free + 1"),
+            "the promoted hint is cut": (
                 "block.contig_hint = block.scan_hint",
                 "block.contig_hint = block.scan_hint - 1",
             ),
-        },
+        }),
     ),
     Lemma(
         "scan-meets-the-edge",
         "HINT-3",
-        "a block's scan leaves right_free exact, unless a promoted hint ends the block",
-        (_HINTS + "block_refresh_hint",),
+        names_of(Hints.block_refresh_hint),
         "any block size, any map, any turn of the scan",
+        "a block's scan leaves right_free exact, unless a promoted hint ends the block",
         scanning_edge,
-        seeded={
-            "the last run is cut": _bug(
-                "block_refresh_hint",
+        bugs=changes(Hints, "block_refresh_hint", {
+            "the last run is cut": (
                 "self.block_update(block, start - base, self.block_bits)",
                 "self.block_update(block, start - base, self.block_bits - 1)",
             ),
-            "a bit is skipped": _bug(
-                "block_refresh_hint",
+            "a bit is skipped": (
                 "start = find(0, end + 1, limit)",
                 "start = find(0, end + 2, limit)",
             ),
-        },
+        }),
     ),
     Lemma(
         "scan-finds-the-longest",
         "HINT-6",
-        "a block's scan leaves no run behind it that is longer than contig_hint",
-        (_HINTS + "block_refresh_hint",),
+        names_of(Hints.block_refresh_hint),
         "any block size, any map, any turn of the scan",
+        "a block's scan leaves no run behind it that is longer than contig_hint",
         scanning_longest,
-        seeded={
-            "longer runs are skipped": _bug(
-                "block_refresh_hint",
+        bugs=changes(Hints, "block_refresh_hint", {
+            "longer runs are skipped": (
                 "self.block_update(block, start - base, end - base)",
                 "end - start > block.contig_hint + 1 and self.block_update("
                 "block, start - base, end - base)",
             ),
-            "a run is cut": _bug(
-                "block_refresh_hint",
+            "a run is cut": (
                 "self.block_update(block, start - base, end - base)",
                 "self.block_update(block, start - base, end - base - 1)",
             ),
-        },
+        }),
     ),
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from percpu_proofs.prove.any_size.code import TextChange
+from percpu_proofs.prove.any_size.code import changes, names_of
 from percpu_proofs.prove.any_size.lemma import Lemma
 from percpu_proofs.prove.any_size.scene import LemmaScene
 from percpu_proofs.prove.any_size.terms import raw
@@ -55,46 +55,39 @@ def ascending(s: LemmaScene) -> None:
     s.claim("twice the size is a slot higher", low < high, given=And(low > 1, large >= 2 * small))
 
 
-_SLOTS = "percpu_reference.slots.Slots."
-
-
-def _bug(function: str, old: str, new: str, owner: type = Slots) -> TextChange:
-    return TextChange(owner, function, old, new)
-
-
 SLOTS = (
     Lemma(
         "slot-layout-any-unit",
         "SLOT-2",
-        "a size has an active slot, a unit the free one; sidelined, free and to_depopulate follow",
-        (_SLOTS + "setup_slots", _SLOTS + "size_to_slot"),
+        names_of(Slots.setup_slots, Slots.size_to_slot),
         "any unit size, any lowest slot",
+        "a size has an active slot, a unit the free one; sidelined, free and to_depopulate follow",
         layout,
-        seeded={
-            "sidelined is the last active slot": _bug(
-                "setup_slots",
+        bugs=changes(Slots, "setup_slots", {
+            "sidelined is the last active slot": (
                 "self._size_to_slot(self.unit_size) + 1",
                 "self._size_to_slot(self.unit_size)",
-                Slots,
             ),
-            "a unit has an active slot": _bug(
-                "size_to_slot", "return self.free_slot", "return self._size_to_slot(size)", Slots
+        }) | changes(Slots, "size_to_slot", {
+            "a unit has an active slot": (
+                "return self.free_slot",
+                "return self._size_to_slot(size)",
             ),
-            "small sizes have slot 0": _bug("_size_to_slot", "+ 2, 1)", "+ 2, 0)", Slots),
-        },
+        }) | changes(Slots, "_size_to_slot", {
+            "small sizes have slot 0": ("+ 2, 1)", "+ 2, 0)"),
+        }),
     ),
     Lemma(
         "slots-ascend",
         "SLOT-1",
-        "a larger run has no lower slot, one of twice the size a higher one",
-        (_SLOTS + "size_to_slot",),
+        names_of(Slots.size_to_slot),
         "any unit size, any two sizes",
+        "a larger run has no lower slot, one of twice the size a higher one",
         ascending,
-        seeded={
-            "turned round": _bug(
-                "_size_to_slot", "max(size.bit_length()", "max(9 - size.bit_length()", Slots
-            ),
-            "all alike": _bug("size_to_slot", "return self._size_to_slot(size)", "return 2", Slots),
-        },
+        bugs=changes(Slots, "_size_to_slot", {
+            "turned round": ("max(size.bit_length()", "max(9 - size.bit_length()"),
+        }) | changes(Slots, "size_to_slot", {
+            "all alike": ("return self._size_to_slot(size)", "return 2"),
+        }),
     ),
 )

@@ -5,41 +5,29 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from percpu_proofs.prove.any_size.code import (
-    TextChange,
-    entry_of,
-    finished,
-    new_twin,
-    turn_of,
-    twin_of,
-)
+from percpu_proofs.prove.any_size.code import TextChange, new_twin, twin_of
 from percpu_proofs.prove.any_size.paths import Path
-from percpu_proofs.prove.any_size.scene import SceneClaim, bug_of, instance_of
+from percpu_proofs.prove.any_size.scene import LemmaScene
 from percpu_proofs.prove.any_size.terms import Bits, Condition, Mask, Number, raw, z3
 from percpu_reference.chunk import Block
 from percpu_spec.protocol.operators import And, Implies, Or, Truth, within
 
 
-class SymbolicScene:
+class SymbolicScene(LemmaScene):
     """A scene on one path of terms."""
 
     def __init__(self, path: Path, bug: TextChange | None = None) -> None:
+        super().__init__(bug)
         self.path = path
-        self.bug = bug
-        self.said: list[SceneClaim] = []
-        self.outcome: dict[str, Any] = {}
-        self.inputs: dict[str, Any] = {}
         self.maps: dict[str, tuple[Any, Any]] = {}
 
     def size(self, name: str, least: int = 1) -> Any:
-        """See Scene."""
         size = self.number(name, least, None)
         if self.path.small is not None:
             self.path.assume(size <= self.path.small)
         return size
 
     def number(self, name: str, lo: Any = None, hi: Any = None, among: Any = None) -> Any:
-        """See Scene."""
         if name in self.inputs:
             raise ValueError(f"{name}: two arbitrary numbers of one name would be the same")
         term = self.inputs[name] = z3.Int(name)
@@ -48,18 +36,15 @@ class SymbolicScene:
         return term
 
     def flag(self, name: str) -> Truth:
-        """See Scene."""
         term = self.inputs[name] = z3.Bool(name)
         return term
 
     def bits(self, name: str, length: Any) -> Callable[[Any], Truth]:
-        """See Scene."""
         function = z3.Function(name, z3.IntSort(), z3.BoolSort())
         self.maps[name] = function, length
         return lambda i: function(i)
 
     def code(self, value: Any) -> Any:
-        """See Scene."""
         if isinstance(value, Mask):
             return value
         if z3.is_bool(value):
@@ -67,57 +52,42 @@ class SymbolicScene:
         return Number(self.path, value) if z3.is_expr(value) else value
 
     def map_of(self, length: Any, has: Callable[[Any], Truth]) -> Any:
-        """See Scene."""
         return Bits(self.path, length, has)
 
     def blocks(self, name: str, count: Any, bits: Any, fields: Sequence[str]) -> Any:
-        """See Scene."""
         functions = {f: z3.Function(f"{name}_{f}", z3.IntSort(), z3.IntSort()) for f in fields}
         for field_, function in functions.items():
             self.maps[f"{name}.{field_}"] = function, count
         return _Blocks(self.path, count, bits, functions)
 
     def assume(self, truth: Truth) -> None:
-        """See Scene."""
         self.path.assume(truth)
 
     def everywhere(self, lo: Any, hi: Any, fact: Callable[[Any], Truth]) -> None:
-        """See Scene."""
         self.path.everywhere.append(lambda i: Implies(within(lo, i, hi), fact(i)))
 
     def every_run(self, lo: Any, hi: Any, fact: Callable[[Any, Any], Truth]) -> None:
-        """See Scene."""
         self.path.every_run.append(lambda x, y: Implies(And(lo <= x, x < y, y <= hi), fact(x, y)))
 
     def point(self, *terms: Any) -> None:
-        """See Scene."""
         self.path.points += terms
 
     def run(self, x: Any, y: Any) -> None:
-        """See Scene."""
         self.path.ends.append(tuple(z3.IntVal(e) if isinstance(e, int) else e for e in (x, y)))
 
     def divided(self, value: Any, by: Any) -> tuple[Any, Any]:
-        """See Scene."""
         return self.path.divided(value, by)
 
     def blocks_of(self, n: Any) -> dict[str, Any]:
-        """See Scene."""
         if self.path.small is not None:
             self.path.assume(Or(*[n == 1 << shift for shift in range(8)]))
         return {"block_bits": n, "block_shift": Mask(n), "block_mask": Mask(n)}
 
     def some(self, has: Callable[[Any], Truth], lo: Any, hi: Any) -> Truth:
-        """See Scene."""
         return self.path.some(has, lo, hi)
 
-    def claim(self, what: str, holds: Truth, given: Truth = True) -> None:
-        """See Scene."""
-        self.said.append(SceneClaim(what, given, holds))
-
     def allocator(self, cls: type, stubs: Mapping[str, Any] | None = None, **values: Any) -> Any:
-        """See Scene."""
-        return instance_of(twin_of(cls, bug_of(self.bug, cls)), stubs or {}, self, values)
+        return self.instance(twin_of(cls, self.bug_in(cls)), stubs, values)
 
     def proved(
         self,
@@ -127,25 +97,15 @@ class SymbolicScene:
         instead: Callable[..., None],
         **values: Any,
     ) -> Any:
-        """See Scene."""
-        twin = new_twin(cls, bug_of(self.bug, cls))
+        twin = new_twin(cls, self.bug_in(cls))
         setattr(twin.twins[base[0].__name__], base[1], instead)
-        return instance_of(twin, stubs or {}, self, values)
+        return self.instance(twin, stubs, values)
 
     def bounded(self, size: Any) -> None:
-        """See Scene."""
         if self.path.small is not None:
             self.path.assume(size <= self.path.small)
 
-    def entry(self, owner: type, name: str, number: int, locals_: Mapping[str, Any]) -> Any:
-        """See Scene."""
-        given = {key: self.code(value) for key, value in locals_.items()}
-        return entry_of(owner, name, number, tuple(given), self.bug)(**given)[1]
 
-    def turn(self, owner: type, name: str, number: int, locals_: Mapping[str, Any]) -> Any:
-        """See Scene."""
-        given = {key: self.code(value) for key, value in locals_.items()}
-        return finished(turn_of(owner, name, number, tuple(given), self.bug)(**given))
 
 
 class _Blocks:

@@ -6,6 +6,7 @@ the path (see paths) which way to go, so that one run of the function is one of 
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -39,6 +40,16 @@ class Condition:
         return self.path.decide(self.term)
 
 
+def _arithmetic(of_terms: Callable[[Any, Any], Any]) -> Any:
+    """Return the method of an operator whose result is a number."""
+    return lambda self, other: Number(self.path, of_terms(self.term, raw(other)))
+
+
+def _comparison(of_terms: Callable[[Any, Any], Any]) -> Any:
+    """Return the method of an operator whose result is a truth."""
+    return lambda self, other: Condition(self.path, of_terms(self.term, raw(other)))
+
+
 class Number:
     """An integer of any size."""
 
@@ -48,22 +59,18 @@ class Number:
         self.path = path
         self.term = term
 
+    __add__ = __radd__ = _arithmetic(operator.add)
+    __sub__ = _arithmetic(operator.sub)
+    __rsub__ = _arithmetic(lambda term, other: other - term)
+    __lt__ = _comparison(operator.lt)
+    __le__ = _comparison(operator.le)
+    __gt__ = _comparison(operator.gt)
+    __ge__ = _comparison(operator.ge)
+    __eq__ = _comparison(operator.eq)
+    __ne__ = _comparison(operator.ne)
+
     def _number(self, term: Any) -> Number:
         return Number(self.path, term)
-
-    def _condition(self, term: Any) -> Condition:
-        return Condition(self.path, term)
-
-    def __add__(self, other: Any) -> Number:
-        return self._number(self.term + raw(other))
-
-    __radd__ = __add__
-
-    def __sub__(self, other: Any) -> Number:
-        return self._number(self.term - raw(other))
-
-    def __rsub__(self, other: Any) -> Number:
-        return self._number(raw(other) - self.term)
 
     def __mul__(self, other: Any) -> Any:
         if isinstance(other, bytes):  # b"\1" * n
@@ -74,24 +81,6 @@ class Number:
 
     def __neg__(self) -> Number:
         return self._number(-self.term)
-
-    def __lt__(self, other: Any) -> Condition:
-        return self._condition(self.term < raw(other))
-
-    def __le__(self, other: Any) -> Condition:
-        return self._condition(self.term <= raw(other))
-
-    def __gt__(self, other: Any) -> Condition:
-        return self._condition(self.term > raw(other))
-
-    def __ge__(self, other: Any) -> Condition:
-        return self._condition(self.term >= raw(other))
-
-    def __eq__(self, other: Any) -> Any:
-        return self._condition(self.term == raw(other))
-
-    def __ne__(self, other: Any) -> Any:
-        return self._condition(self.term != raw(other))
 
     def __bool__(self) -> bool:
         return self.path.decide(self.term != 0)

@@ -5,27 +5,26 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from percpu_contracts.clauses import hints
+from percpu_proofs.prove.small.case import ask
 from percpu_proofs.prove.small.invariant import (
     ANY_BLOCK,
     choose_block_hints,
     choose_chunk_hints,
-    hints_wrong,
+    judge_hints,
 )
-from percpu_proofs.prove.small.judging import MethodCall, Wrong
-from percpu_proofs.prove.small.obligation import Size, obligation
-from percpu_proofs.prove.small.scene import Scene
-from percpu_proofs.run.choices import Choices, assume
+from percpu_proofs.prove.small.judging import call
+from percpu_proofs.prove.small.obligation import BOTH, obligation
+from percpu_proofs.prove.small.scene import BITS, Scene
+from percpu_proofs.run.choices import assume
 from percpu_reference.chunk import Chunk
-from percpu_reference.variants import Allocator
 from percpu_spec.definitions import free_runs
 
-Cls = type[Allocator]
+CHUNKS = BITS + ", any valid chunk hints"
+ALLOCATED = "; any area allocated that a search can choose"
+FREED = "; any used range freed"
 
-BOTH = ("linux_6_12", "reference")
-CHUNKS = "a chunk of {pages} pages with {bits} map bits each, any bits used, any valid chunk hints"
 
-
-def _placed(scene: Scene, chunk: Chunk) -> Iterator[tuple[int, int]]:
+def _free_ranges(scene: Scene, chunk: Chunk) -> Iterator[tuple[int, int]]:
     """Yield every free range that a search can take.
 
     It starts at the first bit, for some alignment, of a free run or of a run's part in a block.
@@ -43,7 +42,7 @@ def _placed(scene: Scene, chunk: Chunk) -> Iterator[tuple[int, int]]:
             yield start, end
 
 
-def _used(scene: Scene, chunk: Chunk) -> Iterator[tuple[int, int]]:
+def _used_ranges(chunk: Chunk) -> Iterator[tuple[int, int]]:
     """Yield every used range."""
     bits = bytes(chunk.alloc_map)
     for start in range(len(bits)):
@@ -53,176 +52,154 @@ def _used(scene: Scene, chunk: Chunk) -> Iterator[tuple[int, int]]:
             yield start, end
 
 
-def _alloc(scene: Scene, chunk: Chunk, only: tuple[str, ...]) -> Wrong:
+def _alloc(scene: Scene, chunk: Chunk, *only: str) -> None:
     """Use any free range of a chunk and bring the hints up to date."""
-    with scene.choose.plain():
-        areas = list(_placed(scene, chunk))
+    areas = list(_free_ranges(scene, chunk))
     assume(areas)
-    start, end = areas[scene.choose.number(len(areas))]
+    start, end = scene.choose.pick(areas)
     chunk.alloc_map[start:end] = b"\1" * (end - start)
     if start == chunk.chunk_md.first_free:
         first = chunk.alloc_map.find(0, end)
         chunk.chunk_md.first_free = chunk.map_bits if first < 0 else first
-    call = MethodCall(
-        scene, "block_update_hint_alloc", chunk, start, end - start, only=only
-    )
-    return call.run()
+    call(scene, "block_update_hint_alloc", chunk, start, end - start, only=only)
 
 
-def _free(scene: Scene, chunk: Chunk, only: tuple[str, ...]) -> Wrong:
+def _free(scene: Scene, chunk: Chunk, *only: str) -> None:
     """Free any used range of a chunk and bring the hints up to date."""
-    with scene.choose.plain():
-        areas = list(_used(scene, chunk))
+    areas = list(_used_ranges(chunk))
     assume(areas)
-    start, end = areas[scene.choose.number(len(areas))]
+    start, end = scene.choose.pick(areas)
     chunk.alloc_map[start:end] = bytes(end - start)
     chunk.chunk_md.first_free = min(chunk.chunk_md.first_free, start)
-    return MethodCall(
-        scene, "block_update_hint_free", chunk, start, end - start, only=only
-    ).run()
+    call(scene, "block_update_hint_free", chunk, start, end - start, only=only)
 
 
-KEPT = ("HINT-1", "POP-1")
-
-
-@obligation(
-    "HINT-1",
-    "hints.Hints.block_update_hint_alloc",
-    "hints.Hints.block_refresh_hint",
-    words=ANY_BLOCK + "; any area allocated that a search can choose",
-    small=Size(1, 8),
-    large=Size(2, 8),
-    variants=BOTH,
-)
-def alloc_in_a_block(cls: Cls, choose: Choices, size: Size) -> Wrong:
-    """Block hints stay valid over an allocation, and empty pages are counted (POP-1)."""
-    scene = Scene(cls, choose, size)
+def _any_block(scene: Scene) -> Chunk:
+    """Return a listed chunk whose first block has any bits and valid hints."""
     chunk = scene.put(scene.chunk_with_block())
     choose_block_hints(scene, chunk, 0)
-    return _alloc(scene, chunk, KEPT) or hints_wrong(
-        scene, chunk, blocks=range(size.pages), whole=False
-    )
+    return chunk
 
 
-@obligation(
-    "HINT-1",
-    "hints.Hints.block_update_hint_alloc",
-    "hints.Hints.block_refresh_hint",
-    words=ANY_BLOCK + "; any area allocated that a search can choose",
-    small=Size(2, 4),
-    large=Size(3, 4),
-    variants=BOTH,
-)
-def alloc_over_an_edge(cls: Cls, choose: Choices, size: Size) -> Wrong:
-    """Block hints stay valid over an allocation that may reach over the next blocks."""
-    return alloc_in_a_block(cls, choose, size)
-
-
-@obligation(
-    "HINT-1",
-    "hints.Hints.block_update_hint_alloc",
-    words=CHUNKS + "; any area allocated that a search can choose",
-    small=Size(3, 2),
-    large=Size(4, 2),
-    variants=BOTH,
-)
-def alloc_across_blocks(cls: Cls, choose: Choices, size: Size) -> Wrong:
-    """Chunk hints stay valid over an allocation across blocks, and empty pages are counted."""
-    scene = Scene(cls, choose, size)
+def _any_chunk(scene: Scene) -> Chunk:
+    """Return a listed chunk with any bits and valid hints of its own."""
     chunk = scene.put(scene.chunk_of_bits())
     choose_chunk_hints(scene, chunk)
-    return _alloc(scene, chunk, KEPT) or hints_wrong(
-        scene, chunk, blocks=range(size.pages), whole=True
-    )
+    return chunk
+
+
+@obligation(
+    "HINT-1",
+    "hints.Hints.block_update_hint_alloc",
+    "hints.Hints.block_refresh_hint",
+    words=ANY_BLOCK + ALLOCATED,
+    sizes=((1, 8), (2, 8)),
+    variants=BOTH,
+)
+def alloc_in_a_block(scene: Scene) -> None:
+    """Block hints stay valid over an allocation, and empty pages are counted (POP-1)."""
+    chunk = _any_block(scene)
+    _alloc(scene, chunk, "HINT-1", "POP-1")
+    judge_hints(scene, chunk)
+
+
+@obligation(
+    "HINT-1",
+    "hints.Hints.block_update_hint_alloc",
+    "hints.Hints.block_refresh_hint",
+    words=ANY_BLOCK + ALLOCATED,
+    sizes=((2, 4), (3, 4)),
+    variants=BOTH,
+)
+def alloc_over_an_edge(scene: Scene) -> None:
+    """Block hints stay valid over an allocation that may reach over the next blocks."""
+    alloc_in_a_block(scene)
+
+
+@obligation(
+    "HINT-1",
+    "hints.Hints.block_update_hint_alloc",
+    words=CHUNKS + ALLOCATED,
+    sizes=((3, 2), (4, 2)),
+    variants=BOTH,
+)
+def alloc_across_blocks(scene: Scene) -> None:
+    """Chunk hints stay valid over an allocation across blocks, and empty pages are counted."""
+    chunk = _any_chunk(scene)
+    _alloc(scene, chunk, "HINT-1", "POP-1")
+    judge_hints(scene, chunk, whole=True)
 
 
 @obligation(
     "HINT-1",
     "hints.Hints.block_update_hint_free",
-    words=ANY_BLOCK + "; any used range freed",
-    small=Size(1, 8),
-    large=Size(2, 8),
+    words=ANY_BLOCK + FREED,
+    sizes=((1, 8), (2, 8)),
     variants=BOTH,
 )
-def free_in_a_block(cls: Cls, choose: Choices, size: Size) -> Wrong:
+def free_in_a_block(scene: Scene) -> None:
     """Block hints stay valid over a free, and emptied pages are counted (POP-1)."""
-    scene = Scene(cls, choose, size)
-    chunk = scene.put(scene.chunk_with_block())
-    choose_block_hints(scene, chunk, 0)
-    return _free(scene, chunk, KEPT) or hints_wrong(
-        scene, chunk, blocks=range(size.pages), whole=False
-    )
+    chunk = _any_block(scene)
+    _free(scene, chunk, "HINT-1", "POP-1")
+    judge_hints(scene, chunk)
 
 
 @obligation(
     "HINT-1",
     "hints.Hints.block_update_hint_free",
-    words=ANY_BLOCK + "; any used range freed",
-    small=Size(2, 4),
-    large=Size(3, 4),
+    words=ANY_BLOCK + FREED,
+    sizes=((2, 4), (3, 4)),
     variants=BOTH,
 )
-def free_over_an_edge(cls: Cls, choose: Choices, size: Size) -> Wrong:
+def free_over_an_edge(scene: Scene) -> None:
     """Block hints stay valid over a free that may reach over the next blocks."""
-    return free_in_a_block(cls, choose, size)
+    free_in_a_block(scene)
 
 
 @obligation(
     "HINT-1",
     "hints.Hints.block_update_hint_free",
     "hints.Hints.chunk_update_hint_free",
-    words=CHUNKS + "; any used range freed",
-    small=Size(3, 2),
-    large=Size(4, 2),
+    words=CHUNKS + FREED,
+    sizes=((3, 2), (4, 2)),
     variants=BOTH,
 )
-def free_across_blocks(cls: Cls, choose: Choices, size: Size) -> Wrong:
+def free_across_blocks(scene: Scene) -> None:
     """Chunk hints stay valid over a free across blocks, and emptied pages are counted."""
-    scene = Scene(cls, choose, size)
-    chunk = scene.put(scene.chunk_of_bits())
-    choose_chunk_hints(scene, chunk)
-    return _free(scene, chunk, KEPT) or hints_wrong(
-        scene, chunk, blocks=range(size.pages), whole=True
-    )
+    chunk = _any_chunk(scene)
+    _free(scene, chunk, "HINT-1", "POP-1")
+    judge_hints(scene, chunk, whole=True)
 
 
 @obligation(
     "HINT-5",
     "hints.Hints.block_update_hint_free",
     "hints.Hints.chunk_update_hint_free",
-    words=CHUNKS + "; any used range freed",
-    small=Size(3, 2),
-    large=Size(4, 2),
+    words=CHUNKS + FREED,
+    sizes=((3, 2), (4, 2)),
     variants=("reference",),
     refuted=("linux_6_12",),
 )
-def contig_after_free(cls: Cls, choose: Choices, size: Size) -> Wrong:
+def contig_after_free(scene: Scene) -> None:
     """A chunk whose contig_hint was close to its longest run before a free is so after it."""
-    scene = Scene(cls, choose, size)
-    chunk = scene.put(scene.chunk_of_bits())
-    choose_chunk_hints(scene, chunk)
+    chunk = _any_chunk(scene)
     assume(hints.chunk_hint_is_close(chunk, scene.geometry) is None)
-    _free(scene, chunk, ())
-    wrong = hints.chunk_hint_is_close(chunk, scene.geometry)
-    return wrong and f"HINT-5: {wrong}"
+    _free(scene, chunk)
+    ask("HINT-5", hints.chunk_hint_is_close(chunk, scene.geometry))
 
 
 @obligation(
     "HINT-5",
     "hints.Hints.block_update_hint_alloc",
     "hints.Hints.chunk_refresh_hint",
-    words=CHUNKS + "; any area allocated that a search can choose",
-    small=Size(3, 2),
-    large=Size(4, 2),
+    words=CHUNKS + ALLOCATED,
+    sizes=((3, 2), (4, 2)),
     variants=("reference",),
     refuted=("linux_6_12",),
 )
-def contig_after_alloc(cls: Cls, choose: Choices, size: Size) -> Wrong:
+def contig_after_alloc(scene: Scene) -> None:
     """A chunk whose contig_hint was close to its longest run before an allocation stays so."""
-    scene = Scene(cls, choose, size)
-    chunk = scene.put(scene.chunk_of_bits())
-    choose_chunk_hints(scene, chunk)
+    chunk = _any_chunk(scene)
     assume(hints.chunk_hint_is_close(chunk, scene.geometry) is None)
-    _alloc(scene, chunk, ())
-    wrong = hints.chunk_hint_is_close(chunk, scene.geometry)
-    return wrong and f"HINT-5: {wrong}"
+    _alloc(scene, chunk)
+    ask("HINT-5", hints.chunk_hint_is_close(chunk, scene.geometry))

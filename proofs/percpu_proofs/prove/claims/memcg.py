@@ -2,131 +2,111 @@
 
 from __future__ import annotations
 
-from percpu_proofs.prove.small.adversary import Adversary
-from percpu_proofs.prove.small.judging import MethodCall, Wrong
-from percpu_proofs.prove.small.obligation import Size, obligation
-from percpu_proofs.prove.small.scene import Scene
-from percpu_proofs.run.choices import Choices, assume
-from percpu_reference.variants import Allocator
+from percpu_proofs.prove.small.case import claim
+from percpu_proofs.prove.small.judging import call
+from percpu_proofs.prove.small.obligation import BOTH, obligation
+from percpu_proofs.prove.small.scene import PAGES, Scene
+from percpu_proofs.run.choices import assume
 from percpu_spec.gfp import ACCOUNT, ATOMIC, KERNEL
 
-Cls = type[Allocator]
-
-REQUESTS = "every size up to a unit of {pages} pages with {bits} map bits each, on 1 to 4 CPUs"
-CHARGED = "; with and without cgroups"
-
-
-def _scene(cls: Cls, choose: Choices, size: Size) -> Scene:
-    """Return an allocator on 1 to 4 CPUs that charges or not."""
-    cpus, memcg = 1 + choose.number(4), bool(choose.number(2))
-    return Scene(cls, choose, size, lock=False, cpus=cpus, memcg=memcg)
+REQUESTS = (
+    "every size up to a unit of {pages} pages with {bits} map bits each, on 1 to 4 CPUs; with and "
+    "without cgroups"
+)
 
 
 @obligation(
     "ACC-1",
     "memcg.Memcg.memcg_pre_alloc_hook",
     "memcg.Memcg.obj_full_size",
-    words=REQUESTS + CHARGED + ", accounted or not; the charge fails or not",
-    small=Size(2, 4),
-    large=Size(8, 8),
+    words=REQUESTS + ", accounted or not; the charge fails or not",
+    sizes=((2, 4), (8, 8)),
+    lock=False,
+    cpus=range(1, 5),
+    memcg=[False, True],
 )
-def charge_in_full(cls: Cls, choose: Choices, size: Size) -> Wrong:
+def charge_in_full(scene: Scene) -> None:
     """A charged request pays for every unit and its share of the vector, others nothing."""
-    scene = _scene(cls, choose, size)
     env = scene.allocator.env
-    env.charge_fault.next = choose.number(2)
-    env.has_objcg = bool(choose.number(2))
-    failing = env.charge_fault.next
-    gfp = (KERNEL, KERNEL | ACCOUNT)[choose.number(2)]
-    bits = 1 + choose.number(scene.geometry.unit_bits)
-    call = MethodCall(scene, "memcg_pre_alloc_hook", 4 * bits, gfp)
-    wrong = call.run()
+    env.charge_fault.next = failing = scene.choose.number(2)
+    env.has_objcg = scene.choose.bit()
+    gfp = scene.choose.pick((KERNEL, KERNEL | ACCOUNT))
+    goes_on = call(scene, "memcg_pre_alloc_hook", scene.request(), gfp)[0]
     due = scene.geometry.memcg and gfp & ACCOUNT and env.has_objcg
-    if wrong is None and call.result[0] == bool(due and failing):
-        return "ACC-1: a request goes on without its charge, or stops without a cause"
-    return wrong
+    wrong = "a request goes on without its charge, or stops without a cause"
+    claim("ACC-1", goes_on != bool(due and failing), wrong)
 
 
 @obligation(
     "ACC-1",
     "memcg.Memcg.memcg_post_alloc_hook",
-    words=REQUESTS + CHARGED + ", at every place, in a chunk with and without a vector, or failed",
-    small=Size(2, 2),
-    large=Size(4, 4),
+    words=REQUESTS + ", at every place, in a chunk with and without a vector, or failed",
+    sizes=((2, 2), (4, 4)),
+    lock=False,
+    cpus=range(1, 5),
+    memcg=[False, True],
 )
-def settle_charge(cls: Cls, choose: Choices, size: Size) -> Wrong:
+def settle_charge(scene: Scene) -> None:
     """A charge is noted at its area, or undone where there is no area or no vector."""
-    scene = _scene(cls, choose, size)
-    allocator = scene.allocator
-    chunk = scene.put(scene.chunk([0] * (size.pages * size.bits), [1] * size.pages))
-    start = choose.number(chunk.map_bits)
-    bits = 1 + choose.number(chunk.map_bits - start)
-    who = (chunk, allocator.first_chunk, None)[choose.number(3)]
-    objcg = ("objcg", None)[choose.number(2)]
-    allocator.env.charged = allocator.obj_full_size(4 * bits) if objcg else 0
-    call = MethodCall(scene, "memcg_post_alloc_hook", objcg, who, 4 * start, 4 * bits)
-    wrong = call.run()
-    held = len(chunk.obj_exts or ())
-    if wrong is None and allocator.env.objcg_refs != held:
-        return f"ACC-1: {allocator.env.objcg_refs} references for {held} areas"
-    return wrong
+    allocator, choose = scene.allocator, scene.choose
+    chunk = scene.put(scene.free_chunk())
+    off, size = scene.area_in(chunk)
+    who = choose.pick((chunk, allocator.first_chunk, None))
+    objcg = choose.pick(("objcg", None))
+    allocator.env.charged = allocator.obj_full_size(size) if objcg else 0
+    call(scene, "memcg_post_alloc_hook", objcg, who, off, size)
+    references, areas = allocator.env.objcg_refs, len(chunk.obj_exts or ())
+    claim("ACC-1", references == areas, f"{references} references for {areas} areas")
 
 
 @obligation(
     "ACC-1",
     "memcg.Memcg.memcg_free_hook",
-    words=REQUESTS + CHARGED + ", at every place, charged or not",
-    small=Size(2, 2),
-    large=Size(4, 4),
+    words=REQUESTS + ", at every place, charged or not",
+    sizes=((2, 2), (4, 4)),
+    lock=False,
+    cpus=range(1, 5),
+    memcg=[False, True],
 )
-def uncharge(cls: Cls, choose: Choices, size: Size) -> Wrong:
+def uncharge(scene: Scene) -> None:
     """A free uncharges what its area was charged, once."""
-    scene = _scene(cls, choose, size)
-    allocator = scene.allocator
-    chunk = scene.put(scene.chunk([0] * (size.pages * size.bits), [1] * size.pages))
-    start = choose.number(chunk.map_bits)
-    bits = 1 + choose.number(chunk.map_bits - start)
-    allocator.env.charged = allocator.env.objcg_refs = 0
-    if chunk.obj_exts is not None and choose.number(2):
-        allocator.memcg_post_alloc_hook("objcg", chunk, 4 * start, 4 * bits)
-        allocator.env.charged = allocator.obj_full_size(4 * bits)
+    allocator, env = scene.allocator, scene.allocator.env
+    chunk = scene.put(scene.free_chunk())
+    off, size = scene.area_in(chunk)
+    env.charged = env.objcg_refs = 0
+    if chunk.obj_exts is not None and scene.choose.bit():
+        allocator.memcg_post_alloc_hook("objcg", chunk, off, size)
+        env.charged = allocator.obj_full_size(size)
     for _ in range(2):
-        wrong = MethodCall(scene, "memcg_free_hook", chunk, 4 * start, 4 * bits).run()
-        if wrong is None and (allocator.env.charged or allocator.env.objcg_refs):
-            wrong = "ACC-1: a charge or a reference outlives its area"
-        if wrong is not None:
-            return wrong
-    return None
+        call(scene, "memcg_free_hook", chunk, off, size)
+        gone = not (env.charged or env.objcg_refs)
+        claim("ACC-1", gone, "a charge or a reference outlives its area")
 
 
 @obligation(
     "ACC-1",
     "operations.Operations.alloc_percpu",
     "operations.Operations.free_percpu",
-    words="accounted requests in a chunk of {pages} pages, each unpopulated, empty or used: every "
-    "size, atomic or not; waits killed, pages refused, or nothing; then freed again",
-    small=Size(2, 2),
-    large=Size(3, 2),
-    variants=("linux_6_12", "reference"),
+    words="accounted requests in " + PAGES + ": every size, atomic or not; waits killed, pages "
+    "refused, or nothing; then freed again",
+    sizes=((2, 2), (3, 2)),
+    variants=BOTH,
+    lock=False,
+    memcg=True,
 )
-def charged_round_trip(cls: Cls, choose: Choices, size: Size) -> Wrong:
+def charged_round_trip(scene: Scene) -> None:
     """Bytes charged are those of live areas after an allocation, and none after its free."""
-    scene = Scene(cls, choose, size, lock=False, memcg=True)
-    allocator = scene.allocator
-    scene.put(scene.chunk_of_pages())
-    cause = choose.number(4)
-    assume(not scene.made[0].alloc_map.find(0) < 0 or cause == 0)
-    allocator.env.killed_waits = int(cause == 1)
-    allocator.env.page_fault.kth = int(cause == 2)
-    allocator.env.charge_fault.next = int(cause == 3)
-    gfp = ACCOUNT | (KERNEL, ATOMIC)[choose.number(2)]
-    request = 4 * (1 + choose.number(scene.geometry.unit_bits))
-    call = MethodCall(scene, "alloc_percpu", request, 4, False, gfp)
-    wrong = call.steps(Adversary(scene, 0))
-    if wrong is None and call.result is not None:
-        wrong = MethodCall(scene, "free_percpu", call.result).steps(Adversary(scene, 0))
-    if wrong is None and (allocator.env.charged or allocator.env.objcg_refs):
-        return f"ACC-1: {allocator.env.charged} bytes stay charged and nothing is held"
-    if wrong is None and (allocator.lock or allocator.alloc_mutex):
-        return "LOCK-2: a lock is held after the operation"
-    return wrong
+    env = scene.allocator.env
+    chunk = scene.put(scene.chunk_of_pages())
+    cause = scene.choose.number(4)
+    assume(chunk.alloc_map.find(0) >= 0 or cause == 0)
+    env.killed_waits = int(cause == 1)
+    env.page_fault.kth = int(cause == 2)
+    env.charge_fault.next = int(cause == 3)
+    gfp = ACCOUNT | scene.choose.pick((KERNEL, ATOMIC))
+    area = call(scene, "alloc_percpu", scene.request(), 4, False, gfp)
+    if area is not None:
+        call(scene, "free_percpu", area)
+    settled = not (env.charged or env.objcg_refs)
+    claim("ACC-1", settled, f"{env.charged} bytes stay charged and nothing is held")
+    scene.judge_locks()

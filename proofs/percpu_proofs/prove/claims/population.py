@@ -3,167 +3,127 @@
 from __future__ import annotations
 
 from percpu_contracts.clauses import hints, maps, population
-from percpu_proofs.prove.small.judging import MethodCall, Wrong
-from percpu_proofs.prove.small.obligation import Size, obligation
-from percpu_proofs.prove.small.scene import Scene
-from percpu_proofs.run.choices import Choices
+from percpu_proofs.prove.small.case import ask, claim
+from percpu_proofs.prove.small.judging import MethodCall, call
+from percpu_proofs.prove.small.obligation import any_pages, obligation
+from percpu_proofs.prove.small.scene import ANYWHERE, PAGES, Scene
 from percpu_reference.chunk import Chunk
-from percpu_reference.variants import Allocator
 
-Cls = type[Allocator]
-
-RANGES = (
-    "a chunk of {pages} pages, each unpopulated, empty or used, wherever it may be; every range "
-    "of its pages"
-)
+RANGES = ANYWHERE + "; every range of its pages"
+ISOLATED = PAGES.replace("a chunk", "an isolated chunk")
 FAULTS = "; any one request of the kernel fails, or none"
 
 
-def page_range(choose: Choices, size: Size) -> tuple[int, int]:
-    """Choose a range of pages that is not empty."""
-    start = choose.number(size.pages)
-    return start, start + 1 + choose.number(size.pages - start)
-
-
-@obligation(
-    "POP-3",
-    "chunks.Chunks.chunk_populated",
-    words=RANGES,
-    small=Size(4, 1),
-    large=Size(6, 1),
-)
-def pages_populated(cls: Cls, choose: Choices, size: Size) -> Wrong:
+@obligation("POP-3", "chunks.Chunks.chunk_populated", words=RANGES, sizes=((4, 1), (6, 1)))
+def pages_populated(scene: Scene) -> None:
     """Populated pages are counted, in the chunk and in all, and enter the float."""
-    scene = Scene(cls, choose, size)
     chunk = scene.put_somewhere(scene.chunk_of_pages())
-    return MethodCall(
-        scene, "chunk_populated", chunk, *page_range(choose, size)
-    ).run() or scene.wrong()
+    call(scene, "chunk_populated", chunk, *scene.range_in(chunk.nr_pages))
+    scene.judge()
 
 
-@obligation(
-    "POP-1",
-    "chunks.Chunks.chunk_depopulated",
-    words=RANGES,
-    small=Size(4, 1),
-    large=Size(6, 1),
-)
-def pages_depopulated(cls: Cls, choose: Choices, size: Size) -> Wrong:
+@obligation("POP-1", "chunks.Chunks.chunk_depopulated", words=RANGES, sizes=((4, 1), (6, 1)))
+def pages_depopulated(scene: Scene) -> None:
     """Released pages are counted no more, in the chunk, in all, and in the float."""
-    scene = Scene(cls, choose, size)
     chunk = scene.put_somewhere(scene.chunk_of_pages())
-    start, end = page_range(choose, size)
-    call = MethodCall(
-        scene, "chunk_depopulated", chunk, start, end, only=("POP-1", "POP-3")
-    )
-    return call.run() or scene.wrong()
+    pages = scene.range_in(chunk.nr_pages)
+    call(scene, "chunk_depopulated", chunk, *pages, only=("POP-1", "POP-3"))
+    scene.judge()
 
 
 @obligation(
     "RCL-1",
     "chunks.Chunks.chunk_depopulated",
     "balance.Balance.enter_released",
-    words="an isolated chunk of {pages} pages, each unpopulated, empty or used; every range",
-    small=Size(4, 1),
-    large=Size(6, 1),
+    words=ISOLATED + "; every range",
+    sizes=((4, 1), (6, 1)),
+    mutex=True,
+    first_empty=1,
 )
-def released_pages_spare_the_float(cls: Cls, choose: Choices, size: Size) -> Wrong:
+def released_pages_spare_the_float(scene: Scene) -> None:
     """Pages that reclaim releases were not in the float, so it stays."""
-    scene = Scene(cls, choose, size, mutex=True, first_empty=1)
-    allocator = scene.allocator
-    chunk = scene.chunk_of_pages()
-    scene.put(chunk, allocator.to_depopulate_slot, isolated=True)
-    start, end = page_range(choose, size)
-    inner = MethodCall(scene, "chunk_depopulated", chunk, start, end)
-    return (
-        MethodCall(scene, "enter_released", chunk, start, end).run()
-        or inner.judged()
-        or scene.wrong()
-    )
+    chunk = scene.isolate(scene.chunk_of_pages())
+    pages = scene.range_in(chunk.nr_pages)
+    inner = MethodCall(scene, "chunk_depopulated", chunk, *pages)
+    call(scene, "enter_released", chunk, *pages)
+    inner.judge(None)
+    scene.judge()
 
 
 @obligation(
     "POP-4",
     "backing.VmBacking.populate_chunk",
     words="every range of {pages} pages on 2 CPUs" + FAULTS,
-    small=Size(3, 2),
-    large=Size(8, 2),
+    sizes=((3, 2), (8, 2)),
+    lock=False,
+    mutex=True,
 )
-def populate_all_or_nothing(cls: Cls, choose: Choices, size: Size) -> Wrong:
+def populate_all_or_nothing(scene: Scene) -> None:
     """A population backs every page of every unit, or none; it fails only for a cause."""
-    scene = Scene(cls, choose, size, lock=False, mutex=True)
-    allocator = scene.allocator
-    chunk = scene.put(scene.chunk([0] * (size.pages * size.bits), [0] * size.pages))
-    start, end = page_range(choose, size)
-    env = allocator.env
-    allocator.pages_array = bool(choose.number(2))
-    fault = (env.page_fault, env.map_fault, env.metadata_fault)[choose.number(3)]
-    fault.kth = choose.number(2 * (end - start) + 1)
-    armed = fault.kth
-    call = MethodCall(scene, "populate_chunk", chunk, start, end)
-    wrong = call.run()
-    if wrong is None and not armed and not call.result:
-        return "POP-4: a population failed for nothing"
-    if wrong is None and fault is env.page_fault and armed and call.result:
-        return "POP-4: a population went through a failed request"
-    return wrong
+    allocator, env = scene.allocator, scene.allocator.env
+    chunk = scene.put(scene.free_chunk([0] * scene.size.pages))
+    start, end = scene.range_in(chunk.nr_pages)
+    allocator.pages_array = scene.choose.bit()
+    fault = scene.choose.pick((env.page_fault, env.map_fault, env.metadata_fault))
+    fault.kth = armed = scene.choose.number(2 * (end - start) + 1)
+    done = call(scene, "populate_chunk", chunk, start, end)
+    claim("POP-4", armed or done, "a population failed for nothing")
+    through = fault is env.page_fault and armed and done
+    claim("POP-4", not through, "a population went through a failed request")
 
 
 @obligation(
     "POP-4",
     "backing.VmBacking.depopulate_chunk",
-    words="a hidden chunk of {pages} pages, each unpopulated, empty or used; every range",
-    small=Size(4, 1),
-    large=Size(7, 1),
+    words=PAGES.replace("a chunk", "a hidden chunk") + "; every range",
+    sizes=((4, 1), (7, 1)),
+    lock=False,
+    mutex=True,
 )
-def depopulate_gives_back(cls: Cls, choose: Choices, size: Size) -> Wrong:
+def depopulate_gives_back(scene: Scene) -> None:
     """A release gives back every page of every unit, and remembers them as stale (TLB-1)."""
-    scene = Scene(cls, choose, size, lock=False, mutex=True)
-    allocator = scene.allocator
-    chunk = scene.chunk_of_pages()
-    scene.put(chunk, allocator.to_depopulate_slot, isolated=True)
-    start, end = page_range(choose, size)
-    wrong = MethodCall(scene, "depopulate_chunk", chunk, start, end).run()
+    chunk = scene.isolate(scene.chunk_of_pages())
+    start, end = scene.range_in(chunk.nr_pages)
+    call(scene, "depopulate_chunk", chunk, start, end)
     stale = {(chunk, page) for page in range(start, end)}
-    if wrong is None and allocator.monitor.history.stale != stale:
-        return "TLB-1: other pages are stale than were released"
-    return wrong
+    remembered = scene.allocator.monitor.history.stale == stale
+    claim("TLB-1", remembered, "other pages are stale than were released")
 
 
 @obligation(
     "TLB-1",
     "backing.VmBacking.post_unmap_tlb_flush",
     words="every range of {pages} stale pages",
-    small=Size(6, 1),
-    large=Size(16, 1),
+    sizes=((6, 1), (16, 1)),
+    lock=False,
+    mutex=True,
 )
-def flush_clears(cls: Cls, choose: Choices, size: Size) -> Wrong:
+def flush_clears(scene: Scene) -> None:
     """A flush is asked of the machine, once, and the pages outside its range stay stale."""
-    scene = Scene(cls, choose, size, lock=False, mutex=True)
-    allocator = scene.allocator
-    chunk = scene.chunk([0] * (size.pages * size.bits), [0] * size.pages)
-    scene.put(chunk, allocator.to_depopulate_slot, isolated=True)
-    history = allocator.monitor.history
-    history.released(chunk, range(size.pages))
-    start, end = page_range(choose, size)
-    held, flushes = allocator.env.live_pages, allocator.env.tlb_flushes
-    wrong = MethodCall(scene, "post_unmap_tlb_flush", chunk, start, end).run()
-    left = {(chunk, p) for p in range(size.pages) if not start <= p < end}
-    if wrong is None and (history.stale != left or allocator.env.tlb_flushes != flushes + 1):
-        return f"TLB-1: {len(history.stale)} pages stale after a flush, expected {len(left)}"
-    if wrong is None and allocator.env.live_pages != held:
-        return "POP-4: a flush gives back pages"
-    return wrong
+    env, pages = scene.allocator.env, range(scene.size.pages)
+    chunk = scene.isolate(scene.free_chunk([0] * scene.size.pages))
+    history = scene.allocator.monitor.history
+    history.released(chunk, pages)
+    start, end = scene.range_in(chunk.nr_pages)
+    held, flushes = env.live_pages, env.tlb_flushes
+    call(scene, "post_unmap_tlb_flush", chunk, start, end)
+    left = {(chunk, page) for page in pages if not start <= page < end}
+    wrong = f"{len(history.stale)} pages stale after a flush, expected {len(left)}"
+    claim("TLB-1", history.stale == left and env.tlb_flushes == flushes + 1, wrong)
+    claim("POP-4", env.live_pages == held, "a flush gives back pages")
 
 
-def _created(scene: Scene, result: Chunk | None, failed: bool) -> Wrong:
-    """Judge a creation: it succeeds unless something failed, and nothing leaks."""
-    if (result is None) != failed:
-        return f"LIST-1: a chunk was {'' if result else 'not '}made, failed request: {failed}"
+def _create(scene: Scene, failed: bool, *, only: tuple[str, ...] = ()) -> Chunk | None:
+    """Create a chunk: it succeeds unless something is to fail, and nothing leaks."""
+    chunk: Chunk | None = call(scene, "create_chunk", only=only)
+    wrong = f"a chunk was {'' if chunk else 'not '}made, failed request: {failed}"
+    claim("LIST-1", (chunk is None) == failed, wrong)
     stats = scene.allocator.stats
-    if stats is not None and stats.nr_chunks != (result is not None):
-        return f"STAT-1: {stats.nr_chunks} chunks are counted"
-    return scene.wrong() or scene.pages_wrong()
+    if stats is not None:
+        counted = stats.nr_chunks == (chunk is not None)
+        claim("STAT-1", counted, f"{stats.nr_chunks} chunks are counted")
+    scene.judge(pages_too=True)
+    return chunk
 
 
 @obligation(
@@ -173,66 +133,62 @@ def _created(scene: Scene, result: Chunk | None, failed: bool) -> Wrong:
     "chunks.Chunks.chunk_created",
     "chunks.Chunks.alloc_chunk",
     words="a chunk of 1 to {pages} pages of {bits} map bits" + FAULTS,
-    small=Size(4, 4),
-    large=Size(32, 4),
+    sizes=((4, 4), (32, 4)),
+    shape=any_pages,
+    lock=False,
+    mutex=True,
+    memcg=[False, True],
+    stats=True,
 )
-def create_on_vm(cls: Cls, choose: Choices, size: Size) -> Wrong:
+def create_on_vm(scene: Scene) -> None:
     """A new chunk is blank, owned by its creator, counted; after a failure nothing is left."""
-    shape = Size(1 + choose.number(size.pages), size.bits)
-    memcg = bool(choose.number(2))
-    scene = Scene(cls, choose, shape, lock=False, mutex=True, memcg=memcg, stats=True)
     env = scene.allocator.env
-    fault = (env.metadata_fault, env.vm_fault)[choose.number(2)]
-    fault.kth = choose.number(7)
-    pieces = 1 if fault is env.vm_fault else 4 + memcg
-    failed = 0 < fault.kth <= pieces
-    call = MethodCall(scene, "create_chunk")
-    return call.run() or _created(scene, call.result, failed)
+    fault = scene.choose.pick((env.metadata_fault, env.vm_fault))
+    fault.kth = scene.choose.number(7)
+    pieces = 1 if fault is env.vm_fault else 4 + scene.geometry.memcg
+    _create(scene, 0 < fault.kth <= pieces)
 
 
 @obligation(
     "POP-5",
     "backing.KmBacking.create_chunk",
     words="a km chunk of 1 to {pages} pages on 1 to 4 CPUs" + FAULTS,
-    small=Size(4, 4),
-    large=Size(32, 4),
+    sizes=((4, 4), (32, 4)),
+    shape=any_pages,
+    lock=False,
+    mutex=True,
+    cpus=range(1, 5),
+    backing="km",
 )
-def create_on_km(cls: Cls, choose: Choices, size: Size) -> Wrong:
+def create_on_km(scene: Scene) -> None:
     """A km chunk is born whole: one allocation of a power of two of pages, all populated."""
-    shape = Size(1 + choose.number(size.pages), size.bits)
-    cpus = 1 + choose.number(4)
-    scene = Scene(cls, choose, shape, lock=False, mutex=True, backing="km", cpus=cpus)
     env = scene.allocator.env
-    fault = (env.metadata_fault, env.page_fault)[choose.number(2)]
-    fault.kth = choose.number(6)
-    failed = 0 < fault.kth <= (1 if fault is env.page_fault else 4)
-    call = MethodCall(scene, "create_chunk", only=("LIST-1",))
-    wrong = call.run()
-    if wrong is None and call.result and call.result.populated.find(0) >= 0:
-        return "POP-5: a km chunk is not populated whole"
-    return wrong or _created(scene, call.result, failed)
+    fault = scene.choose.pick((env.metadata_fault, env.page_fault))
+    fault.kth = scene.choose.number(6)
+    pieces = 1 if fault is env.page_fault else 4
+    chunk = _create(scene, 0 < fault.kth <= pieces, only=("LIST-1",))
+    whole = chunk is None or chunk.populated.find(0) < 0
+    claim("POP-5", whole, "a km chunk is not populated whole")
 
 
 @obligation(
     "LIST-1",
     "backing.VmBacking.destroy_chunk",
     words="a drained or undrained chunk of {pages} pages, free or used, owned or listed",
-    small=Size(4, 1),
-    large=Size(7, 1),
+    sizes=((4, 1), (7, 1)),
+    lock=False,
+    mutex=True,
+    stats=True,
 )
-def destroy_on_vm(cls: Cls, choose: Choices, size: Size) -> Wrong:
+def destroy_on_vm(scene: Scene) -> None:
     """A chunk destroyed is in nobody's hands, counted no more, and takes no page along."""
-    scene = Scene(cls, choose, size, lock=False, mutex=True, stats=True)
     chunk = scene.chunk_of_pages()
-    if choose.number(2):
+    if scene.choose.bit():
         scene.put(chunk)
     else:
         scene.own(chunk)
-    return (
-        MethodCall(scene, "destroy_chunk", chunk).run()
-        or scene.wrong()
-        or scene.pages_wrong()
-    )
+    call(scene, "destroy_chunk", chunk)
+    scene.judge(pages_too=True)
 
 
 @obligation(
@@ -240,131 +196,105 @@ def destroy_on_vm(cls: Cls, choose: Choices, size: Size) -> Wrong:
     "backing.KmBacking.destroy_chunk",
     "backing.KmBacking.depopulate_chunk",
     words="a km chunk of 1 to {pages} pages on 1 to 4 CPUs",
-    small=Size(4, 4),
-    large=Size(32, 4),
+    sizes=((4, 4), (32, 4)),
+    shape=any_pages,
+    lock=False,
+    mutex=True,
+    cpus=range(1, 5),
+    backing="km",
 )
-def destroy_on_km(cls: Cls, choose: Choices, size: Size) -> Wrong:
+def destroy_on_km(scene: Scene) -> None:
     """A km chunk's pages leave with it, neither before nor twice."""
-    shape = Size(1 + choose.number(size.pages), size.bits)
-    cpus = 1 + choose.number(4)
-    scene = Scene(cls, choose, shape, lock=False, mutex=True, backing="km", cpus=cpus)
     allocator = scene.allocator
     chunk = allocator.create_chunk()
-    wrong = MethodCall(scene, "depopulate_chunk", chunk, 0, shape.pages, only=("POP-4",)).run()
+    call(scene, "depopulate_chunk", chunk, 0, chunk.nr_pages, only=("POP-4",))
     allocator.lock = True
-    allocator.chunk_depopulated(chunk, 0, shape.pages)
+    allocator.chunk_depopulated(chunk, 0, chunk.nr_pages)
     allocator.lock = False
-    return (
-        wrong
-        or MethodCall(scene, "destroy_chunk", chunk).run()
-        or scene.wrong()
-        or scene.pages_wrong()
-    )
+    call(scene, "destroy_chunk", chunk)
+    scene.judge(pages_too=True)
 
 
 @obligation(
     "MAP-5",
     "chunks.Chunks.alloc_chunk",
     words="units of 1 to {pages} pages of {bits} map bits, areas charged or not" + FAULTS,
-    small=Size(6, 4),
-    large=Size(32, 8),
+    sizes=((6, 4), (32, 8)),
+    shape=any_pages,
+    memcg=[False, True],
 )
-def metadata_fit(cls: Cls, choose: Choices, size: Size) -> Wrong:
+def metadata_fit(scene: Scene) -> None:
     """Maps and blocks of a new chunk have the sizes its pages ask for; all of it or nothing."""
-    shape = Size(1 + choose.number(size.pages), size.bits)
-    memcg = bool(choose.number(2))
-    scene = Scene(cls, choose, shape, memcg=memcg)
     fault = scene.allocator.env.metadata_fault
-    fault.kth = choose.number(7)
-    failed = 0 < fault.kth <= 4 + memcg
-    call = MethodCall(scene, "alloc_chunk")
-    wrong = call.run()
-    if wrong is None and (call.result is None) != failed:
-        return "MAP-5: metadata without memory for them, or none with it"
-    return wrong
+    fault.kth = scene.choose.number(7)
+    failed = 0 < fault.kth <= 4 + scene.geometry.memcg
+    made = call(scene, "alloc_chunk") is not None
+    claim("MAP-5", made != failed, "metadata without memory for them, or none with it")
 
 
 @obligation(
     "MAP-5",
     "chunks.Chunks.alloc_first_chunk",
     words="every part of a first unit of {pages} pages with {bits} map bits each",
-    small=Size(3, 4),
-    large=Size(5, 8),
+    sizes=((3, 4), (5, 8)),
 )
-def first_chunk_hides_its_neighbours(cls: Cls, choose: Choices, size: Size) -> Wrong:
+def first_chunk_hides_its_neighbours(scene: Scene) -> None:
     """What the first chunk shares with its neighbours is hidden as one used area a side."""
-    scene = Scene(cls, choose, size)
     geometry = scene.geometry
-    start = choose.number(geometry.unit_bits)
-    length = 1 + choose.number(geometry.unit_bits - start)
-    call = MethodCall(scene, "alloc_first_chunk", 0, start * 4, length * 4)
-    wrong = call.run()
-    if wrong is not None:
-        return wrong
-    with choose.plain():
-        chunk = call.result
-        first, last = chunk.start_offset // 4, chunk.map_bits - chunk.end_offset // 4
-        wanted = bytearray(not first <= n < last for n in range(chunk.map_bits))
-        if chunk.alloc_map != wanted or last - first != length:
-            return f"MAP-5: bits {first}..{last} of {length} are free"
-        for clause, found in (
-            ("MAP-2", maps.free_bytes_are_counted(chunk, geometry)),
-            ("MAP-3", maps.bounds_delimit_areas(chunk, geometry)),
-            ("HINT-1", hints.hints_are_sound(chunk, geometry)),
-            ("HINT-2", hints.left_is_exact(chunk, geometry)),
-            ("HINT-5", hints.chunk_hint_is_close(chunk, geometry)),
-            ("HINT-7", hints.chunk_first_free_is_exact(chunk, geometry)),
-            ("POP-1", population.empty_pages_are_counted(chunk, geometry)),
-            ("POP-3", population.populated_pages_are_counted(chunk, geometry)),
-        ):
-            if found is not None:
-                return f"{clause}: {found}"
-    return None
+    start, end = scene.range_in(geometry.unit_bits)
+    chunk = call(scene, "alloc_first_chunk", 0, start * 4, (end - start) * 4)
+    first, last = chunk.start_offset // 4, chunk.map_bits - chunk.end_offset // 4
+    wanted = bytearray(not first <= n < last for n in range(chunk.map_bits))
+    free = chunk.alloc_map == wanted and last - first == end - start
+    claim("MAP-5", free, f"bits {first}..{last} of {end - start} are free")
+    for clause, predicate in (
+        ("MAP-2", maps.free_bytes_are_counted),
+        ("MAP-3", maps.bounds_delimit_areas),
+        ("HINT-1", hints.hints_are_sound),
+        ("HINT-2", hints.left_is_exact),
+        ("HINT-5", hints.chunk_hint_is_close),
+        ("HINT-7", hints.chunk_first_free_is_exact),
+        ("POP-1", population.empty_pages_are_counted),
+        ("POP-3", population.populated_pages_are_counted),
+    ):
+        ask(clause, predicate(chunk, geometry))
 
 
 @obligation(
     "RCL-5",
     "backing.VmBacking.should_reclaim_chunk",
-    words=(
-        "a chunk of {pages} pages, each unpopulated, empty or used, wherever it may be, or the "
-        "first or reserved chunk; up to 2 empty pages in the first and {pages} in a free chunk"
-    ),
-    small=Size(3, 2),
-    large=Size(7, 1),
+    words=ANYWHERE + ", or the first or reserved chunk; up to 2 empty pages in the first and "
+    "{pages} in a free chunk",
+    sizes=((3, 2), (7, 1)),
+    first_empty=range(3),
+    empty_high=2,
 )
-def who_is_reclaimed(cls: Cls, choose: Choices, size: Size) -> Wrong:
+def who_is_reclaimed(scene: Scene) -> None:
     """Never the first or reserved chunk; of others, isolated ones with empty pages always."""
-    scene = Scene(cls, choose, size, first_empty=choose.number(3), empty_high=2)
-    scene.put(scene.chunk([0] * (size.pages * size.bits), [1] * size.pages))
     allocator = scene.allocator
+    scene.put(scene.free_chunk())
     chunk = scene.chunk_of_pages()
-    who = choose.number(3)
+    who = scene.choose.number(3)
     if who == 0:
         scene.put_somewhere(chunk)
     elif who == 1:
-        allocator.first_chunk = chunk
-        scene.put(chunk)
+        allocator.first_chunk = scene.put(chunk)
     else:
         allocator.reserved_chunk = chunk
-    call = MethodCall(scene, "should_reclaim_chunk", chunk)
-    wrong = call.run()
-    if wrong is None and chunk.isolated and chunk.nr_empty_pop_pages and not call.result:
-        return "RCL-3: an isolated chunk keeps its empty pages"
-    return wrong
+    qualifies = call(scene, "should_reclaim_chunk", chunk)
+    left = chunk.isolated and chunk.nr_empty_pop_pages and not qualifies
+    claim("RCL-3", not left, "an isolated chunk keeps its empty pages")
 
 
 @obligation(
     "RCL-5",
     "backing.KmBacking.should_reclaim_chunk",
     words="a km chunk of {pages} pages, each empty or used; up to 2 empty pages elsewhere",
-    small=Size(4, 1),
-    large=Size(8, 1),
+    sizes=((4, 1), (8, 1)),
+    first_empty=range(3),
+    backing="km",
 )
-def km_is_never_reclaimed(cls: Cls, choose: Choices, size: Size) -> Wrong:
+def km_is_never_reclaimed(scene: Scene) -> None:
     """A km chunk stays populated whole (POP-5)."""
-    scene = Scene(cls, choose, size, first_empty=choose.number(3), backing="km")
-    bits = [choose.number(2) for _ in range(size.pages * size.bits)]
-    chunk = scene.put(scene.chunk(bits, [1] * size.pages))
-    call = MethodCall(scene, "should_reclaim_chunk", chunk)
-    wrong = call.run()
-    return wrong or ("POP-5: a km chunk qualifies for reclaim" if call.result else None)
+    qualifies = call(scene, "should_reclaim_chunk", scene.put(scene.chunk_of_bits()))
+    claim("POP-5", not qualifies, "a km chunk qualifies for reclaim")

@@ -11,7 +11,7 @@ from typing import Any
 import percpu_reference
 from percpu_proofs import explore, refine
 from percpu_proofs.prove import protocol as induction
-from percpu_proofs.prove.claim import Engine, Result, State
+from percpu_proofs.prove.claim import Claim, Result, State
 from percpu_proofs.prove.protocol.induction import (
     SECONDS,
     InductionQuery,
@@ -169,71 +169,27 @@ def result_of(found: list[InductionQuery], seconds: float) -> Result:
 
 
 @dataclass(frozen=True)
-class ActionClaim:
+class ActionClaim(Claim):
     """That an action keeps every clause of the invariant, or the one clause asked in addition."""
 
     machine: Machine
     action: str
-    expected: State = "confirmed"
     asked: str = ""  # a clause that is no part of the machine's invariant
-    engine: Engine = "induction"
-
-    @property
-    def id(self) -> str:
-        """The variant and the action, and what is asked in addition."""
-        more = f"-{self.asked.lower()}" if self.asked else ""
-        return f"{self.variant}-{self.action}{more}".replace("_", "-")
-
-    @property
-    def clause(self) -> str:
-        """The clauses of the design that the invariant implies, or the one asked."""
-        return self.asked or clauses_kept(self.machine)
-
-    @property
-    def variant(self) -> str:
-        """The variant whose machine it is."""
-        return self.machine.name.split(",")[0]
-
-    @property
-    def functions(self) -> tuple[str, ...]:
-        """The action."""
-        function = inspect.unwrap(self.machine.actions[self.action])
-        return (f"{function.__module__}.{function.__name__}",)
-
-    @property
-    def bound(self) -> str:
-        """Nothing is bounded."""
-        return ANY_NUMBER
+    engine = "induction"
 
     @property
     def sources(self) -> tuple[Any, ...]:
         """What the result depends on; the action fires, and races run, on the allocator."""
         return (protocol, induction, refine, explore, percpu_reference)
 
-    @property
-    def bugs(self) -> tuple[str, ...]:
-        """An action without a condition that is needed, or without a part of its effect."""
-        if self.expected == "refuted":
-            return ()
-        names = conditions(self.machine, self.action)
-        guards = [
-            f"without «{name}»"
-            for name in names
-            if (self.action, name) not in UNNEEDED or (self.variant, self.action, name) in NEEDED
-        ]
-        parts = _EFFECTS.get(self.action, "").split()
-        if self.variant == RFC_1_REVIEWED.name:
-            parts += _MORE_EFFECTS.get(self.action, "").split()
-        return (*guards, *(f"{_PARTS[part]} stays" for part in parts))
-
     def check(self, timeout: float) -> Result:
         """Prove that the action keeps each clause; turn a failure into a race."""
         result = self._prove(self.machine, timeout)
         if result.state != "refuted" or self.asked or self.variant not in ("rfc_1", "rfc_series"):
             return result
-        return self._raced(result)
+        return self._with_races(result)
 
-    def _raced(self, result: Result) -> Result:
+    def _with_races(self, result: Result) -> Result:
         """Return the failure with a race for each clause that has one; without any, no result."""
         began = time.process_time()
         races: list[str] = []
@@ -272,6 +228,38 @@ class ActionClaim:
         if self.asked:
             found = [o for o in found if o.clause.split()[0] == self.asked]
         return result_of(found, time.process_time() - began)
+
+
+def _bugs(variant: str, machine: Machine, action: str) -> tuple[str, ...]:
+    """Return an action without a condition that is needed, or without a part of its effect."""
+    guards = [
+        f"without «{name}»"
+        for name in conditions(machine, action)
+        if (action, name) not in UNNEEDED or (variant, action, name) in NEEDED
+    ]
+    parts = _EFFECTS.get(action, "").split()
+    if variant == RFC_1_REVIEWED.name:
+        parts += _MORE_EFFECTS.get(action, "").split()
+    return (*guards, *(f"{_PARTS[part]} stays" for part in parts))
+
+
+def _claim(
+    machine: Machine, action: str, expected: State = "confirmed", asked: str = ""
+) -> ActionClaim:
+    variant = machine.name.split(",")[0]
+    function = inspect.unwrap(machine.actions[action])
+    return ActionClaim(
+        "-".join((variant, action, *([asked.lower()] if asked else []))).replace("_", "-"),
+        asked or clauses_kept(machine),
+        (f"{function.__module__}.{function.__name__}",),
+        ANY_NUMBER,
+        machine,
+        action,
+        asked,
+        variant=variant,
+        expected=expected,
+        bugs=() if expected == "refuted" else _bugs(variant, machine, action),
+    )
 
 
 _LINUX_ASKED = LINUX_6_12.changed(
@@ -318,20 +306,21 @@ BROKEN_ALONE = ("relist",)
 """Actions that break a clause from states to which the allocator was not brought."""
 
 
+@functools.cache
 def action_claims() -> tuple[ActionClaim, ...]:
     """Return the claims about actions."""
     kept = [
-        ActionClaim(machine, action)
+        _claim(machine, action)
         for machine in (LINUX_6_12, REFERENCE, RFC_1_REVIEWED)
         for action in machine.actions
     ]
     asked = [
-        ActionClaim(machine, action, "refuted", clause)
+        _claim(machine, action, "refuted", clause)
         for machine, broken in ((_LINUX_ASKED, NOT_INDUCTIVE), (_REVIEWED_ASKED, LEFT_BROKEN))
         for action, clause in broken
     ]
     posted = [
-        ActionClaim(MACHINES[variant], action, "refuted")
+        _claim(MACHINES[variant], action, "refuted")
         for variant in ("rfc_1", "rfc_series")
         for action in FAILING
     ]

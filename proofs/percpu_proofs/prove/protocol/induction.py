@@ -58,7 +58,7 @@ class Proof:
         self.actor = z3.Const("some_actor", ActorSort)
         self.page = z3.Int("some_page")
         self.solver = new_solver(seconds)
-        self.shown: dict[str, Any] = {}
+        self.named: dict[str, Any] = {}
 
     @property
     def state(self) -> State:
@@ -83,7 +83,7 @@ class Proof:
                 given.append(span)
         for (name, sort), value in zip(parameters(function), given, strict=True):
             parts = {f"{name}.lo": value.lo, f"{name}.hi": value.hi} if sort == "span" else {}
-            self.shown.update(parts or {name: value})
+            self.named.update(parts or {name: value})
         return tuple(given)
 
     def assume(self, given: Iterable[Any] = ()) -> None:
@@ -107,12 +107,12 @@ class Proof:
         actors += [s.world.nobody, *[s.chunks[c].owner for c in named]]
         pages += [self.before.witness(c) for c in chunks]
         session.actors, session.chunks, session.pages = actors, chunks, pages
-        self._add(self.before.world.assumptions(chunks))
-        self._add(self.before.counts())
-        self._add(session.facts)
+        self.add(self.before.world.assumptions(chunks))
+        self.add(self.before.counts())
+        self.add(session.facts)
         session.facts.clear()
         for clause in self.machine.clauses.values():
-            self._add(clause(s, *values) for values in self._instances(clause))
+            self.add(clause(s, *values) for values in self._instances(clause))
 
     def _instances(self, clause: ClauseFunction) -> Iterable[tuple[Any, ...]]:
         terms: dict[Sort, list[Any]] = {
@@ -122,10 +122,20 @@ class Proof:
         }
         return itertools.product(*(terms[sort] for _, sort in parameters(clause)))
 
-    def _add(self, truths: Iterable[Truth]) -> None:
+    def add(self, truths: Iterable[Truth]) -> None:
+        """Assume truths."""
         for truth in truths:
             if truth is not True:
                 self.solver.add(truth)
+
+    def take(self, name: str) -> Callable[[], State]:
+        """Assume the invariant, and that an action can be taken; return what takes it."""
+        action = self.machine.actions[name]
+        given = self.parameters(action)
+        self.assume(given)
+        when, then = action(self.state, *given)
+        self.add(when.values())
+        return then
 
     def goal(self, clause: ClauseFunction, s: State) -> Truth:
         """Return a clause about the arbitrary chunk, page and actor in a state."""
@@ -138,7 +148,7 @@ class Proof:
         if goal is True:
             return InductionQuery(action, clause, "proved", perf_counter() - began)
         self.solver.push()
-        self._add(self.session.facts)
+        self.add(self.session.facts)
         self.solver.add(Not(goal))
         answer = self.solver.check()
         outcome: Outcome = "unknown"
@@ -168,15 +178,15 @@ class Proof:
         """Return the case that the solver found: parameters, and what they name."""
         model = self.solver.model()
         s = self.state
-        terms: dict[str, Any] = dict(self.shown)
+        terms: dict[str, Any] = dict(self.named)
         terms |= {"some_chunk": self.chunk, "some_page": self.page, "mutex": s.mutex}
         terms["float"], terms["HIGH"] = s.floating, s.world.high
-        for name, key in (("c", self.shown.get("c")), ("some_chunk", self.chunk)):
+        for name, key in (("c", self.named.get("c")), ("some_chunk", self.chunk)):
             if key is not None:
                 for part, value in zip(s.chunks[key]._fields, s.chunks[key], strict=True):
                     if not isinstance(value, PageSet):
                         terms[f"{name}.{part}"] = value
-        for name, key in (("a", self.shown.get("a")), ("mutex", s.mutex)):
+        for name, key in (("a", self.named.get("a")), ("mutex", s.mutex)):
             if key is not None:
                 for part, value in zip(s.actors[key]._fields, s.actors[key], strict=True):
                     terms[f"{name}.{part}"] = value
@@ -186,12 +196,7 @@ class Proof:
 def prove_action(machine: Machine, name: str, seconds: float = SECONDS) -> list[InductionQuery]:
     """Return whether an action keeps each clause, and the sums and counts it relies on."""
     proof = Proof(machine, seconds)
-    action = machine.actions[name]
-    given = proof.parameters(action)
-    proof.assume(given)
-    when, then = action(proof.state, *given)
-    proof._add(when.values())
-    after = then()
+    after = proof.take(name)()
     found = proof.counts(name)
     for clause, function in machine.clauses.items():
         found.append(proof.ask(name, clause, proof.goal(function, after)))
@@ -204,11 +209,7 @@ def prove_action(machine: Machine, name: str, seconds: float = SECONDS) -> list[
 def is_enabled_somewhere(machine: Machine, name: str, seconds: float = SECONDS) -> bool:
     """Return whether an action's guard can hold with the invariant: else all is proved of it."""
     proof = Proof(machine, seconds)
-    action = machine.actions[name]
-    given = proof.parameters(action)
-    proof.assume(given)
-    when, _ = action(proof.state, *given)
-    proof._add(when.values())
+    proof.take(name)
     return bool(proof.solver.check() == z3.sat)
 
 
@@ -219,16 +220,16 @@ def prove_initial(machine: Machine, seconds: float = SECONDS) -> list[InductionQ
     proof.assume()
     # start afresh: nothing is assumed of this state but what sets and worlds are
     proof.solver = new_solver(seconds)
-    proof._add(world.assumptions(session.chunks))
-    proof._add(proof.before.counts())
-    proof._add(session.facts)
+    proof.add(world.assumptions(session.chunks))
+    proof.add(proof.before.counts())
+    proof.add(session.facts)
     session.facts.clear()
-    taken = []
+    maps = []
     for c in (world.first, world.reserved):
         used = proof.state.chunks[c].used
-        taken.append(used)
-        proof._add(Implies(used.has(p), within(0, p, world.pages(c))) for p in session.pages)
-    start = start_state(world, *taken)
+        maps.append(used)
+        proof.add(Implies(used.has(p), within(0, p, world.pages(c))) for p in session.pages)
+    start = start_state(world, *maps)
     found = proof.counts("boot")
     for clause, function in machine.clauses.items():
         found.append(proof.ask("boot", clause, proof.goal(function, start)))
@@ -244,13 +245,4 @@ def prove_implications(machine: Machine, seconds: float = SECONDS) -> list[Induc
         proof.ask("invariant", clause, proof.goal(function, proof.state))
         for clause, function in DESIGN.items()
         if clause in machine.clauses
-    ]
-
-
-def prove_induction(machine: Machine, seconds: float = SECONDS) -> list[InductionQuery]:
-    """Return whether each action of a machine keeps each clause of its invariant."""
-    return [
-        obligation
-        for name in machine.actions
-        for obligation in prove_action(machine, name, seconds)
     ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from percpu_proofs.prove import protocol as induction
-from percpu_proofs.prove.claim import Engine, Result, State
+from percpu_proofs.prove.claim import Claim, Result
 from percpu_proofs.prove.protocol.claims import ANY_NUMBER, clauses_kept, result_of
 from percpu_proofs.prove.protocol.induction import (
     InductionQuery,
@@ -20,61 +20,39 @@ from percpu_spec import protocol
 from percpu_spec.protocol.machine import Machine
 from percpu_spec.protocol.variants import LINUX_6_12, REFERENCE, RFC_1_REVIEWED
 
+Prover = Callable[[Machine, float], list[InductionQuery]]
+
 
 @dataclass(frozen=True)
-class WholeClaim:
+class WholeClaim(Claim):
     """A claim about a machine as a whole: its start, or what its invariant implies."""
 
-    id: str
     machine: Machine
-    prove: Callable[[Machine, float], list[InductionQuery]]
-    twin: Callable[[Machine, float], list[InductionQuery]]
+    prove: Prover
+    twin: Prover
     broken: Machine  # one that the proof must not hold of
-    engine: Engine = "induction"
-    expected: State = "confirmed"
-    bound: str = ANY_NUMBER
-
-    @property
-    def clause(self) -> str:
-        """The clauses of the design that the machine is to keep."""
-        return clauses_kept(self.machine)
-
-    @property
-    def variant(self) -> str:
-        """The variant whose machine it is."""
-        return self.machine.name
-
-    @property
-    def functions(self) -> tuple[str, ...]:
-        """What the proof is about."""
-        return ("percpu_spec.protocol.state.start_state", "percpu_spec.protocol.design.DESIGN")
+    engine = "induction"
 
     @property
     def sources(self) -> tuple[Any, ...]:
         """What the result depends on."""
         return (protocol, induction)
 
-    @property
-    def bugs(self) -> tuple[str, ...]:
-        """One machine of which it does not hold."""
-        return (self.broken.name,)
-
     def check(self, timeout: float) -> Result:
         """Prove it."""
-        began = time.process_time()
-        found = self.prove(self.machine, timeout)
-        return result_of(found, time.process_time() - began)
+        return self._judge(self.prove, self.machine, timeout)
 
     def check_twin(self, timeout: float) -> Result:
         """Refute what is false of the machine."""
-        began = time.process_time()
-        found = self.twin(self.machine, timeout)
-        return result_of(found, time.process_time() - began)
+        return self._judge(self.twin, self.machine, timeout)
 
     def check_bug(self, bug: str, timeout: float) -> Result:
         """Prove it of the broken machine."""
+        return self._judge(self.prove, self.broken, timeout)
+
+    def _judge(self, prove: Prover, machine: Machine, timeout: float) -> Result:
         began = time.process_time()
-        found = self.prove(self.broken, timeout)
+        found = prove(machine, timeout)
         return result_of(found, time.process_time() - began)
 
 
@@ -95,27 +73,33 @@ def _without_clause(machine: Machine, clause: str) -> Machine:
     return Machine(f"{machine.name} without {clause}", machine.actions, left, machine.steps)
 
 
+def _claim(
+    machine: Machine, what: str, prove: Prover, twin: Prover, broken: Machine
+) -> WholeClaim:
+    return WholeClaim(
+        f"{machine.name.replace('_', '-')}-{what}",
+        clauses_kept(machine),
+        ("percpu_spec.protocol.state.start_state", "percpu_spec.protocol.design.DESIGN"),
+        ANY_NUMBER,
+        machine,
+        prove,
+        twin,
+        broken,
+        variant=machine.name,
+        bugs=(broken.name,),
+    )
+
+
 def whole_claims() -> tuple[WholeClaim, ...]:
     """Return the claims about machines as wholes."""
     found: list[WholeClaim] = []
     for machine in (LINUX_6_12, REFERENCE, RFC_1_REVIEWED):
-        name = machine.name.replace("_", "-")
+        held = machine.changed(
+            "a held mutex", clauses={"HELD": lambda s: s.mutex != s.world.nobody}
+        )
+        less = _without_clause(machine, "POP-2")
         found += [
-            WholeClaim(
-                f"{name}-boot",
-                machine,
-                prove_initial,
-                _initial_twin,
-                machine.changed(
-                    "a held mutex", clauses={"HELD": lambda s: s.mutex != s.world.nobody}
-                ),
-            ),
-            WholeClaim(
-                f"{name}-invariant-implies",
-                machine,
-                prove_implications,
-                _impossible,
-                _without_clause(machine, "POP-2"),
-            ),
+            _claim(machine, "boot", prove_initial, _initial_twin, held),
+            _claim(machine, "invariant-implies", prove_implications, _impossible, less),
         ]
     return tuple(found)

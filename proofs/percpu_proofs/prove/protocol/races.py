@@ -22,7 +22,7 @@ from percpu_proofs.explore.token import Token
 from percpu_proofs.explore.world import World
 from percpu_proofs.prove.protocol.induction import SECONDS, Proof
 from percpu_proofs.prove.protocol.worlds import z3
-from percpu_proofs.refine import RefinementChecker
+from percpu_proofs.refine.checker import RefinementChecker
 from percpu_spec.protocol.instances import INSTANCES, Firing
 from percpu_spec.protocol.machine import Machine, parameters
 from percpu_spec.protocol.operators import Not, Or
@@ -53,7 +53,7 @@ class Race:
     kind: RaceKind
     run: tuple[Firing, ...]  # of the machine, the failing action last
     token: Token  # replays it on the allocator
-    taken: tuple[str, ...]  # the machine's actions along the schedule
+    actions: tuple[str, ...]  # the machine's actions along the schedule
     message: str
 
     def __str__(self) -> str:
@@ -71,23 +71,18 @@ def kinds_of_failure(machine: Machine, action: str, clause: str) -> list[RaceKin
     A clause about single steps is that of the action. Empty if it is kept, or not decided.
     """
     proof = Proof(machine, SECONDS)
-    function = machine.actions[action]
-    given = proof.parameters(function)
-    proof.assume(given)
-    when, then = function(proof.state, *given)
-    proof._add(when.values())
-    after = then()
+    after = proof.take(action)()
     step = machine.steps.get(action)
     goals = [proof.goal(machine.clauses[clause], after)] if clause in machine.clauses else []
     if step is not None and step[0] == clause:
         goals.append(step[1](proof.state, after))
     if not goals:
         return []
-    proof._add(proof.session.facts)
+    proof.add(proof.session.facts)
     proof.solver.add(Or(*[Not(goal) for goal in goals]))
     s = proof.state
     holder = s.actors[s.mutex]
-    chunk = s.chunks[proof.shown.get("c", holder.at)]
+    chunk = s.chunks[proof.named.get("c", holder.at)]
     found: list[RaceKind] = []
     while len(found) < MODELS and proof.solver.check() == z3.sat:
         model = proof.solver.model()
@@ -113,19 +108,19 @@ def runs_to(
 
     One run for each of the kinds of states that is reached, shortest first.
     """
-    wanted = set(kinds)
+    unmet = set(kinds)
     for instance in INSTANCES.values():
         start = instance.start()
         came: dict[State, tuple[Firing, ...]] = {start: ()}
         layer = [start]
-        while layer and wanted and len(came) < MOST_STATES:
+        while layer and unmet and len(came) < MOST_STATES:
             following: list[State] = []
             for s in layer:
                 for name, given, after in machine.successors(s, instance.domain):
                     step = Firing(name, given)
                     kind = kind_of(machine, s, step) if name == action else None
-                    if kind in wanted and _breaks(machine, instance.domain, clause, name, s, after):
-                        wanted.discard(kind)
+                    if kind in unmet and _breaks(machine, instance.domain, clause, name, s, after):
+                        unmet.discard(kind)
                         yield kind, (*came[s], step)
                         continue
                     if after not in came:
@@ -217,19 +212,19 @@ def on_the_allocator(
             finding = found.findings.get(clause)
             if finding is None:
                 continue
-            taken, whole, seen = followed(World(start), variant, finding.schedule)
-            if run[-1].action in taken and seen == kind:
+            last, whole, seen = follow(World(start), variant, finding.schedule)
+            if run[-1].action in last and seen == kind:
                 token = Token(variant, clause, KERNEL_32K, setup, actors, 1, finding.schedule)
                 return Race(clause, kind, run, token, tuple(whole), finding.message)
     return None
 
 
-def followed(
+def follow(
     world: World, variant: str, schedule: tuple[int, ...]
 ) -> tuple[list[str], list[str], RaceKind | None]:
     """Return the actions of a schedule's last stretch, those of all, and the kind it found."""
     checker = RefinementChecker(MACHINES[variant], world.allocator, world.history)
-    taken: list[str] = []
+    last: list[str] = []
     whole: list[str] = []
     kind: RaceKind | None = None
     for actor in scheduled(world, ScheduleReplay(schedule)):
@@ -245,10 +240,10 @@ def followed(
         s = checker.state
         runner = world.step(actor)
         actions = checker.after(actor, runner.gap)
-        taken = actions or taken
+        last = actions or last
         whole += actions
         holder = s.actors[s.mutex]
         c = freed[0].id if freed is not None else holder.at
         if actions:
             kind = RaceKind(Place(s.chunks[c].place), Phase(holder.phase))
-    return taken, whole, kind
+    return last, whole, kind

@@ -215,7 +215,7 @@ class SymbolicWorld:
         ]
 
 
-def remembered(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+def cached_by_term(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Return the function of terms with its values kept, for each term as it is written."""
     known: dict[int, tuple[Any, Any]] = {}
 
@@ -259,8 +259,8 @@ class Before:
         self.world = SymbolicWorld(session)
         self.state = State(
             self.world,
-            SymbolicTable(remembered(self._chunk)),
-            SymbolicTable(remembered(lambda a: Position(*[f(a) for f in self._position]))),
+            SymbolicTable(cached_by_term(self._chunk)),
+            SymbolicTable(cached_by_term(lambda a: Position(*[f(a) for f in self._position]))),
             z3.Const("mutex", ActorSort),
             z3.Int("float"),
         )
@@ -279,10 +279,10 @@ class Before:
 
     def _set(self, name: str, c: Any) -> PageSet:
         has, size = self._sets[name]
-        return PageSet(self.session, remembered(lambda p: has(c, p)), size(c))
+        return PageSet(self.session, cached_by_term(lambda p: has(c, p)), size(c))
 
     def counts(self) -> list[Truth]:
-        """Return what is true of finite sets, at the session's terms (see counting)."""
+        """Return what is true of finite sets, at the session's terms (see tests/counting.py)."""
         found: list[Truth] = []
         for c in self.session.chunks:
             chunk = self.state.chunks[c]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from percpu_contracts.lock_guard import gap_misuse
-from percpu_proofs.prove.small.judging import Wrong, walk
+from percpu_proofs.prove.small.case import BrokenError, claim, walk
 from percpu_proofs.prove.small.scene import Scene
 from percpu_reference.chunk import Chunk
 from percpu_reference.gaps import Gap, Kind
@@ -24,51 +24,44 @@ IN_GAPS = (
 class Adversary:
     """Others with so many moves, and the judge of every gap, before and after a move."""
 
-    def __init__(self, scene: Scene, moves: int, unsettled: Iterable[Chunk] = ()) -> None:
+    def __init__(self, scene: Scene, moves: int = 0, unsettled: Iterable[Chunk] = ()) -> None:
         self.scene = scene
         self.left = moves
         self.unsettled = list(unsettled)
-        self.held = [(chunk, page) for chunk in scene.made for page in range(chunk.nr_pages)]
+        self.areas = [(chunk, page) for chunk in scene.made for page in range(chunk.nr_pages)]
         monitor = scene.allocator.monitor
         monitor.history.concurrent, monitor.alone = moves > 0, not moves
 
-    def __call__(self, gap: Gap) -> Wrong:
+    def __call__(self, gap: Gap) -> None:
         """Judge the state in a gap, make a move or none, and judge again."""
         scene = self.scene
         if scene.allocator.lock:
-            clause, misuse = gap_misuse(gap.last)
-            return f"{clause}: {misuse}: {gap.name}"
-        waiting = self.unsettled
+            raise BrokenError(f"{': '.join(gap_misuse(gap.last))}: {gap.name}")
+        unsettled = self.unsettled
         if gap.kind is Kind.FILL and gap.chunk is not None:
-            waiting = [*waiting, gap.chunk]
-        wrong = scene.wrong(unsettled=waiting)
-        if wrong is not None or not self.left:
-            return wrong
-        move = scene.choose.number(2 + len(self.held))
-        if move == 0:
-            return None
-        self.left -= 1
-        return self._move(move) or scene.wrong(unsettled=waiting)
-
-    def _move(self, move: int) -> Wrong:
-        scene = self.scene
-        allocator, choose = scene.allocator, scene.choose
-        with choose.plain():
+            unsettled = [*unsettled, gap.chunk]
+        scene.judge(unsettled=unsettled)
+        move = scene.choose.number(2 + len(self.areas)) if self.left else 0
+        if move:
+            self.left -= 1
             if move == 1:
-                steps = allocator.alloc_percpu(scene.geometry.page, 4, False, ATOMIC)
-                area, wrong = walk(steps, lambda gap: None)
-                if area is not None:
-                    chunk, off = area
-                    page = scene.geometry.page
-                    if chunk.populated.find(0, off // page, -(-(off + page) // page)) >= 0:
-                        return "POP-2: an atomic request got memory without pages"
-                return wrong
-            chunk, page = self.held[move - 2]
-            bit = page * scene.size.bits
-            alive = any(chunk is other for other in allocator.chunks())
-            if alive and chunk.alloc_map[bit] and chunk.bound_map[bit]:
-                _, wrong = walk(
-                    allocator.free_percpu((chunk, bit * scene.geometry.granule)), lambda gap: None
-                )
-                return wrong
-        return None
+                self._allocate()
+            else:
+                self._free(*self.areas[move - 2])
+            scene.judge(unsettled=unsettled)
+
+    def _allocate(self) -> None:
+        """Take a page atomically."""
+        page = self.scene.geometry.page
+        area = walk(self.scene.allocator.alloc_percpu(page, 4, False, ATOMIC))
+        if area is not None:
+            chunk, off = area
+            hole = chunk.populated.find(0, off // page, -(-(off + page) // page))
+            claim("POP-2", hole < 0, "an atomic request got memory without pages")
+
+    def _free(self, chunk: Chunk, page: int) -> None:
+        """Free the area that begins at a page, if there is one."""
+        allocator, bit = self.scene.allocator, page * self.scene.size.bits
+        alive = any(chunk is other for other in allocator.chunks())
+        if alive and chunk.alloc_map[bit] and chunk.bound_map[bit]:
+            walk(allocator.free_percpu((chunk, bit * self.scene.geometry.granule)))

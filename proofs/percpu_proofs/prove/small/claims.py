@@ -1,4 +1,4 @@
-"""What is claimed of functions: obligations, asked in every case, and contracts, by symbols."""
+"""What is claimed of functions by symbols: that they keep their contracts."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ from typing import Any
 from percpu_contracts.attach import checked
 from percpu_contracts.contract import marks_of
 from percpu_proofs.bugs import BUGS
-from percpu_proofs.prove.claim import Engine, Result, State
-from percpu_proofs.prove.dependencies import sources_by_symbols, sources_of
-from percpu_proofs.prove.small.enumeration import enumerate_cases
-from percpu_proofs.prove.small.obligation import Obligation
+from percpu_proofs.prove.claim import Claim, Result
+from percpu_proofs.prove.dependencies import sources_of
 from percpu_proofs.prove.small.subjects import ENTRIES
 from percpu_proofs.run.inputs import InputError
 from percpu_reference.variants import variant_class
@@ -28,71 +26,6 @@ _DECLARED = {("linux_6_12", "enter_populated")}
 """Functions whose one promise the variant declares to break."""
 
 
-@dataclass(frozen=True, slots=True)
-class EnumeratedClaim:
-    """An obligation, asked in every case of its sizes."""
-
-    obligation: Obligation
-    bugs: tuple[str, ...]
-
-    engine: Engine = "enumeration"
-
-    @property
-    def id(self) -> str:
-        """The obligation's name."""
-        return self.obligation.id
-
-    @property
-    def clause(self) -> str:
-        """The clause that the obligation is about."""
-        return self.obligation.clause
-
-    @property
-    def functions(self) -> tuple[str, ...]:
-        """The functions under proof."""
-        return self.obligation.functions
-
-    @property
-    def variant(self) -> str:
-        """The variant it is claimed of."""
-        return self.obligation.variant
-
-    @property
-    def expected(self) -> State:
-        """Confirmed; or refuted, for what the variant is known to break."""
-        return "refuted" if self.obligation.refuted else "confirmed"
-
-    @property
-    def sources(self) -> tuple[Any, ...]:
-        """What the result depends on."""
-        seeded = (str(BUGS[bug]) for bug in self.bugs)
-        return (inspect.getmodule(type(self)), *sources_of(self.obligation), *seeded)
-
-    @property
-    def says(self) -> str:
-        """What is claimed, in a sentence."""
-        return self.obligation.says
-
-    @property
-    def bound(self) -> str:
-        """How far every case was tried."""
-        return "; and ".join(map(self.obligation.bound, self.obligation.sizes))
-
-    def check(self, timeout: float) -> Result:
-        """Try every case."""
-        return enumerate_cases(self.obligation, timeout)
-
-    def check_twin(self, timeout: float) -> Result:
-        """Look for a case that says something."""
-        return enumerate_cases(self.obligation, timeout, twin=True)
-
-    def check_bug(self, bug: str, timeout: float) -> Result:
-        """Try every case with one bug seeded; those of the smaller size first, often enough."""
-        sizes = (self.obligation.small, self.obligation.large)
-        cls = BUGS[bug].planted(self.variant)
-        return enumerate_cases(self.obligation, timeout, sizes=sizes, cls=cls)
-
-
 def _symbolic() -> Any:
     """Return the symbolic engine, loaded when it is first asked. Raises InputError without it."""
     try:
@@ -103,61 +36,22 @@ def _symbolic() -> Any:
         raise InputError("prove", None, "CrossHair: pip install crosshair-tool") from None
 
 
-@dataclass(frozen=True, slots=True)
-class SymbolicClaim:
-    """The contract of one function, judged by CrossHair as `crosshair check` judges it."""
+@dataclass(frozen=True)
+class SymbolicClaim(Claim):
+    """The contract of one function, judged by CrossHair as `crosshair check` judges it.
+
+    It says that the function keeps its contract, and that its callees get what they require.
+    """
 
     function: str
-    variant: str
-    bugs: tuple[str, ...]
-
-    engine: Engine = "crosshair"
-
-    @property
-    def id(self) -> str:
-        """The function's name, marked."""
-        of = "" if self.variant == "linux_6_12" else f"-{self.variant}"
-        return f"{self.function.replace('_', '-')}-by-symbols{of}"
-
-    @property
-    def clause(self) -> str:
-        """The clauses that the contract answers for."""
-        clauses = dict.fromkeys(
-            mark.clause
-            for kind in ("ensure", "require")
-            for mark in marks_of(variant_class(self.variant), self.function)
-            if mark.kind == kind and mark.clause and mark.level == "full"
-        )
-        return ", ".join(clauses)
-
-    @property
-    def functions(self) -> tuple[str, ...]:
-        """The function under proof, where it is first defined."""
-        bases = variant_class(self.variant).__mro__
-        owner = [base for base in bases if self.function in base.__dict__][-1]
-        return (f"{owner.__module__.rsplit('.', 1)[-1]}.{owner.__name__}.{self.function}",)
-
-    @property
-    def bound(self) -> str:
-        """What it is given."""
-        return ENTRIES[self.function].words
-
-    @property
-    def expected(self) -> State:
-        """Confirmed; or refuted, for what the variant is known to break."""
-        return "refuted" if (self.variant, self.function) in _DECLARED else "confirmed"
+    engine = "crosshair"
 
     @property
     def sources(self) -> tuple[Any, ...]:
         """What the result depends on."""
         seeded = (str(BUGS[bug]) for bug in self.bugs)
         module = inspect.getmodule(type(self))
-        return (module, *sources_by_symbols(self.variant, self.functions, _symbolic()), *seeded)
-
-    @property
-    def says(self) -> str:
-        """What is claimed, in a sentence."""
-        return f"{self.function} keeps its contract, and its callees get what they require."
+        return (module, *sources_of(self.variant, self.functions, _symbolic()), *seeded)
 
     def check(self, timeout: float) -> Result:
         """Judge the contract; where the evaluator finds a drawn case wrong nothing is confirmed."""
@@ -181,3 +75,25 @@ class SymbolicClaim:
         cls = checked(BUGS[bug].planted(self.variant), "full")
         found: Result = _symbolic().check(cls, self.function, timeout)
         return found
+
+
+def symbolic_claim(function: str, variant: str) -> SymbolicClaim:
+    """Return the claim about a function of a variant, where it is first defined."""
+    cls = variant_class(variant)
+    clauses = dict.fromkeys(
+        mark.clause
+        for kind in ("ensure", "require")
+        for mark in marks_of(cls, function)
+        if mark.kind == kind and mark.clause and mark.level == "full"
+    )
+    owner = [base for base in cls.__mro__ if function in base.__dict__][-1]
+    return SymbolicClaim(
+        f"{function.replace('_', '-')}-by-symbols"
+        + ("" if variant == "linux_6_12" else f"-{variant}"),
+        ", ".join(clauses),
+        (f"{owner.__module__.rsplit('.', 1)[-1]}.{owner.__name__}.{function}",),
+        ENTRIES[function].words,
+        function,
+        variant=variant,
+        expected="refuted" if (variant, function) in _DECLARED else "confirmed",
+    )

@@ -31,15 +31,15 @@ _NUMBER = count(1)
 """A column for each message: CrossHair keeps one message for each place in the source."""
 
 
-def install(told: AnalysisOptionSet | None) -> None:
+def install(command_line: AnalysisOptionSet | None) -> None:
     """Have CrossHair make allocators for checked classes, with limits that count paths.
 
-    told, what the command line says, holds all the same; but every verdict is shown.
+    What the command line says holds all the same; but every verdict is shown.
     """
     for name, value in symbolic.LIMITS.items():
         setattr(DEFAULT_OPTIONS, name, value)
-    if told is not None:
-        told.report_all = True
+    if command_line is not None:
+        command_line.report_all = True
     of_class: Any = core.analyze_class
     of_function: Any = core.analyze_function
 
@@ -79,10 +79,10 @@ def _claims(
     asked = symbolic.subject(cls, name, conditions)
     together = Together(where, asked, DEFAULT_OPTIONS.overlay(options))
     marks = [m for m in marks_of(cls, name) if m.kind == "ensure" and not m.is_note]
-    said = [(mark.clause, sentence(mark)) for mark in marks if mark.level == "full"]
-    if len(said) != len(asked.post):  # conditions of the class's own, or none but what is required
-        said = [("", "what it calls gets what it requires")] * len(asked.post)
-    for post, (clause, text) in zip(asked.post, said, strict=True):
+    promises = [(mark.clause, sentence(mark)) for mark in marks if mark.level == "full"]
+    if len(promises) != len(asked.post):  # conditions of the class's own, or only what is required
+        promises = [("", "what it calls gets what it requires")] * len(asked.post)
+    for post, (clause, text) in zip(asked.post, promises, strict=True):
         yield Promise(where, together, replace(asked, post=[post]), clause, text)
 
 

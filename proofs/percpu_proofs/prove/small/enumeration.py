@@ -5,63 +5,59 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from percpu_proofs.prove.claim import Result, State
-from percpu_proofs.prove.small.obligation import Obligation, Size
-from percpu_proofs.run.choices import ChoiceReplay, VacuousError, every_case
-from percpu_reference.variants import Allocator, variant_class
+from percpu_proofs.prove.small.case import BrokenError, Size
+from percpu_proofs.run.choices import ChoiceReplay, Choices, VacuousError, every_case
 
 
 def enumerate_cases(
-    obligation: Obligation,
+    judge: Callable[[Choices, Size], None],
+    sizes: Sequence[Size],
     timeout: float,
     *,
-    sizes: Sequence[Size] = (),
-    cls: type[Allocator] | None = None,
     twin: bool = False,
 ) -> Result:
-    """Ask an obligation in every case of its sizes, or of these.
+    """Ask in every case of these sizes, until one is refuted or the time, a guard, is up.
 
-    It stops at the first that refutes it, or when the time, a guard, is up.
-
-    paths counts the cases that say something. The twin is refuted by the first of these. cls, a
-    bugged class, stands in place of the variant's own. A case in which the function raises refutes
-    it, as CrossHair has it; one that does not end leaves it open.
+    paths counts the cases that say something. The twin is refuted by the first of these. A case in
+    which the function raises refutes what is asked, as CrossHair has it; one that does not end
+    leaves it open.
     """
-    asked = cls or variant_class(obligation.variant)
     began = time.process_time()
-    said = 0
+    paths = 0
     case = ChoiceReplay()
 
     def result(state: State, message: str = "") -> Result:
-        return Result(state, time.process_time() - began, said, message)
+        return Result(state, time.process_time() - began, paths, message)
 
     try:
         with time_limit(timeout) as limit:
-            asked_at = sizes or obligation.sizes
-            for size, case in ((size, case) for size in asked_at for case in every_case()):
+            for size, case in ((size, case) for size in sizes for case in every_case()):
                 if time.process_time() - began > timeout:
                     raise TimeUpError
+                wrong = ""
                 try:
-                    wrong = obligation.judge(asked, case, size)
+                    judge(case, size)
                 except VacuousError:
-                    pass
+                    continue
+                except BrokenError as broken:
+                    wrong = str(broken)
                 except Exception as error:
                     limit.check()
                     return result("refuted", f"raises {error!r} (inputs {case.numbers})")
-                else:
-                    limit.check()
-                    said += 1
-                    if twin and wrong is None:
-                        wrong = "a case that says something, and nothing is wrong in it"
-                    if wrong is not None:
-                        return result("refuted", f"{wrong} (inputs {case.numbers})")
+                limit.check()
+                paths += 1
+                if twin and not wrong:
+                    wrong = "a case that says something, and nothing is wrong in it"
+                if wrong:
+                    return result("refuted", f"{wrong} (inputs {case.numbers})")
     except TimeUpError:
         guard = f"the guard of {timeout:.0f} CPU seconds ended it"
-        return result("not confirmed", f"{guard} after {said} cases, at {case.numbers}")
+        return result("not confirmed", f"{guard} after {paths} cases, at {case.numbers}")
     return result("confirmed")
 
 
@@ -81,6 +77,9 @@ class TimeLimit:
             raise TimeUpError
 
 
+_AGAIN = 0.2  # seconds until it is said again, as callbacks of the collector swallow errors
+
+
 @contextmanager
 def time_limit(seconds: float) -> Iterator[TimeLimit]:
     """Raise TimeUpError when so much CPU time has passed, even in a loop without end.
@@ -98,7 +97,7 @@ def time_limit(seconds: float) -> Iterator[TimeLimit]:
         raise TimeUpError
 
     before = signal.signal(signal.SIGPROF, give_up)
-    signal.setitimer(signal.ITIMER_PROF, seconds)
+    signal.setitimer(signal.ITIMER_PROF, seconds, _AGAIN)
     try:
         yield limit
     finally:

@@ -10,17 +10,34 @@ import functools
 import inspect
 import types
 from collections.abc import Callable, Sequence
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from percpu_contracts.contract import marked_names, marks_of
 from percpu_contracts.evaluate import without_contract
 from percpu_contracts.lock_guard import guarded
-from percpu_proofs.prove.small.memo import memo
 from percpu_reference.variants import Allocator
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def memo(function: F) -> F:
+    """Remember what a function of hashable arguments returns.
+
+    CrossHair sees through functools.cache and would compute it anew on every path.
+    """
+    known: dict[Any, Any] = {}
+
+    @functools.wraps(function)
+    def remembering(*args: Any) -> Any:
+        if args not in known:
+            known[args] = function(*args)
+        return known[args]
+
+    return cast("F", remembering)
 
 
 @memo
-def keeping_history(cls: type[Allocator], watched: bool) -> type[Allocator]:
+def with_history(cls: type[Allocator], watched: bool) -> type[Allocator]:
     """Return a class without contracts that keeps history, and what a callee is owed first.
 
     The latter as `monitor.last`: clause and what is wrong. watched: its monitor's guard sees the
@@ -45,8 +62,8 @@ def _noting(function: Callable[..., Any], marks: Sequence[Any]) -> Callable[...,
 
     def asking(mark: Any) -> tuple[Callable[..., Any], list[int]]:
         """Return a condition and which of the names it takes."""
-        taken = inspect.signature(mark.condition).parameters
-        return mark.condition, [names.index(name) for name in taken]
+        parameters = inspect.signature(mark.condition).parameters
+        return mark.condition, [names.index(name) for name in parameters]
 
     olds = [(m.clause, *asking(m)) for m in marks if m.kind == "old"]
     notes = [asking(m) for m in marks if m.is_note]
@@ -59,13 +76,13 @@ def _noting(function: Callable[..., Any], marks: Sequence[Any]) -> Callable[...,
         given = [*args, *[None] * (len(names) - len(args))]
         monitor = args[0].monitor
         was, monitor.guard.inside = monitor.guard.inside, False  # a contract may look anywhere
-        for clause, condition, wanted in requires:
-            wrong = condition(*[given[n] for n in wanted])
+        for clause, condition, places in requires:
+            wrong = condition(*[given[n] for n in places])
             if wrong and not monitor.last[0]:
                 monitor.last = clause, f"{wrong}; {function.__name__} requires otherwise"
         given[-2] = old = types.SimpleNamespace()
-        for name, capture, wanted in olds:
-            setattr(old, name, capture(*[given[n] for n in wanted]))
+        for name, capture, places in olds:
+            setattr(old, name, capture(*[given[n] for n in places]))
         monitor.guard.inside = was
         return given
 
@@ -73,8 +90,8 @@ def _noting(function: Callable[..., Any], marks: Sequence[Any]) -> Callable[...,
         given[-1] = result
         guard = given[0].monitor.guard
         was, guard.inside = guard.inside, False
-        for note, wanted in notes:
-            note(*[given[n] for n in wanted])
+        for note, places in notes:
+            note(*[given[n] for n in places])
         guard.inside = was
         return result
 

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from itertools import product
 
 from percpu_contracts.clauses import hints
+from percpu_proofs.prove.small.case import BrokenError
 from percpu_proofs.prove.small.scene import Scene
 from percpu_proofs.run.choices import assume
 from percpu_reference.chunk import Block, Chunk
@@ -24,12 +25,15 @@ ANY_BLOCK = (
 """The bound of an obligation on a scene's `chunk_with_block` and `choose_block_hints`."""
 
 
-def hints_wrong(
-    scene: Scene, chunk: Chunk, *, blocks: Iterable[int], whole: bool
-) -> str | None:
-    """Return what the variant's invariant finds wrong with some blocks and with the chunk."""
-    with scene.choose.plain():
-        return next(_broken(scene, chunk, blocks, whole), None)
+def judge_hints(
+    scene: Scene, chunk: Chunk, *, blocks: Iterable[int] | None = None, whole: bool = False
+) -> None:
+    """Ask the variant's invariant of blocks, all unless told, and if whole of the chunk's hints.
+
+    Raises BrokenError.
+    """
+    for wrong in _broken(scene, chunk, range(chunk.nr_pages) if blocks is None else blocks, whole):
+        raise BrokenError(wrong)
 
 
 def _broken(scene: Scene, chunk: Chunk, blocks: Iterable[int], whole: bool) -> Iterator[str]:
@@ -79,16 +83,14 @@ def choose_block_hints(
     scene: Scene, chunk: Chunk, index: int, *, exact_right: bool = False
 ) -> None:
     """Give a block any hints that the invariant allows."""
-    with scene.choose.plain():
-        bits = scene.size.bits
-        block = chunk.md_blocks[index]
-        used = bytes(chunk.alloc_map[index * bits : (index + 1) * bits])
-        key = type(scene.allocator), used, exact_right
-        if key not in _ALLOWED:  # the same block is met in very many cases
-            _ALLOWED[key] = _allowed_hints(scene, chunk, index, exact_right)
-        allowed = _ALLOWED[key]
-    assume(allowed)
-    contig, scan, block.right_free = allowed[scene.choose.number(len(allowed))]
+    bits = scene.size.bits
+    block = chunk.md_blocks[index]
+    used = bytes(chunk.alloc_map[index * bits : (index + 1) * bits])
+    key = type(scene.allocator), used, exact_right
+    if key not in _ALLOWED:  # the same block is met in very many cases
+        _ALLOWED[key] = _allowed_hints(scene, chunk, index, exact_right)
+    assume(_ALLOWED[key])
+    contig, scan, block.right_free = scene.choose.pick(_ALLOWED[key])
     _enter(block, contig, scan)
 
 
@@ -118,20 +120,19 @@ def _allowed_hints(
 
 def choose_chunk_hints(scene: Scene, chunk: Chunk) -> None:
     """Give a chunk any hints that the invariant allows: whole runs, or their part in a block."""
-    with scene.choose.plain():
-        md, bits = chunk.chunk_md, scene.size.bits
-        runs = {(at, end - at) for at, end in free_runs(chunk.alloc_map)}
-        if "HINT-6" in scene.allocator.NOT_APPLICABLE:
-            for base in range(0, chunk.map_bits, bits):
-                inside = free_runs(chunk.alloc_map, base, base + bits)
-                runs |= {(at, end - at) for at, end in inside}
-        allowed = []
-        for contig, scan in product(sorted(runs) or [(0, 0)], [(0, 0), *sorted(runs)]):
-            _enter(md, contig, scan)
-            if scan[1] <= contig[1] and not any(_broken(scene, chunk, (), True)):
-                allowed.append((contig, scan))
+    md, bits = chunk.chunk_md, scene.size.bits
+    runs = {(at, end - at) for at, end in free_runs(chunk.alloc_map)}
+    if "HINT-6" in scene.allocator.NOT_APPLICABLE:
+        for base in range(0, chunk.map_bits, bits):
+            inside = free_runs(chunk.alloc_map, base, base + bits)
+            runs |= {(at, end - at) for at, end in inside}
+    allowed = []
+    for contig, scan in product(sorted(runs) or [(0, 0)], [(0, 0), *sorted(runs)]):
+        _enter(md, contig, scan)
+        if scan[1] <= contig[1] and not any(_broken(scene, chunk, (), True)):
+            allowed.append((contig, scan))
     assume(allowed)
-    _enter(md, *allowed[scene.choose.number(len(allowed))])
+    _enter(md, *scene.choose.pick(allowed))
 
 
 def _enter(block: Block, contig: tuple[int, int], scan: tuple[int, int]) -> None:

@@ -1,97 +1,139 @@
-"""An obligation: a question about real functions of the allocator, asked of every small case.
+"""An obligation: a claim about real functions of the allocator, asked of every small case.
 
-It is a function of a variant's class, a supply of inputs and a size. It builds a state from the
-inputs, runs the real function on it, without contracts, and returns what is wrong, None if nothing
-is. It raises VacuousError where its assumptions do not hold.
+It is a function of a scene: it builds a state from what the case chooses, calls the real function
+on it, without contracts, and raises BrokenError for what is wrong. It raises VacuousError where its
+assumptions do not hold.
 """
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
+from percpu_proofs.bugs import BUGS
+from percpu_proofs.prove.claim import Claim, Result, State
+from percpu_proofs.prove.dependencies import sources_of
+from percpu_proofs.prove.small import enumeration
+from percpu_proofs.prove.small.case import Size
+from percpu_proofs.prove.small.scene import Scene
 from percpu_proofs.run.choices import Choices
-from percpu_reference.variants import Allocator
+from percpu_reference.variants import Allocator, variant_class
+
+BOTH = ("linux_6_12", "reference")
+
+Judge = Callable[[type[Allocator], Choices, Size], None]
 
 
-class Size(NamedTuple):
-    """How large a case is: pages of a chunk, map bits of a page, moves of an adversary."""
+@dataclass(frozen=True)
+class Obligation(Claim):
+    """A claim that is asked in every case of two sizes, of the small one where it adds to these."""
 
-    pages: int
-    bits: int
-    moves: int = 0
-
-
-Judge = Callable[[type[Allocator], Choices, Size], str | None]
-
-
-@dataclass(frozen=True, slots=True)
-class Obligation:
-    """A question, of which functions and variant, and how far it is asked.
-
-    Functions are named `module.Class.function`, as in `slots.Slots.chunk_move`. words say the
-    bound, with {pages}, {bits} and {moves} of a size. It is asked in every case of the large size,
-    and of the small one, where that is not part of it.
-    """
-
-    id: str
-    clause: str
-    functions: tuple[str, ...]
-    variant: str
-    words: str
     small: Size
     large: Size
-    refuted: bool  # known to be broken by this variant
     judge: Judge
-
-    @property
-    def says(self) -> str:
-        """What is asked, in a sentence."""
-        return (inspect.getdoc(self.judge) or "").split("\n\n")[0].replace("\n", " ")
+    engine = "enumeration"
 
     @property
     def sizes(self) -> tuple[Size, ...]:
         """The sizes that are asked, smaller first."""
-        inside = all(less <= more for less, more in zip(self.small, self.large, strict=True))
-        return (self.large,) if inside else (self.small, self.large)
+        return sizes_asked(self.small, self.large)
 
-    def bound(self, size: Size) -> str:
-        """Return the bound in words."""
-        return self.words.format(**size._asdict())
+    @property
+    def sources(self) -> tuple[Any, ...]:
+        """What the result depends on."""
+        asking = inspect.getmodule(self.judge)
+        found = sources_of(self.variant, self.functions, asking, enumeration)
+        return (*found, *(str(BUGS[bug]) for bug in self.bugs))
+
+    def check(self, timeout: float) -> Result:
+        """Try every case."""
+        return self.enumerate(timeout)
+
+    def check_twin(self, timeout: float) -> Result:
+        """Look for a case that says something."""
+        return self.enumerate(timeout, twin=True)
+
+    def check_bug(self, bug: str, timeout: float) -> Result:
+        """Try every case with one bug seeded; those of the smaller size first, often enough."""
+        sizes = (self.small, self.large)
+        return self.enumerate(timeout, sizes=sizes, cls=BUGS[bug].planted(self.variant))
+
+    def enumerate(
+        self,
+        timeout: float,
+        *,
+        sizes: Sequence[Size] = (),
+        cls: type[Allocator] | None = None,
+        twin: bool = False,
+    ) -> Result:
+        """Ask in every case of the sizes, or of these; of a bugged class instead of the variant's.
+
+        twin: as if every case were wrong.
+        """
+        asked = cls or variant_class(self.variant)
+        judge = functools.partial(self.judge, asked)
+        return enumeration.enumerate_cases(judge, sizes or self.sizes, timeout, twin=twin)
+
+
+def sizes_asked(small: Size, large: Size) -> tuple[Size, ...]:
+    """Return the large size, and before it the small one where that is not part of it."""
+    inside = all(less <= more for less, more in zip(small, large, strict=True))
+    return (large,) if inside else (small, large)
 
 
 def obligation(
     clause: str,
     *functions: str,
     words: str,
-    small: Size,
-    large: Size,
+    sizes: tuple[tuple[int, ...], tuple[int, ...]],
     variants: tuple[str, ...] = ("linux_6_12",),
     refuted: tuple[str, ...] = (),
-) -> Callable[[Judge], Judge]:
-    """Enter a judge as an obligation of every variant named, those known to break it included.
+    **options: Any,
+) -> Callable[[Callable[[Scene], None]], Callable[[Scene], None]]:
+    """Enter a function of a scene as an obligation of every variant named, or known to break it.
 
     Its id is its name with dashes; for another variant than linux_6_12 the variant's name follows.
+    words say the bound, with {pages}, {bits} and {moves} of a size; sizes are the small and the
+    large one. options are the scene's: one that is a range or a list
+    is chosen by the case, one that is a function computed from choices and size.
     """
 
-    def enter(judge: Judge) -> Judge:
-        made: list[Any] = []
+    def enter(judge: Callable[[Scene], None]) -> Callable[[Scene], None]:
+        @functools.wraps(judge)
+        def judge_case(cls: type[Allocator], choose: Choices, size: Size) -> None:
+            given = {name: _chosen(option, choose, size) for name, option in options.items()}
+            judge(Scene(cls, choose, size, **given))
+
+        small, large = (Size(*size) for size in sizes)
+        asked = sizes_asked(small, large)
+        bound = "; and ".join(words.format(**size._asdict()) for size in asked)
         for variant in (*variants, *refuted):
             name = judge.__name__.replace("_", "-")
             if variant != "linux_6_12":
                 name += f"-{variant}"
-            made.append(
-                Obligation(
-                    name, clause, functions, variant, words, small, large,
-                    variant in refuted, judge,
-                )
+            expected: State = "refuted" if variant in refuted else "confirmed"
+            made = Obligation(
+                name, clause, functions, bound, small, large, judge_case,
+                variant=variant, expected=expected,
             )  # fmt: skip
-        OBLIGATIONS.extend(made)
+            OBLIGATIONS.append(made)
         return judge
 
     return enter
+
+
+def any_pages(choose: Choices, size: Size) -> Size:
+    """Choose a number of pages up to that of a size; an option of scenes."""
+    return Size(1 + choose.number(size.pages), size.bits)
+
+
+def _chosen(option: Any, choose: Choices, size: Size) -> Any:
+    if isinstance(option, range | list):
+        return choose.pick(option)
+    return option(choose, size) if callable(option) else option
 
 
 OBLIGATIONS: list[Obligation] = []

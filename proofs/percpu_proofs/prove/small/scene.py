@@ -12,10 +12,9 @@ from typing import Any
 from percpu_contracts.functions.operations import counts_pages
 from percpu_contracts.history import History
 from percpu_contracts.monitor import Monitor
-from percpu_proofs.prove.small.history import keeping_history
-from percpu_proofs.prove.small.memo import memo
-from percpu_proofs.prove.small.obligation import Size
-from percpu_proofs.prove.small.state_clauses import broken_clauses
+from percpu_proofs.prove.small.case import Size, ask, claim
+from percpu_proofs.prove.small.history import memo, with_history
+from percpu_proofs.prove.small.state_clauses import judge_state
 from percpu_proofs.run.choices import Choices, assume
 from percpu_reference.backing import KmBacking
 from percpu_reference.chunk import Block, Chunk
@@ -29,6 +28,16 @@ from percpu_spec.definitions import (
 )
 from percpu_spec.geometry import Geometry
 
+PAGES = "a chunk of {pages} pages, each unpopulated, empty or used"
+"""The bound of an obligation on `chunk_of_pages`."""
+ANYWHERE = PAGES + ", wherever it may be"
+"""The same with `put_somewhere`."""
+BITS = "a chunk of {pages} pages with {bits} map bits each, any bits used"
+"""On `chunk_of_bits`."""
+BLOCK = "a block of {bits} map bits, any bits used"
+OTHERS = "; {pages} blocks in all, the others free, full or used at one end"
+"""BLOCK, what is said of its hints, and OTHERS: on `chunk_with_block`."""
+
 FIRST_PAGES = 2
 """Pages of the first chunk."""
 
@@ -39,12 +48,12 @@ def small_geometry(size: Size, changes: tuple[tuple[str, Any], ...]) -> Geometry
     page = size.bits * 4
     unit = size.pages * page
     assume(unit >= 16)
-    told: dict[str, Any] = {"empty_low": 1, "empty_high": 1, "cpus": 2, "least_unit": unit}
-    told |= dict(changes)
+    fields: dict[str, Any] = {"empty_low": 1, "empty_high": 1, "cpus": 2, "least_unit": unit}
+    fields |= dict(changes)
     dyn = min(FIRST_PAGES, size.pages) * page
     divisor = min(4, max(size.pages - 1, 1))
     return Geometry(
-        page=page, unit=unit, static=0, reserved=0, dyn=dyn, reclaim_divisor=divisor, **told
+        page=page, unit=unit, static=0, reserved=0, dyn=dyn, reclaim_divisor=divisor, **fields
     )
 
 
@@ -92,6 +101,7 @@ class Scene:
 
     The first chunk has two pages, of which first_empty are free; the rest is one area a page.
     guarded: misuse of the locks and of what they protect is seen, as what a callee is owed.
+    shape: the allocator's size, where it is not that of the case.
     """
 
     afresh = False  # whether each gets an allocator of its own, not that of the one before
@@ -107,10 +117,12 @@ class Scene:
         mutex: bool = False,
         stats: bool = False,
         guarded: bool = False,
+        shape: Size | None = None,
         **changes: Any,
     ) -> None:
         self.choose = choose
-        self.size = size
+        self.case = size
+        self.size = size = shape or size
         self.guarded = guarded
         self.made: list[Chunk] = []
         with choose.plain():
@@ -139,7 +151,7 @@ class Scene:
         self.geometry = small_geometry(size, tuple(sorted(changes.items())))
         if not issubclass(cls, KmBacking):
             cls = with_backing(cls, self.geometry.backing)
-        self.allocator = keeping_history(cls, self.guarded)(self.geometry, stats=stats)
+        self.allocator = with_history(cls, self.guarded)(self.geometry, stats=stats)
         self.allocator.monitor = Monitor(cls.EXPECTED, cls.NOT_APPLICABLE, strict=False)
         self.allocator.setup_slots()
         self.allocator.reserved_chunk = None
@@ -171,6 +183,19 @@ class Scene:
         self.made.append(chunk)
         return chunk
 
+    def free_chunk(self, populated: Sequence[Any] | None = None) -> Chunk:
+        """Return a fully free chunk, populated unless told which pages are."""
+        pages = [1] * self.size.pages if populated is None else populated
+        return self.chunk([0] * self.size.pages * self.size.bits, pages)
+
+    def full_chunk(self) -> Chunk:
+        """Return a populated chunk all of whose bits are used."""
+        return self.chunk([1] * self.size.pages * self.size.bits, [1] * self.size.pages)
+
+    def some_pages(self) -> list[int]:
+        """Choose which pages of a chunk are populated."""
+        return [self.choose.number(2) for _ in range(self.size.pages)]
+
     def chunk_of_bits(self) -> Chunk:
         """Return a populated chunk whose map bits the case chooses."""
         bits = [self.choose.number(2) for _ in range(self.size.pages * self.size.bits)]
@@ -188,14 +213,15 @@ class Scene:
         behind = self.size.pages - 1 - index
         return self.chunk(rest * index + block + rest * behind, [1] * self.size.pages)
 
-    def chunk_of_pages(self) -> Chunk:
-        """Return a chunk each of whose pages is unpopulated, empty, or populated and used."""
-        used, populated = [], []
-        for _ in range(self.size.pages):
-            state = self.choose.number(3)
-            used.append(state == 2)
-            populated.append(state > 0)
-        return self.chunk([u for u in used for _ in range(self.size.bits)], populated)
+    def chunk_of_pages(self, *, first_used: bool = False) -> Chunk:
+        """Return a chunk each of whose pages is unpopulated, empty, or populated and used.
+
+        first_used: its first page is used.
+        """
+        states = [2] if first_used else []
+        states += [self.choose.number(3) for _ in range(self.size.pages - len(states))]
+        bits = [state == 2 for state in states for _ in range(self.size.bits)]
+        return self.chunk(bits, [state > 0 for state in states])
 
     def chunk_of_used_bits(self) -> Chunk:
         """Return a chunk whose bits the case chooses; an empty page is populated or not."""
@@ -219,6 +245,10 @@ class Scene:
         if not isolated:
             allocator.nr_empty_pop_pages += chunk.nr_empty_pop_pages
         return chunk
+
+    def isolate(self, chunk: Chunk) -> Chunk:
+        """Put a chunk on to_depopulate, where nothing is hidden from reclaim, and count it."""
+        return self.put(chunk, self.allocator.to_depopulate_slot, isolated=True)
 
     def own(self, chunk: Chunk) -> Chunk:
         """Put a chunk into the hands of the step under way."""
@@ -258,19 +288,50 @@ class Scene:
             exact_hints(block, chunk.alloc_map, index * bits, (index + 1) * bits)
         chunk.chunk_md.first_free = first_free(chunk.alloc_map, 0, chunk.map_bits)
 
-    def wrong(self, *, unsettled: Iterable[Chunk] = (), hints_too: bool = False) -> str | None:
-        """Return the first clause about states that is broken now.
+    def range_in(self, count: int) -> tuple[int, int]:
+        """Choose a range [start, end) of so many bits or pages that is not empty."""
+        start = self.choose.number(count)
+        return start, start + 1 + self.choose.number(count - start)
+
+    def area_in(self, chunk: Chunk) -> tuple[int, int]:
+        """Choose any area of a chunk: offset and size in bytes."""
+        start, end = self.range_in(chunk.map_bits)
+        return self.geometry.granule * start, self.geometry.granule * (end - start)
+
+    def request(self) -> int:
+        """Choose a size in bytes: every number of granules up to a unit."""
+        return self.geometry.granule * (1 + self.choose.number(self.geometry.unit_bits))
+
+    def judge(
+        self,
+        *,
+        unsettled: Iterable[Chunk] = (),
+        hints_too: bool = False,
+        pages_too: bool = False,
+    ) -> None:
+        """Ask every clause about states now. Raises BrokenError.
 
         Those the variant is known to break are left out; unsettled chunks have an area that is
-        not populated yet.
+        not populated yet. pages_too: how many backing pages are held, were the step alone (POP-4).
         """
-        with self.choose.plain():
-            return next(broken_clauses(self.allocator, list(unsettled), hints_too), None)
+        judge_state(self.allocator, list(unsettled), hints_too=hints_too)
+        if pages_too:
+            self.judge_pages()
 
-    def pages_wrong(self) -> str | None:
-        """Return what is wrong with the backing pages held, were the step alone (POP-4)."""
+    def ask(self, clause: str, wrong: str | None) -> None:
+        """Take a predicate's answer if the variant is held to the clause. Raises BrokenError."""
+        if clause not in self.allocator.EXPECTED:
+            ask(clause, wrong)
+
+    def judge_pages(self) -> None:
+        """Ask how many backing pages are held, were the step alone (POP-4). Raises BrokenError."""
         history = self.allocator.monitor.history
         concurrent, history.concurrent = history.concurrent, False
         wrong = counts_pages(self.allocator)
         history.concurrent = concurrent
-        return wrong and f"POP-4: {wrong}"
+        ask("POP-4", wrong)
+
+    def judge_locks(self) -> None:
+        """Claim that no lock is held. Raises BrokenError."""
+        held = self.allocator.lock or self.allocator.alloc_mutex
+        claim("LOCK-2", not held, "a lock is held after the operation")

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from percpu_contracts.registry import Scope, When, asked, in_every_block
+from percpu_proofs.prove.small.case import ask, claim
 from percpu_reference.chunk import Chunk
 from percpu_spec.catalogue import clauses
 
@@ -41,27 +42,22 @@ HINTS = [
 ]
 
 
-def broken_clauses(
-    allocator: Any, unsettled: Sequence[Chunk], hints_too: bool
-) -> Iterator[str]:
-    """Yield what is wrong with a state; clauses that the variant breaks anyway are not asked.
+def judge_state(
+    allocator: Any, unsettled: Sequence[Chunk] = (), *, hints_too: bool = False
+) -> None:
+    """Ask the clauses about states; those that the variant breaks anyway are left out.
 
-    unsettled chunks have an area that is not populated yet.
+    unsettled chunks have an area that is not populated yet. Raises BrokenError.
     """
-    clause, owed = allocator.monitor.last
-    if clause:
-        yield f"{clause}: {owed}"
+    ask(*allocator.monitor.last)
     for clause, of_all in ALLOCATOR:
-        wrong = of_all(allocator)
-        if wrong is not None:
-            yield f"{clause}: {wrong}"
+        ask(clause, of_all(allocator))
     alive = list(allocator.chunks())
-    if len(alive) != allocator.env.creates - allocator.env.destroys:
-        yield f"LIST-1: {len(alive)} chunks on lists or owned, another number lives"
+    lives = allocator.env.creates - allocator.env.destroys
+    claim("LIST-1", len(alive) == lives, f"{len(alive)} chunks on lists or owned, {lives} live")
     for chunk in alive:
         settled = all(chunk is not other for other in unsettled)
         questions = CHUNK + (SETTLED if settled else []) + (HINTS if hints_too else [])
         for clause, of_one in questions:
-            wrong = of_one(chunk, allocator.geometry)
-            if wrong is not None and clause not in allocator.EXPECTED:
-                yield f"{clause}: {wrong}"
+            if clause not in allocator.EXPECTED:
+                ask(clause, of_one(chunk, allocator.geometry))

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from percpu_proofs.prove.small.obligation import Size
+from percpu_proofs.prove.small.case import Size
 from percpu_proofs.prove.small.scene import Scene
 from percpu_proofs.run.choices import Choices, assume
 from percpu_reference.chunk import Chunk
@@ -34,9 +34,9 @@ class CountersSubject(Scene):
 
     afresh = True
 
-    def __init__(self, cls: type[Allocator], choose: Choices, **told: Any) -> None:
-        high = told.pop("high", None)
-        super().__init__(cls, choose, SIZE, **told)
+    def __init__(self, cls: type[Allocator], choose: Choices, **options: Any) -> None:
+        high = options.pop("high", None)
+        super().__init__(cls, choose, SIZE, **options)
         allocator = self.allocator
         self.change(empty_high=choose.natural(1) if high is None else 1 + choose.whole(high))
         self.add_empty(allocator.first_chunk, choose.natural())
@@ -61,21 +61,13 @@ class CountersSubject(Scene):
         self.allocator.monitor.history.begin_area(chunk)  # its map says another number
         return chunk
 
-    def started_chunk(self) -> Chunk:
-        """Return a chunk whose first page is used, its others unpopulated, empty or used."""
-        states = [2, *(self.choose.number(3) for _ in range(2))]
-        bits = [state == 2 for state in states for _ in range(self.size.bits)]
-        return self.chunk(bits, [state > 0 for state in states])
-
     def waiting(self) -> Chunk:
         """Return a chunk of pages on to_depopulate."""
-        slot = self.allocator.to_depopulate_slot
-        return self.put(self.chunk_of_pages(), slot, isolated=True)
+        return self.isolate(self.chunk_of_pages())
 
     def pages(self, chunk: Chunk, populated: bool, *, used: bool = True) -> tuple[int, int]:
         """Return a range of pages that are all populated, or none of them."""
-        start = self.choose.number(chunk.nr_pages)
-        end = start + 1 + self.choose.number(chunk.nr_pages - start)
+        start, end = self.range_in(chunk.nr_pages)
         assume(chunk.populated.find(not populated, start, end) < 0)
         bits = self.size.bits
         assume(used or chunk.alloc_map.find(1, start * bits, end * bits) < 0)
@@ -102,11 +94,11 @@ class CallSubject:
     words: str
     make: Callable[[CountersSubject], Arguments]
     settled: bool
-    told: dict[str, Any]
+    options: dict[str, Any]
 
     def given(self, cls: type[Allocator], choose: Choices) -> tuple[Any, Arguments]:
         """Return an allocator of a class without contracts, and the arguments."""
-        subject = CountersSubject(cls, choose, **self.told)
+        subject = CountersSubject(cls, choose, **self.options)
         arguments = self.make(subject)
         return subject.allocator, arguments
 
@@ -116,12 +108,12 @@ ENTRIES: dict[str, CallSubject] = {}
 
 
 def _given(
-    words: str, *, settled: bool = False, **told: Any
+    words: str, *, settled: bool = False, **options: Any
 ) -> Callable[[Callable[[CountersSubject], Arguments]], Any]:
-    """Enter what the function of this name is given; told is the scene's, locks among it."""
+    """Enter what the function of this name is given; options is the scene's, locks among it."""
 
     def enter(make: Callable[[CountersSubject], Arguments]) -> Any:
-        ENTRIES[make.__name__] = CallSubject(words, make, settled, told)
+        ENTRIES[make.__name__] = CallSubject(words, make, settled, options)
         return make
 
     return enter
@@ -208,7 +200,7 @@ def create_chunk(subject: CountersSubject) -> Arguments:
 @_given(f"a fully free chunk without pages in its owner's hands; {ANY}", **SLEEPS, settled=True)
 def destroy_chunk(subject: CountersSubject) -> Arguments:
     """Take a chunk that nobody needs."""
-    return (subject.own(subject.chunk([0] * 6, [0] * 3)),)
+    return (subject.own(subject.free_chunk([0] * 3)),)
 
 
 @_given(
@@ -241,7 +233,7 @@ def chunk_depopulated(subject: CountersSubject) -> Arguments:
     subject.any_totals()
     chunk = subject.chunk_of_pages()
     if subject.choose.bit():
-        subject.put(chunk, subject.allocator.to_depopulate_slot, isolated=True)
+        subject.isolate(chunk)
     else:
         assume(chunk.free_bytes == subject.geometry.unit)
         subject.own(chunk)
@@ -254,7 +246,7 @@ def populate_chunk(subject: CountersSubject) -> Arguments:
     subject.any_totals()
     subject.allocator.env.memory = subject.choose.natural()
     subject.failing("metadata", "map")
-    chunk = subject.put(subject.chunk([0] * 6, [0] * 3))
+    chunk = subject.put(subject.free_chunk([0] * 3))
     return chunk, *subject.pages(chunk, False)
 
 
@@ -306,8 +298,7 @@ def balance_create(subject: CountersSubject) -> Arguments:
 def balance_free(subject: CountersSubject) -> Arguments:
     """Take chunks that are not needed."""
     for _ in range(subject.choose.number(3)):
-        pages = [subject.choose.number(2) for _ in range(3)]
-        subject.put(subject.chunk([0] * 6, pages))
+        subject.put(subject.free_chunk(subject.some_pages()))
     return subject.choose.bit(), 0
 
 
@@ -316,7 +307,7 @@ def balance_free(subject: CountersSubject) -> Arguments:
 )
 def balance_populated(subject: CountersSubject) -> Arguments:
     """Take a float that may be low, or a failed atomic request."""
-    subject.put(subject.started_chunk())
+    subject.put(subject.chunk_of_pages(first_used=True))
     subject.failing("map")
     subject.allocator.atomic_alloc_failed = subject.choose.bit()
     return (0,)
@@ -325,7 +316,7 @@ def balance_populated(subject: CountersSubject) -> Arguments:
 @_given(f"{STARTED}, wherever it may be; any float, HIGH up to 2", lock=False, high=2, settled=True)
 def balance_workfn(subject: CountersSubject) -> Arguments:
     """Take a chunk of which anything may be to be done."""
-    subject.put_somewhere(subject.started_chunk())
+    subject.put_somewhere(subject.chunk_of_pages(first_used=True))
     return ()
 
 

@@ -34,9 +34,9 @@ from percpu_contracts.evaluate import Contract, without_contract
 from percpu_contracts.functions.operations import counts_pages
 from percpu_contracts.lock_guard import gap_misuse
 from percpu_proofs.prove.claim import Result, State
+from percpu_proofs.prove.small.case import BrokenError, ask, walk
 from percpu_proofs.prove.small.enumeration import TimeUpError, time_limit
-from percpu_proofs.prove.small.judging import Wrong, walk
-from percpu_proofs.prove.small.state_clauses import broken_clauses
+from percpu_proofs.prove.small.state_clauses import judge_state
 from percpu_proofs.prove.small.subjects import ENTRIES, CallSubject
 from percpu_proofs.run.choices import Drawn, Symbols, VacuousError, assume
 from percpu_reference.gaps import Gap
@@ -69,7 +69,7 @@ LIMITS: dict[str, Any] = {
 that find nothing."""
 
 
-def sample(cls: type[Allocator], name: str, tries: int) -> Wrong:
+def sample(cls: type[Allocator], name: str, tries: int) -> str | None:
     """Return what the evaluator of contracts finds wrong in cases drawn of the same arguments."""
     entry = ENTRIES[name]
     function = _judged(without_contract(getattr(cls, name)), entry.settled)
@@ -214,27 +214,27 @@ def _judged(function: Callable[..., Any], settled: bool) -> Callable[..., Any]:
     If settled they are asked at its return too.
     """
 
-    def in_gap(self: Any, gap: Gap) -> Wrong:
-        return ": ".join(gap_misuse(gap.last)) if self.lock else wrong_now(self)
-
     @functools.wraps(function)
     def judged(self: Any, *given: Any) -> Any:
-        wrong: Wrong = None
+        def in_gap(gap: Gap) -> None:
+            if self.lock:
+                ask(*gap_misuse(gap.last))
+            judge_now(self)
+
         result = function(self, *given)
         if inspect.isgeneratorfunction(function):
-            result, wrong = walk(result, functools.partial(in_gap, self))
-        if wrong is None and settled:
-            wrong = wrong_now(self) or counts_pages(self)
-        if wrong:
-            raise AssertionError(wrong)
+            result = walk(result, in_gap)
+        if settled:
+            judge_now(self)
+            ask("POP-4", counts_pages(self))
         return result
 
     return judged
 
 
-def wrong_now(allocator: Any) -> Wrong:
-    """Return the first clause about states that is broken."""
-    return next(broken_clauses(allocator, list(allocator.monitor.history.unsettled), False), None)
+def judge_now(allocator: Any) -> None:
+    """Ask the clauses about states. Raises BrokenError."""
+    judge_state(allocator, list(allocator.monitor.history.unsettled))
 
 
 @dataclass
@@ -273,7 +273,8 @@ class Claimed(ConditionCheckable):
     def _said(self, message: AnalysisMessage) -> str:
         if message.state > MessageType.PRE_UNSAT:
             wrong, _, case = message.message.partition(" when calling ")
-            wrong = self.wrong or wrong.rpartition(" yields ")[2].removeprefix("AssertionError: ")
+            raised = wrong.rpartition(" yields ")[2]
+            wrong = self.wrong or raised.removeprefix(f"{BrokenError.__name__}: ")
             return f"{wrong} when calling {case}"
         if message.state == MessageType.CANNOT_CONFIRM:
             return f"{message.message} {self._why_open()}"

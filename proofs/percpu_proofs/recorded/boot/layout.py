@@ -7,8 +7,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from percpu_proofs.recorded.boot.log import BootLog, FirstChunk, Sizes, read_bootlog
-from percpu_proofs.recorded.boot.unit_lines import missing
+from percpu_proofs.recorded.boot.log import (
+    BootLog,
+    FirstChunk,
+    Sizes,
+    missing,
+    read_bootlog,
+)
 from percpu_proofs.recorded.source import lines_of, problem
 from percpu_proofs.run.inputs import InputError, TraceError
 from percpu_spec.geometry import (
@@ -194,7 +199,7 @@ def _possible(log: BootLog) -> None:
     for line in (log.sizes, log.first_chunk):
         if line is None:
             continue
-        least = max(line.static + line.reserved + line.dyn, LEAST_UNIT)
+        least = max(line.total, LEAST_UNIT)
         if not line.dyn:
             expected = "d.. of more than 0 bytes: every kernel has a dynamic part"
         elif line.unit is not None and line.unit < least:
@@ -217,9 +222,7 @@ def _agree(log: BootLog) -> None:
     """Check the lines against each other. Raises TraceError."""
     where, first, sizes = log.where, log.first_chunk, log.sizes
     if first is not None and sizes is not None:
-        same = sizes if first.unit is not None else first._replace(
-            static=sizes.static, reserved=sizes.reserved, dyn=sizes.dyn
-        )  # fmt: skip
+        same = sizes if first.unit is not None else replace(sizes, unit=None)
         if first.text != same.text:
             expected = f"{same.text}, as line {sizes.line} says"
             raise problem(where, first.line, expected, first.text)
@@ -236,16 +239,17 @@ def _agree(log: BootLog) -> None:
             raise problem(where, sizes.line, "alloc=N*M of whole units", got)
         units, said_at = whole // sizes.unit, sizes.line
     seen: dict[int, int] = {}  # CPUs with their lines
-    for line, _, cpus in log.allocations:
-        if len(cpus) != units:
+    for one in log.allocations:
+        if len(one.cpus) != units:
             expected = f"{units} units behind each [group], as line {said_at} says"
-            raise problem(where, line, expected, str(len(cpus)))
-        for cpu in cpus:
+            raise problem(where, one.line, expected, str(len(one.cpus)))
+        for cpu in one.cpus:
             if cpu is None:
                 continue
             if cpu in seen:
-                raise problem(where, line, f"CPU {cpu} in one unit only: line {seen[cpu]} has it")
-            seen[cpu] = line
+                expected = f"CPU {cpu} in one unit only: line {seen[cpu]} has it"
+                raise problem(where, one.line, expected)
+            seen[cpu] = one.line
     ids = log.setup_ids
     if ids is not None and seen and max(seen) >= ids[1]:
         expected = f"nr_cpu_ids:{max(seen) + 1}, as the CPUs of line {seen[max(seen)]} say"
@@ -258,7 +262,7 @@ def _page(log: BootLog, parts: Sizes | FirstChunk, smp: bool) -> tuple[tuple[int
     Raises TraceError if none does.
     """
     where, first, sizes = log.where, log.first_chunk, log.sizes
-    total = parts.static + parts.reserved + parts.dyn
+    total = parts.total
     fit = [page for page in PAGE_SIZES if not parts.unit or parts.unit % page == 0]
     by = f"a unit of {parts.unit} bytes is of whole pages"
     if sizes is not None:
@@ -293,7 +297,7 @@ def _page(log: BootLog, parts: Sizes | FirstChunk, smp: bool) -> tuple[tuple[int
 
 def _filled(first: FirstChunk, sizes: Sizes | None) -> tuple[str, str]:
     """Return how many pages the parts fill, in words, and what is there that no page size fits."""
-    total = first.static + first.reserved + first.dyn
+    total = first.total
     if first.page is not None:
         if first.page not in PAGE_SIZES:
             return f"a page size, {PAGES_ARE}", f"{first.page} bytes"
@@ -327,8 +331,7 @@ def _notes(log: BootLog, lost: str) -> Iterable[str]:
     if any(line.startswith("max_distance") for line in log.fallback):
         yield (
             "the groups (nodes) lie farther apart than 3/4 of vmalloc space, in which each chunk "
-            "must "
-            "have them at the same distances: the pages are mapped one by one there instead"
+            "must have them at the same distances: the pages are mapped one by one there instead"
         )
     if log.sizes is not None and not log.sizes.static:
         yield (
@@ -354,7 +357,7 @@ def _with_told(found: Layout, told: Mapping[str, str]) -> Layout:
     for name, text in told.items():
         if name not in possible:
             raise InputError("--geometry", None, f"one of {', '.join(possible)}", name)
-        value = text if name == "backing" else _number(name, text)
+        value = text if name == "backing" else told_size(name, text)
         if possible[name] and value not in possible[name]:
             why = found.page_by if name == "page" else "as the boot messages say"
             expected = f"{' or '.join(f'{name}={fit}' for fit in possible[name])}: {why}"
@@ -380,7 +383,8 @@ def _known(size: int | None) -> tuple[int, ...]:
     return () if size is None else (size,)
 
 
-def _number(name: str, text: str) -> int:
+def told_size(name: str, text: str) -> int:
+    """Return a size that was told by name. Raises InputError."""
     try:
         return number_of(name, text)
     except GeometryError as error:

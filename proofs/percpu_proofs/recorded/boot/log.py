@@ -8,8 +8,10 @@ twice.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -45,55 +47,55 @@ _REST: Final = re.compile(  # what the rest of a broken message consists of
     r"(?:Embedded|[0-9]+K?|pages/cpu|@\S*|\(\w*\)|[srdu][0-9]+|alloc=[0-9]+\*[0-9]+|\[[0-9]+\]|-+)"
 )
 _COLOUR: Final = re.compile(r"\x1b\[[0-9;]*m")
+_COMPLETE: Final = (
+    "`dmesg` has all from boot, unless later messages have overwritten them (log_buf_len=4M)"
+)
 _MOST_BREAKS: Final = 8  # lines that one message takes
 
 
-class FirstChunk(NamedTuple):
-    """The line of the first chunk. `page` is printed where the pages are mapped one by one, else
-    the unit is. Sizes in bytes.
-    """
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What lines of the layout tell of a unit, in bytes; unit: None where it is not printed."""
 
-    line: int
-    pages: int  # that hold static, reserved and dynamic part
+    line: int = field(compare=False)
     static: int
     reserved: int
     dyn: int
     unit: int | None
-    page: int | None
 
     @property
-    def text(self) -> str:
-        """The sizes as the kernel prints them."""
-        return _text(self)
-
-    def holds(self, page: int) -> bool:
-        """Whether so many pages of a size are what the parts fill, or the least unit."""
-        total = self.static + self.reserved + self.dyn
-        if self.page is not None:  # of a whole unit
-            total = max(total, LEAST_UNIT)
-        return -(-total // page) == self.pages
-
-
-class Sizes(NamedTuple):
-    """The line of sizes, in bytes: a group's units come in allocations of atoms * atom."""
-
-    line: int
-    static: int
-    reserved: int
-    dyn: int
-    unit: int
-    atoms: int
-    atom: int
+    def total(self) -> int:
+        """The bytes of a unit that are served, and its static part."""
+        return self.static + self.reserved + self.dyn
 
     @property
     def text(self) -> str:
         """The sizes as the kernel prints them, without those of allocations."""
-        return _text(self)
+        unit = "" if self.unit is None else f" u{self.unit}"
+        return f"s{self.static} r{self.reserved} d{self.dyn}{unit}"
 
 
-def _text(line: FirstChunk | Sizes) -> str:
-    unit = "" if line.unit is None else f" u{line.unit}"
-    return f"s{line.static} r{line.reserved} d{line.dyn}{unit}"
+@dataclass(frozen=True, slots=True)
+class FirstChunk(Parts):
+    """The line of the first chunk. `page` is printed where the pages are mapped one by one, else
+    the unit is.
+    """
+
+    pages: int  # that hold static, reserved and dynamic part
+    page: int | None
+
+    def holds(self, page: int) -> bool:
+        """Whether so many pages of a size are what the parts fill, or the least unit."""
+        total = self.total if self.page is None else max(self.total, LEAST_UNIT)  # a whole unit
+        return -(-total // page) == self.pages
+
+
+@dataclass(frozen=True, slots=True)
+class Sizes(Parts):
+    """The line of sizes: a group's units come in allocations of atoms * atom bytes."""
+
+    atoms: int
+    atom: int
 
 
 class HashTable(NamedTuple):
@@ -114,10 +116,11 @@ class HashTable(NamedTuple):
         return page == self.page or up == self.order
 
 
-class UnitGroup(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class UnitGroup:
     """Units that were allocated together: the CPU of each, None for one that belongs to none."""
 
-    line: int
+    line: int = field(compare=False)
     group: int
     cpus: tuple[int | None, ...]
 
@@ -156,10 +159,10 @@ def read_bootlog(where: Path, lines: Iterable[tuple[int, str]]) -> BootLog:
     for number, text in _messages(log, lines):
         if match := _EMBEDDED.search(text):
             pages, static, reserved, dyn, unit = map(int, match.groups())
-            _enter(log, FirstChunk(number, pages, static, reserved, dyn, unit, None))
+            _enter(log, FirstChunk(number, static, reserved, dyn, unit, pages, None))
         elif match := _PAGED.search(text):
             pages, kib, static, reserved, dyn = map(int, match.groups())
-            _enter(log, FirstChunk(number, pages, static, reserved, dyn, None, kib << 10))
+            _enter(log, FirstChunk(number, static, reserved, dyn, None, pages, kib << 10))
         elif match := _SIZES.search(text):
             _enter(log, Sizes(number, *map(int, match.groups())))
             rounds.append([])
@@ -185,7 +188,7 @@ def read_bootlog(where: Path, lines: Iterable[tuple[int, str]]) -> BootLog:
             log.tables.append(HashTable(number, int(match[1]), int(match[2])))
     for one in filter(None, rounds):  # some may have lost lines
         few, many = sorted((log.allocations, one), key=len)
-        if not {again[1:] for again in few} <= {again[1:] for again in many}:
+        if not set(few) <= set(many):
             _same(log, log.allocations, one)
         log.allocations = many
     return log
@@ -246,11 +249,52 @@ def _enter(log: BootLog, line: FirstChunk | Sizes) -> None:
 
 
 def _same(
-    log: BootLog,
-    known: Iterable[FirstChunk | Sizes | UnitGroup],
-    again: Iterable[FirstChunk | Sizes | UnitGroup],
+    log: BootLog, known: Sequence[Parts | UnitGroup], again: Sequence[Parts | UnitGroup]
 ) -> None:
-    known, again = list(known), list(again)
-    if known and [line[1:] for line in known] != [line[1:] for line in again]:
+    if known and known != again:
         expected = f"the messages of one boot; line {known[0].line} tells of another"
         raise problem(log.where, again[0].line, expected)
+
+
+def missing(log: BootLog) -> str:
+    """Return which lines of units are not there, and where they are, in words; empty if none.
+
+    The kernel prints the groups in order, numbered from 0, and of each the CPUs from the lowest up.
+    nr_cpu_ids is one more than the last CPU. On x86 every number below it is a CPU; elsewhere some
+    may be none, which looks as if their lines were lost: then it is open. Without nr_cpu_ids a last
+    group that is shorter than others may have lost its end. Source: pcpu_dump_alloc_info,
+    setup_nr_cpu_ids.
+    """
+    units = Counter[int]()
+    cpus: set[int] = set()
+    for one in log.allocations:
+        units[one.group] += len(one.cpus)
+        cpus.update(cpu for cpu in one.cpus if cpu is not None)
+    if not cpus:
+        return ""
+    last, ids = max(units), log.cpu_ids
+    groups = [group for group in range(last) if group not in units]
+    among = [cpu for cpu in range(max(cpus)) if cpu not in cpus]
+    behind = range(max(cpus) + 1, 0 if ids is None else ids[1])
+    if groups or behind or among:
+        parts = [*_ranges("group", groups), *_ranges("CPU", (*among, *behind))]
+        by = f" (nr_cpu_ids in line {ids[0]} is {ids[1]})" if ids is not None else ""
+        holes = among and not (groups or behind or log.setup_ids)
+        other = ", unless this machine has no such CPUs" if holes else ""
+        return f"{', '.join(parts)}{by} in no line 'pcpu-alloc: [group] cpu...'{other}; {_COMPLETE}"
+    if ids is None and units[last] < max(units.values()):
+        return (
+            f"the last group, {last}, has {units[last]} units, others have {max(units.values())}, "
+            f"and no line has nr_cpu_ids: lines of it may be missing; {_COMPLETE}"
+        )
+    return ""
+
+
+def _ranges(noun: str, numbers: Iterable[int]) -> Iterator[str]:
+    """Yield numbers as ranges behind a noun, in one text."""
+    runs = [[n for _, n in run] for _, run in groupby(enumerate(numbers), lambda e: e[1] - e[0])]
+    if not runs:
+        return
+    several = len(runs) > 1 or len(runs[0]) > 1
+    texts = [f"{run[0]} to {run[-1]}" if len(run) > 1 else f"{run[0]}" for run in runs]
+    yield f"{noun}{'s' if several else ''} {' and '.join(texts)}"

@@ -11,16 +11,7 @@ from dataclasses import replace
 from itertools import islice
 
 from percpu_proofs.recorded.states.snapshot import ChunkSnapshot, Snapshot
-from percpu_proofs.recorded.traces.events import (
-    FIRST,
-    UNKNOWN,
-    Alloc,
-    CreateChunkEvent,
-    DestroyChunkEvent,
-    Event,
-    Free,
-    is_plain,
-)
+from percpu_proofs.recorded.traces import events as ev
 
 _GRANULE = 4  # bytes to a bit of a chunk's map
 
@@ -28,25 +19,25 @@ Uses = dict[int, dict[int, bool]]
 """By chunk of a trace: offsets that events show in use, or not, at one moment."""
 
 
-def addressed(snapshot: Snapshot, events: Sequence[Event], index: int) -> Snapshot:
+def addressed(snapshot: Snapshot, events: Sequence[ev.TraceEvent], index: int) -> Snapshot:
     """Return a state of the moment before event `index` with the trace's addresses in it.
 
     Chunks whose addresses stand in both stay as they are; so do those that no event names. An
     address that is no hash and stands in the trace alone is that of no chunk of the state.
     """
-    named = {event.base for event in events if isinstance(event, Alloc | Free)}
+    named = {event.base for event in events if isinstance(event, ev.Alloc | ev.Free)}
     chunks = {chunk.base_addr: chunk for chunk in snapshot.chunks()}
-    made = {event.base for event in events if isinstance(event, CreateChunkEvent)}
+    made = {event.base for event in events if isinstance(event, ev.CreateChunkEvent)}
     if not named - chunks.keys() - made and (named & chunks.keys() or not named):
         return snapshot
-    unknown = (pair for pair in uses(events, index).items() if not is_plain(pair[0]))
+    unknown = (pair for pair in uses(events, index).items() if not ev.is_plain(pair[0]))
     used = {base: of for base, of in unknown if base not in chunks}
     names: dict[int, int] = {}
-    if FIRST in used:
-        names[snapshot.first_chunk.base_addr] = FIRST
+    if ev.FIRST in used:
+        names[snapshot.first_chunk.base_addr] = ev.FIRST
     for event in events:
-        if isinstance(event, Alloc) and event.reserved and snapshot.reserved_chunk is not None:
-            if not is_plain(event.base):
+        if isinstance(event, ev.Alloc) and event.reserved and snapshot.reserved_chunk is not None:
+            if not ev.is_plain(event.base):
                 names[snapshot.reserved_chunk.base_addr] = event.base  # it alone serves these
             break
     used = {base: of for base, of in used.items() if base not in names.values()}
@@ -65,21 +56,21 @@ def addressed(snapshot: Snapshot, events: Sequence[Event], index: int) -> Snapsh
     )
 
 
-def uses(events: Sequence[Event], index: int) -> Uses:
+def uses(events: Sequence[ev.TraceEvent], index: int) -> Uses:
     """Return what events tell of chunks that exist at a moment, before it or after."""
     found: Uses = {}
-    _read(found, islice(events, index, None), Free, CreateChunkEvent, DestroyChunkEvent)
+    _read(found, islice(events, index, None), ev.Free, ev.CreateChunkEvent, ev.DestroyChunkEvent)
     before = (events[i] for i in range(index - 1, -1, -1))
-    _read(found, before, Alloc, DestroyChunkEvent, CreateChunkEvent)
-    return {base: used for base, used in found.items() if used and base != UNKNOWN}
+    _read(found, before, ev.Alloc, ev.DestroyChunkEvent, ev.CreateChunkEvent)
+    return {base: used for base, used in found.items() if used and base != ev.UNKNOWN}
 
 
 def _read(
     found: Uses,
-    events: Iterable[Event],
-    live: type[Event],
-    absent: type[Event],
-    over: type[Event],
+    events: Iterable[ev.TraceEvent],
+    live: type[ev.TraceEvent],
+    absent: type[ev.TraceEvent],
+    over: type[ev.TraceEvent],
 ) -> None:
     """Enter what events tell, read away from the moment: `live` first means in use then.
 
@@ -89,11 +80,11 @@ def _read(
     ended: set[int] = set()
     for event in events:
         if (
-            not isinstance(event, Alloc | Free | CreateChunkEvent | DestroyChunkEvent)
+            not isinstance(event, ev.Alloc | ev.Free | ev.CreateChunkEvent | ev.DestroyChunkEvent)
             or event.base in ended
         ):
             continue
-        if isinstance(event, Alloc | Free):
+        if isinstance(event, ev.Alloc | ev.Free):
             found.setdefault(event.base, {}).setdefault(event.off, isinstance(event, live))
         elif isinstance(event, over):
             ended.add(event.base)

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from percpu_proofs.recorded.replay.moves import UNSET, MomentMove
-from percpu_proofs.recorded.replay.report import Order, Timing, Undetermined
+from percpu_proofs.recorded.replay.report import Timing, TriedOrder, Undetermined
 from percpu_proofs.recorded.replay.requests import TracePlan, TraceRequest
-from percpu_proofs.recorded.replay.search import Inferred, OrderSearch
-from percpu_proofs.recorded.traces.events import Alloc, AllocArea, Depopulated, Free, Populated
+from percpu_proofs.recorded.replay.search import InferredMoment, OrderSearch
+from percpu_proofs.recorded.traces import events as ev
 
 NEAREST = 3  # orders shown for an event that none explains
-_TAKEN = (Alloc, AllocArea, Free, Populated, Depopulated)  # what changes the state
+_TAKEN = (ev.Alloc, ev.AllocArea, ev.Free, ev.Populated, ev.Depopulated)  # what changes the state
 _MOMENTS = {
     "work": "balance work begins, or takes pcpu_lock again",
     "call": "an allocation searches, or marks its failure",
@@ -20,12 +20,12 @@ _MOMENTS = {
 }
 
 
-def nearest(plan: TracePlan, search: OrderSearch) -> list[Order]:
+def nearest(plan: TracePlan, search: OrderSearch) -> list[TriedOrder]:
     """Return the orders that came nearest to explaining the last contradiction."""
     lines = plan.trace.lines
     last = len(lines) - 1
     return [
-        Order(
+        TriedOrder(
             [_shown(move, lines) for move in attempt.moves],
             lines[min(attempt.found.index, last)],
             attempt.found.kind,
@@ -44,7 +44,7 @@ def _shown(move: MomentMove, lines: Sequence[int]) -> str:
     return f"{what} before line {lines[min(move.before, len(lines) - 1)]}"
 
 
-def timing(plan: TracePlan, inferred: Inferred) -> Timing:
+def timing(plan: TracePlan, inferred: InferredMoment) -> Timing:
     """Return an inferred moment with the lines it stands for."""
     lines = plan.trace.lines
     return Timing(

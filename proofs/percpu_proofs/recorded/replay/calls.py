@@ -6,7 +6,8 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Any, cast
 
-from percpu_proofs.recorded.replay.actors import Call, shown
+from percpu_proofs.recorded.replay.actors import Call, Moment, MomentChoice, Order, shown
+from percpu_proofs.recorded.replay.model import SearchLog
 from percpu_proofs.recorded.replay.requests import (
     AreaAddress,
     TracePlan,
@@ -14,8 +15,6 @@ from percpu_proofs.recorded.replay.requests import (
     shown_place,
     shown_searches,
 )
-from percpu_proofs.recorded.replay.stepper import SearchLog
-from percpu_proofs.recorded.replay.timing import Moment, MomentChoice, Order
 from percpu_proofs.recorded.replay.work import WorkReplay
 from percpu_reference.gaps import DONE, FAILED, FREE_LIST, Gap, Kind
 from percpu_reference.variants import Allocator
@@ -52,20 +51,20 @@ class CallReplay(WorkReplay):
             request.size, request.align, request.reserved, request.gfp
         )
         self._run(call)
-        if self._makes(request) and (call.gap is None or call.gap.kind is not Kind.CREATE):
+        if self._makes(request) and (not call.stands(Kind.CREATE)):
             self.wrong("create_chunk", f"allocation: {shown(call.gap)}")
 
     def _run(self, call: Call, *, due: bool = False) -> None:
         """Run a request on, past what no event ends; `due`: its next step is to be taken."""
         request = call.request
-        watched = self.watched
-        watched.attempts = call.attempts
+        log = self.log
+        log.attempts = call.attempts
         self.calls[request.key] = call
         while due or self._passes(call):
-            due = watched.asked = False
+            due = log.asked = False
             gap = call.gap
             result = self.advance(call)
-            if watched.asked:
+            if log.asked:
                 self._asks(request, gap)
             if request.attempts and call.attempts:
                 self._compare_searches(call)
@@ -87,7 +86,7 @@ class CallReplay(WorkReplay):
                 return False  # a failure is printed first
             if not request.atomic:
                 return True
-            moment = Moment(call.kind, call.at, call.nth)
+            moment = call.moment
             if self.order.get(moment, 0) > self.index + self.taking:
                 return False
             if not (self.model.atomic_alloc_failed and self.work.done):
@@ -181,11 +180,10 @@ class CallReplay(WorkReplay):
             number = self.order.get(moment, 0)
             self.choices.append(MomentChoice(moment, number, 0, 1))
             return None if number else request
-        gap = self.work.gap
-        if gap is not None and gap.kind is Kind.GROW:
+        if self.work.stands(Kind.GROW):
             return None
         for call in self.calls.values():
-            if call.gap is not None and call.gap.kind is Kind.CREATE:
+            if call.stands(Kind.CREATE):
                 return call.request
         candidates = list(islice(plan.blocking(index), _CREATORS))
         if not candidates:

@@ -12,9 +12,13 @@ from percpu_contracts.contract import Level
 from percpu_contracts.violations import ClauseViolation
 from percpu_proofs.recorded.replay.actors import Call
 from percpu_proofs.recorded.replay.assumptions import nearest, summed, timing, undetermined
-from percpu_proofs.recorded.replay.charges import unchecked_charges, wrong_charges
-from percpu_proofs.recorded.replay.events_only import Partly
-from percpu_proofs.recorded.replay.failures import failed_events
+from percpu_proofs.recorded.replay.events_only import (
+    EventChecks,
+    failed_events,
+    unchecked_charges,
+    wrong_charges,
+)
+from percpu_proofs.recorded.replay.given_states import check_given, check_vouched, with_marks
 from percpu_proofs.recorded.replay.holders import Holders
 from percpu_proofs.recorded.replay.marks import (
     compared,
@@ -24,7 +28,7 @@ from percpu_proofs.recorded.replay.marks import (
     types_of_chunks,
     with_sizes,
 )
-from percpu_proofs.recorded.replay.placement import with_marks
+from percpu_proofs.recorded.replay.model import booted, restored
 from percpu_proofs.recorded.replay.replay import Replay
 from percpu_proofs.recorded.replay.report import (
     EventMismatch,
@@ -36,20 +40,18 @@ from percpu_proofs.recorded.replay.report import (
     Undetermined,
 )
 from percpu_proofs.recorded.replay.requests import AreaAddress, TracePlan, TraceRequest, make_plan
-from percpu_proofs.recorded.replay.restore import booted, restored
 from percpu_proofs.recorded.replay.search import OrderSearch
-from percpu_proofs.recorded.replay.start_state import check_given, check_vouched
 from percpu_proofs.recorded.states.snapshot import Snapshot
-from percpu_proofs.recorded.traces.events import Alloc, CreateChunkEvent, Free, Lost, Mark
+from percpu_proofs.recorded.traces import events as ev
 from percpu_proofs.recorded.traces.losses import between_losses
 from percpu_proofs.recorded.traces.reader import Trace, TraceRun, read_run
 from percpu_proofs.run.inputs import InputError
+from percpu_proofs.run.runner import Progress as Progress
 from percpu_proofs.run.runner import Sample, merged, verdicts
 from percpu_proofs.run.state_record import checksum
 from percpu_reference.variants import DEFAULT, Allocator, of_release, variant_class
 from percpu_spec.gfp import allow_blocking
 
-Progress = Callable[[int, int], None]
 Look = Callable[[int, int, Allocator], None]
 """Is given behind how many events of how many (holders.py) an allocator stands, and it."""
 
@@ -69,7 +71,6 @@ def conform_trace(
     *,
     variant: str | type[Allocator] | None = None,
     contracts: Level = "off",
-    boot: Path | None = None,
     told: Mapping[str, str] | None = None,
     state: Path | None = None,
     at: int | None = None,
@@ -78,22 +79,21 @@ def conform_trace(
 ) -> TraceReport:
     """Replay a recorded run and compare every outcome with the kernel's.
 
-    `path` is the folder of a run, or a trace in it; `boot` the boot messages with the layout, if
-    they do not stand beside it; `told` are sizes for what these leave open; `state` a state taken
-    while the trace ran. Without variant it is that of the recorded kernel. With contracts the run
-    found is replayed once more under them. `at`: who holds memory is told as of so many events.
+    `path` is the folder of a run, or a trace in it; `told` are sizes for what the boot messages
+    there leave open; `state` a state taken while the trace ran. Without variant it is that of the
+    recorded kernel. With contracts the run found is replayed once more under them. `at`: who holds
+    memory is told as of so many events.
     `look` is called with what the replay stands at behind these events (all, without `at`), and
     before that behind one event less; not at all where no replay gets there. `progress` is called
     with events done and events in all.
 
     A replay begins at boot or in a state, and after lost events in the next state. Of events that
-    none comes before, those are checked alone (partly.py). Raises InputError for an `at` to look at
-    that is behind the trace's end, TraceError for input that cannot
-    be read whole and for a given state of another boot (given.py), UnknownVariantError for a name
-    that no variant has.
+    none comes before, those are checked alone (events_only.py). Raises InputError for an `at` to
+    look at that is behind the trace's end, TraceError for input that cannot be read whole and for a
+    given state of another boot (given_states.py), UnknownVariantError for an unknown variant.
     """
     began = time.perf_counter()
-    run = read_run(Path(path), boot, told, state)
+    run = read_run(Path(path), told, state)
     check_given(run)
     run = with_marks(with_sizes(run))
     release = kernel_release(run)
@@ -102,11 +102,7 @@ def conform_trace(
     name = variant if isinstance(variant, str) else variant.__name__
     if allocator.chunk_types > 1 and run.sizes is not None:  # charging tells the types apart
         run = replace(run, sizes=replace(run.sizes, memcg=True))
-    comparison = _Comparison(run, allocator, name, contracts, progress)
-    comparison.holders = Holders(run, at)
-    if look is not None:
-        comparison.look, comparison.at = look, at
-    report = comparison.report()
+    report = _Comparison(run, allocator, name, contracts, progress, at, look).report()
     check_vouched(run, report)
     report.seconds = time.perf_counter() - began
     return report
@@ -122,6 +118,8 @@ class _Comparison:
         name: str,
         contracts: Level,
         progress: Progress | None,
+        at: int | None,
+        look: Look | None,
     ) -> None:
         self.run = run
         self.variant = variant
@@ -131,9 +129,9 @@ class _Comparison:
         self.states: dict[str, SnapshotReport] = {}
         self.memory: dict[int, int] = {}  # populated pages of a unit, by event
         self.alone: list[range] = []  # events that no state comes before
-        self.holders = Holders(run, None)
-        self.look: Look | None = None
-        self.at: int | None = None
+        self.holders = Holders(run, at)
+        self.look = look
+        self.at = at
         self._begin_anew(0)
 
     def _begin_anew(self, offset: int) -> None:
@@ -148,7 +146,7 @@ class _Comparison:
     def report(self) -> TraceReport:
         """Return what the comparison finds."""
         out, trace = self.out, self.run.trace
-        out.allocations = _count(trace, Alloc)
+        out.allocations = _count(trace, ev.Alloc)
         out.failed = failed_events(trace)
         same_kind = of_release(out.kernel) if self.run.boot or self.run.states else None
         types = variant_class(same_kind).chunk_types if same_kind else 0
@@ -166,7 +164,7 @@ class _Comparison:
         out.lost = [
             Loss(trace.lines[i], event.cpu, event.missing)
             for i, event in enumerate(trace.events)
-            if isinstance(event, Lost)
+            if isinstance(event, ev.Lost)
         ]
         begin = 0
         for start, end in between_losses(trace.events):
@@ -176,7 +174,7 @@ class _Comparison:
         self._check_alone()
         out.mismatches += wrong_charges(self.run)
         out.undetermined += unchecked_charges(self.run)
-        out.skipped = _count(trace, Alloc | Free) - out.frees - out.allocations
+        out.skipped = _count(trace, ev.Alloc | ev.Free) - out.frees - out.allocations
         units = self.run.sizes.units if self.run.sizes is not None else 0
         out.memory = [Sample(at, n, n * units) for at, n in sorted(self.memory.items())]
         if self.run.unplaced:
@@ -214,8 +212,8 @@ class _Comparison:
             else ReplayStretch(0, 0, said, 0)
         )  # fmt: skip
         self.holders.begins(self.offset, self.first_state)
-        out.frees += _count(trace, Free)
-        out.allocations += _count(trace, Alloc)
+        out.frees += _count(trace, ev.Free)
+        out.allocations += _count(trace, ev.Alloc)
         self._conclude(plan, search)
         if self.look is not None:
             self._look(plan, search, self.look)
@@ -234,7 +232,7 @@ class _Comparison:
         if not skipped or (not out.lost and out.stretches and skipped[-1] < self.offset):
             return  # events before the first state, which it vouches for
         out.partly = PartReport()
-        out.mismatches += Partly(self.run.trace, self.run.sizes, out.partly).check(skipped)
+        out.mismatches += EventChecks(self.run.trace, self.run.sizes, out.partly).check(skipped)
 
     # where to begin
 
@@ -244,8 +242,9 @@ class _Comparison:
         None if there is none.
         """
         run = self.run
-        first = next((e for e in trace.events if isinstance(e, Alloc | CreateChunkEvent)), None)
-        if self.offset == 0 and run.sizes is not None and isinstance(first, Alloc) and (
+        opening = (e for e in trace.events if isinstance(e, ev.Alloc | ev.CreateChunkEvent))
+        first = next(opening, None)
+        if self.offset == 0 and run.sizes is not None and isinstance(first, ev.Alloc) and (
             first.t is None or (first.off == 0 and not run.states)
         ):  # fmt: skip
             self.first_base = first.base
@@ -314,7 +313,8 @@ class _Comparison:
 
     def _look(self, plan: TracePlan, search: OrderSearch, look: Look) -> None:
         """Replay the run that was found up to the wanted event, and show what stands there."""
-        numbers = [i for i, e in enumerate(self.run.trace.events) if not isinstance(e, Mark | Lost)]
+        events = self.run.trace.events
+        numbers = [i for i, e in enumerate(events) if not isinstance(e, ev.Mark | ev.Lost)]
         at = len(numbers) if self.at is None else self.at
         if at > len(numbers):
             raise InputError("--at", None, f"at most {len(numbers)}, the trace's events", str(at))

@@ -4,24 +4,17 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 
-from percpu_proofs.recorded.replay.report import EventMismatch, PartReport
-from percpu_proofs.recorded.traces.events import (
-    HASHES,
-    UNKNOWN,
-    Alloc,
-    CreateChunkEvent,
-    DestroyChunkEvent,
-    Fail,
-    Free,
-    Lost,
-)
+from percpu_proofs.recorded.replay.report import EventMismatch, PartReport, Undetermined
+from percpu_proofs.recorded.traces import events as ev
 from percpu_proofs.recorded.traces.losses import between_losses
-from percpu_proofs.recorded.traces.reader import Trace
-from percpu_proofs.run.runner import counted
+from percpu_proofs.recorded.traces.reader import Trace, TraceRun
+from percpu_proofs.run import reasons
+from percpu_proofs.run.failures import FailureCount, Failures, FirstFailure
+from percpu_spec.counts import counted
 from percpu_spec.geometry import Geometry
 
 _IMAGE = 1 << 31  # where percpu symbols begin at 0 (x86-64), these are pointers into the image
@@ -31,6 +24,8 @@ CREATED = "created in the trace: vmalloc memory, not the kernel's linear map"
 FIRST = "the first chunk: pointers into it are offsets in the unit of boot"
 RESERVED = "the reserved chunk"
 _GRANULE = 4  # bytes: what sizes and offsets are multiples of
+_VECTORS = (0, 4, 8)  # bytes to a granule of a pointer to an object's owner, 0 without cgroups
+UNTOLD = f"{reasons.CREATE}, or {reasons.POPULATE} (the event does not tell which)"
 _SHOWN = 3  # chunks told of that had one address after another
 
 
@@ -59,7 +54,7 @@ class _Chunk:
 
 
 @dataclass(slots=True)
-class _Told:
+class _ChunkReport:
     """What is reported of one chunk; a loss takes nothing of it."""
 
     origin: str = BEFORE
@@ -75,7 +70,7 @@ class _Told:
         )
 
 
-class Partly:
+class EventChecks:
     """Checks events that follow one another, nothing of them missing, without a state."""
 
     def __init__(self, trace: Trace, geometry: Geometry | None, out: PartReport) -> None:
@@ -84,7 +79,8 @@ class Partly:
         self.out = out
         self.problems: list[EventMismatch] = []
         self.chunks: defaultdict[int, _Chunk] = defaultdict(_Chunk)
-        self.told: dict[int, list[_Told]] = {}  # by address: the chunks that had it, in order
+        # by address: the chunks that had it, in order
+        self.reports: dict[int, list[_ChunkReport]] = {}
 
     def check(self, indexes: Iterable[int]) -> list[EventMismatch]:
         """Return what contradicts the events before it.
@@ -102,22 +98,22 @@ class Partly:
             if index != before + 1 or index not in whole or whole[index] != whole.get(before):
                 self.chunks.clear()
             before = index
-            self.out.events += not isinstance(event, Lost)
+            self.out.events += not isinstance(event, ev.Lost)
             match event:
-                case Alloc():
+                case ev.Alloc():
                     self._allocated(index, event)
-                case Free():
+                case ev.Free():
                     self._freed(index, event)
-                case Fail():
+                case ev.Fail():
                     self.out.failures += 1
-                case CreateChunkEvent() if event.base != UNKNOWN:
+                case ev.CreateChunkEvent() if event.base != ev.UNKNOWN:
                     self._created(index, event.base)
-                case DestroyChunkEvent() if event.base != UNKNOWN:
+                case ev.DestroyChunkEvent() if event.base != ev.UNKNOWN:
                     self._destroyed(index, event.base)
                 case _:
                     pass
-        for base, told in self.told.items():
-            if used := [one for one in told if one.allocations]:
+        for base, reports in self.reports.items():
+            if used := [one for one in reports if one.allocations]:
                 self.out.chunks[f"{base:x}"] = _in_order(used)
         return self.problems
 
@@ -125,12 +121,12 @@ class Partly:
         t = self.trace.events[index].t
         self.problems.append(EventMismatch(self.trace.lines[index], t, kind, detail))
 
-    def _of(self, base: int) -> _Told:
+    def _of(self, base: int) -> _ChunkReport:
         """Return what is to be reported of the chunk that has an address now."""
-        told = self.told.setdefault(base, [_Told()])
-        if told[-1].ended:
-            told.append(_Told(UNSEEN))
-        return told[-1]
+        reports = self.reports.setdefault(base, [_ChunkReport()])
+        if reports[-1].ended:
+            reports.append(_ChunkReport(UNSEEN))
+        return reports[-1]
 
     def _created(self, index: int, base: int) -> None:
         chunk = self.chunks[base]
@@ -140,20 +136,20 @@ class Partly:
         elif chunk.life is _Life.CREATED:
             self._wrong(index, "chunk", f"chunk {base:x} created, and is there since its creation")
         self.chunks[base] = _Chunk(_Life.CREATED)
-        self.told.setdefault(base, []).append(_Told(CREATED))
+        self.reports.setdefault(base, []).append(_ChunkReport(CREATED))
 
     def _destroyed(self, index: int, base: int) -> None:
-        chunk, told = self.chunks[base], self._of(base)
+        chunk, report = self.chunks[base], self._of(base)
         if chunk.life is _Life.DESTROYED:
             self._wrong(index, "chunk", f"chunk {base:x} destroyed, and is gone already")
         elif chunk.sizes:
             detail = f"chunk {base:x} destroyed with {counted(len(chunk.sizes), 'area')} in it"
             self._wrong(index, "chunk", detail)
-        elif told.origin in (FIRST, RESERVED):
-            what = told.origin.partition(":")[0]
+        elif report.origin in (FIRST, RESERVED):
+            what = report.origin.partition(":")[0]
             detail = f"chunk {base:x} destroyed: it is {what}, which stays (RCL-2, RCL-5)"
             self._wrong(index, "chunk", detail)
-        told.ended = True
+        report.ended = True
         self.chunks[base] = _Chunk(_Life.DESTROYED)
 
     def _there(self, index: int, base: int, done: str) -> _Chunk:
@@ -165,7 +161,7 @@ class Partly:
             chunk = self.chunks[base] = _Chunk()
         return chunk
 
-    def _allocated(self, index: int, event: Alloc) -> None:
+    def _allocated(self, index: int, event: ev.Alloc) -> None:
         self.out.allocations += 1
         off, size = event.off, event.size
         if off % max(event.align, _GRANULE):
@@ -173,16 +169,16 @@ class Partly:
         if size <= 0 or size % _GRANULE or (self.unit and off + size > self.unit):
             bound = f" in a unit of {self.unit}" if self.unit else ""
             self._wrong(index, "bounds", f"{size} bytes at offset {off}{bound}")
-        if event.base == UNKNOWN:
+        if event.base == ev.UNKNOWN:
             return
-        self.out.hashed |= 0 < event.base < HASHES
+        self.out.hashed |= 0 < event.base < ev.HASHES
         chunk = self._there(index, event.base, "an allocation")
-        told = self._of(event.base)
-        of_boot = event.base >= HASHES and event.ptr < (self.unit or _IMAGE)
-        if of_boot and told.origin != CREATED:
-            told.origin = RESERVED if event.reserved else FIRST
-        told.lowest = min(told.lowest, off) if told.allocations else off
-        told.allocations += 1
+        report = self._of(event.base)
+        of_boot = event.base >= ev.HASHES and event.ptr < (self.unit or _IMAGE)
+        if of_boot and report.origin != CREATED:
+            report.origin = RESERVED if event.reserved else FIRST
+        report.lowest = min(report.lowest, off) if report.allocations else off
+        report.allocations += 1
         over = chunk.over(off, size)
         if over is not None:
             detail = f"{event.base:x}+{off}, {size} bytes: in use since an allocation at +{over}"
@@ -195,9 +191,9 @@ class Partly:
         else:
             chunk.freed = {o for o in chunk.freed if not off <= o < off + size}
 
-    def _freed(self, index: int, event: Free) -> None:
+    def _freed(self, index: int, event: ev.Free) -> None:
         self.out.frees += 1
-        if event.base == UNKNOWN:
+        if event.base == ev.UNKNOWN:
             return
         chunk, off = self._there(index, event.base, "a free"), event.off
         place = f"{event.base:x}+{off}"
@@ -218,9 +214,58 @@ class Partly:
         chunk.freed.add(off)
 
 
-def _in_order(told: list[_Told]) -> str:
+def _in_order(reports: list[_ChunkReport]) -> str:
     """Return what is told of the chunks that had an address, one after the other."""
-    shown = [str(one) for one in told[-_SHOWN:]]
-    more = len(told) - len(shown)
+    shown = [str(one) for one in reports[-_SHOWN:]]
+    more = len(reports) - len(shown)
     first = [f"{counted(more, 'earlier chunk')} of this address"] if more else []
     return "; then ".join([*first, *shown])
+
+
+def wrong_charges(run: TraceRun) -> Iterator[EventMismatch]:
+    """Yield the allocations whose bytes_alloc does not follow from their size and the CPUs.
+
+    Source: pcpu_obj_full_size (mm/percpu-internal.h), trace_percpu_alloc_percpu (from 5.19 on).
+    """
+    if run.sizes is None:
+        return
+    cpus = run.sizes.cpus
+    for line, event in zip(run.trace.lines, run.trace.events, strict=True):
+        if not isinstance(event, ev.Alloc) or event.bytes_alloc is None:
+            continue
+        plain, granules = event.size * cpus, -(-event.size // _GRANULE)
+        if event.bytes_alloc not in [plain + granules * pointer for pointer in _VECTORS]:
+            detail = (
+                f"{event.bytes_alloc} bytes for {event.size} on {cpus} CPUs: expected {plain}, or "
+                f"{plain + granules * _VECTORS[-1]} with the vector of owners"
+            )
+            yield EventMismatch(line, event.t, "bytes_alloc", detail)
+
+
+def unchecked_charges(run: TraceRun) -> list[Undetermined]:
+    """Return what is left open where no layout tells the number of CPUs."""
+    told = sum(isinstance(e, ev.Alloc) and e.bytes_alloc is not None for e in run.trace.events)
+    if run.sizes is not None or not told:
+        return []
+    what = "bytes_alloc of allocations, as no layout tells how many CPUs there are"
+    return [Undetermined(what, told, "not checked")]
+
+
+def failed_events(trace: Trace) -> Failures:
+    """Return what failed in a trace, whether or not it could be replayed."""
+    counts = FailureCount()
+    for number, event in enumerate(trace.events):
+        if not isinstance(event, ev.Alloc | ev.Fail):
+            continue
+        flags = "A" * event.atomic + "R" * event.reserved or "-"
+        counts.asked[event.size, event.align, flags] += 1
+        if isinstance(event, ev.Alloc):
+            continue
+        reason = (
+            reasons.RESERVED if event.reserved else reasons.ATOMIC if event.atomic else UNTOLD
+        )
+        counts.failed[event.size, event.align, flags, reason] += 1
+        text = f"size={event.size} align={event.align} atomic={int(event.atomic)}"
+        first = FirstFailure(number + 1, trace.lines[number], text, reason)
+        counts.first = counts.first or first
+    return counts.result()

@@ -4,19 +4,27 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from percpu_proofs.recorded.source import lines_of, problem
 from percpu_proofs.recorded.states.snapshot import Snapshot
-from percpu_proofs.recorded.traces.events import Alloc, DestroyChunkEvent, Free, Lost, Mark
-from percpu_proofs.recorded.traces.memleak import read_memleak
+from percpu_proofs.recorded.traces import events as ev
+from percpu_proofs.recorded.traces.dialects import frame, is_callers
 from percpu_proofs.recorded.traces.reader import TraceRun
+from percpu_proofs.run.inputs import TraceError
 
 BEFORE: Final = "(allocated before the trace)"
 UNTOLD: Final = "(call site not printed)"
 _PAGE: Final = 4096  # bytes, where no layout tells
 
+_LEAKS: Final = re.compile(
+    r"\[[0-9]{2}(?::[0-9]{2}){2}\] Top [0-9]+ stacks with outstanding allocations:"
+)
+_STACK: Final = re.compile(r"\s*([0-9]{1,18}) bytes in ([0-9]{1,18}) allocations from stack\s*")
+_LEAK: Final = re.compile(r"\s*addr = \S+ size = [0-9]+\s*")
 _SIZE_BEHIND: Final = re.compile(r"(?<=[0-9a-f])/0x[0-9a-f]+")
 
 PageOf = tuple[int, int]  # chunk address and page number
@@ -94,25 +102,25 @@ class Holders:
         for index, event in enumerate(trace.events):
             if index in self.known:
                 self._all_known(self.known[index])
-            if isinstance(event, Mark):
+            if isinstance(event, ev.Mark):
                 continue
             if self.at is not None and out.at >= self.at:
                 break
-            if isinstance(event, Lost):
+            if isinstance(event, ev.Lost):
                 self._incomplete("events are lost: areas freed meanwhile may still be listed, "
                                  "areas allocated then are missing")  # fmt: skip
                 continue
             out.at += 1
             out.line = trace.lines[index]
             match event:
-                case Alloc():
+                case ev.Alloc():
                     # some tools print the function's size behind the offset, others not
                     site = _SIZE_BEHIND.sub("", event.call_site or UNTOLD)
                     held = _Held(event.size, site)
                     self.live[event.base, event.off] = held
-                case Free():
+                case ev.Free():
                     self.live.pop((event.base, event.off), None)
-                case DestroyChunkEvent():
+                case ev.DestroyChunkEvent():
                     self.live = {k: v for k, v in self.live.items() if k[0] != event.base}
                 case _:
                     pass
@@ -168,20 +176,56 @@ class Holders:
             out.pages.append(
                 HeldPage(f"{base:x}", page, len(areas), inside[base, page], sites)
             )
-        out.call_sites = sorted(holders.values(), key=lambda one: (-one.bytes, one.call_site))
+        out.call_sites = _most_first(holders.values())
+
+
+def is_memleak(path: Path) -> bool:
+    """Return whether a file is what memleak prints, by its first line that is no comment."""
+    if not path.is_file():
+        return False
+    try:
+        first = next((text for _, text in lines_of(path) if text and text[0] != "#"), "")
+    except TraceError:
+        return False  # the reader of traces says what is wrong
+    return _LEAKS.fullmatch(first.strip()) is not None
 
 
 def of_memleak(path: Path) -> WhoReport:
-    """Return who holds memory by what bcc's memleak printed. Raises TraceError."""
-    out = WhoReport(complete=False, why="memleak tells neither chunks nor pages, and the first "
-                    "stacks alone; a trace with its state does (conform recorder)")  # fmt: skip
+    """Return who holds memory by the last report that bcc's memleak --percpu printed in a file.
+
+    Whoever asked for an area is the first place of its stack outside the allocator. Raises
+    TraceError for a line that memleak does not print.
+    """
+    stacks: list[Holder] = []
+    last = 0  # line of a stack
+    for number, text in lines_of(path):
+        if _LEAKS.fullmatch(text.strip()):
+            stacks.clear()
+        elif group := _STACK.fullmatch(text):
+            stacks.append(Holder("", areas=int(group[2]), bytes=int(group[1])))
+            last = number
+        elif text.strip() and text[0] != "#" and not _LEAK.fullmatch(text):
+            place = frame(text)
+            if place is None or not stacks:
+                raise problem(path, number, "N bytes in N allocations from stack, or a place", text)
+            place = re.sub(r" \[kernel\]$", "", place)
+            if not stacks[-1].call_site and is_callers(place):
+                stacks[-1].call_site = place
     sites: dict[str, Holder] = {}
-    for one in read_memleak(path):
+    for one in stacks:
         holder = sites.setdefault(one.call_site or UNTOLD, Holder(one.call_site or UNTOLD))
         holder.areas += one.areas
         holder.bytes += one.bytes
-        out.line = max(out.line, one.line)
-    out.call_sites = sorted(sites.values(), key=lambda one: (-one.bytes, one.call_site))
-    out.areas = sum(holder.areas for holder in sites.values())
-    out.bytes = sum(holder.bytes for holder in sites.values())
-    return out
+    return WhoReport(
+        line=last if stacks else 0,
+        complete=False,
+        why="memleak tells neither chunks nor pages, and the first stacks alone; a trace with its "
+        "state does (conform recorder)",
+        areas=sum(one.areas for one in stacks),
+        bytes=sum(one.bytes for one in stacks),
+        call_sites=_most_first(sites.values()),
+    )
+
+
+def _most_first(holders: Iterable[Holder]) -> list[Holder]:
+    return sorted(holders, key=lambda one: (-one.bytes, one.call_site))

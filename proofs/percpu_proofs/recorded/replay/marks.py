@@ -15,7 +15,7 @@ from percpu_proofs.recorded.states.comparison import StateDifference, counted, d
 from percpu_proofs.recorded.states.saved_state import read_state
 from percpu_proofs.recorded.states.snapshot import Snapshot
 from percpu_proofs.recorded.states.text import read_snapshot
-from percpu_proofs.recorded.traces.events import Event, Mark
+from percpu_proofs.recorded.traces.events import Mark, TraceEvent
 from percpu_proofs.recorded.traces.reader import Trace, TraceRun
 from percpu_proofs.run.inputs import TraceError
 
@@ -50,7 +50,7 @@ def with_sizes(run: TraceRun) -> TraceRun:
     return replace(run, sizes=read_state(run.states[phase]).snapshot.geometry)
 
 
-def state_at(run: TraceRun, phase: str, events: Sequence[Event], index: int) -> Snapshot:
+def state_at(run: TraceRun, phase: str, events: Sequence[TraceEvent], index: int) -> Snapshot:
     """Return the state of a phase, taken before event `index`, with the trace's addresses."""
     return addressed(read_snapshot(run.states[phase], run.geometry), events, index)
 
@@ -68,7 +68,7 @@ def types_of_chunks(run: TraceRun) -> dict[int, int]:
     return found
 
 
-def phase_begun(event: Event) -> str:
+def phase_begun(event: TraceEvent) -> str:
     """Return the phase whose state begins to be read at an event, or nothing."""
     match = _BEGIN.fullmatch(event.text) if isinstance(event, Mark) else None
     return match[1] if match else ""

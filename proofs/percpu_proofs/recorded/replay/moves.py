@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from itertools import chain, islice, zip_longest
 from typing import NamedTuple
 
+from percpu_proofs.recorded.replay.actors import Contradiction, Moment, MomentChoice
 from percpu_proofs.recorded.replay.replay import Replay
-from percpu_proofs.recorded.replay.timing import Contradiction, Moment, MomentChoice
 from percpu_proofs.recorded.traces import events as ev
 
 LATER = 30  # events after a contradiction whose requests may have begun before it
@@ -123,7 +123,7 @@ def _pending(replay: Replay, index: int, bound: int) -> list[tuple[int, MomentMo
     found: list[tuple[int, MomentMove]] = []
     for actor in (replay.work, *replay.calls.values()):
         if replay.silent(actor) or replay.may_fail(actor):
-            moment = Moment(actor.kind, actor.at, actor.nth)
+            moment = actor.moment
             places = islice(_before(replay, actor.since, index), POSITIONS)
             for number, before in enumerate(places):
                 if number >= bound:

@@ -3,7 +3,7 @@
 The model decides every placement by itself. Taken from the trace are: the order in which locks were
 taken, as far as events show it; sizes, alignments and flags; the addresses of new chunks; which
 populations and creations failed; and when the balance work ran, as far as events show it. What they
-leave open is a Moment, see stage.py and search.py. Where relocations are recorded, the model must
+leave open is a Moment, see work.py and search.py. Where relocations are recorded, the model must
 make the same ones in the same order.
 """
 
@@ -12,10 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from percpu_proofs.recorded.replay.actors import Call, shown
+from percpu_proofs.recorded.replay.actors import Call, Moment, Order, shown
 from percpu_proofs.recorded.replay.calls import CallReplay
 from percpu_proofs.recorded.replay.requests import AreaAddress, TracePlan, TraceRequest
-from percpu_proofs.recorded.replay.timing import Moment, Order
 from percpu_proofs.recorded.traces import events as ev
 from percpu_reference.chunk import Chunk
 from percpu_reference.gaps import FAILED, FREE_LIST, Kind
@@ -32,7 +31,7 @@ class Replay(CallReplay):
         self.put_off = -1  # the event before which moments wait that were to lie before another
         self.on_mark: Callable[[int, str], None] = lambda index, text: None
         self.by_base: dict[int, Chunk] = {}
-        self._handlers: dict[type[ev.Event], Callable[[Any], None]] = {
+        self._handlers: dict[type[ev.TraceEvent], Callable[[Any], None]] = {
             ev.Alloc: self._printed,
             ev.Fail: self._printed,
             ev.Free: self._free,
@@ -56,7 +55,7 @@ class Replay(CallReplay):
         begun = not self.work.done and self.work.steps is not None
         waits = begun or bool(self.calls) or self.freeing is not None
         waits |= self.put_off == self.index  # which no order says
-        return not waits and not self.watched.relocations
+        return not waits and not self.log.relocations
 
     def step(self) -> None:
         """Take the next event. Raises Contradiction if the model cannot have produced it."""
@@ -79,7 +78,7 @@ class Replay(CallReplay):
         elif self.finished:
             self._test_float()
         if not self.plan.shows(ev.Relocate, index):
-            self.watched.relocations.clear()
+            self.log.relocations.clear()
 
     def _test_float(self) -> None:
         """Note who may find the float low: up to 6.12 an allocation tests it without a lock, some
@@ -103,7 +102,7 @@ class Replay(CallReplay):
         return locked
 
     def _relocated(self) -> None:
-        relocations = self.watched.relocations
+        relocations = self.log.relocations
         if relocations and self.plan.shows(ev.Relocate, self.index):
             base, oslot = relocations[0]
             self.wrong("relocation", f"chunk {base:x} from slot {oslot}, by the kernel not")
@@ -111,7 +110,7 @@ class Replay(CallReplay):
     def _take_due(self, index: int) -> None:
         """Take the steps that are to lie before this event; not amid those of one lock holder."""
         due = self.due.pop(index)
-        if self.probed and self.watched.relocations:
+        if self.probed and self.log.relocations:
             self.due.setdefault(index + 1, []).extend(due)
             self.put_off = index + 1
             return
@@ -188,16 +187,15 @@ class Replay(CallReplay):
             if self.changed[-1] > self.plan.before[index] + 1:
                 self.choose(call, index)
             self._begin(call)
-        elif call.gap is not None and call.gap.kind is Kind.FLAGS:
+        elif call.stands(Kind.FLAGS):
             self._run(call)  # unless its mark comes later
-        else:
-            if self.silent(call):
-                self.choose(call, index)
-                self._run(call, due=True)
-        if call.gap is not None and call.gap.kind is Kind.CREATE and request.expected is None:
+        elif self.silent(call):
+            self.choose(call, index)
+            self._run(call, due=True)
+        if call.stands(Kind.CREATE) and request.expected is None:
             self.model.env.vm_fault.next = 1
             self._run(call, due=True)
-        if index not in self.finished and not (call.gap and call.gap.kind is Kind.FLAGS):
+        if index not in self.finished and not call.stands(Kind.FLAGS):
             self.wrong("allocation", f"stands at {shown(call.gap)}")
         self.finished.discard(index)
         self.low.discard(index)
@@ -210,8 +208,7 @@ class Replay(CallReplay):
             self._give_back(event)
             return
         for call in self.calls.values():
-            gap = call.gap
-            if call.request.population_fails and gap is not None and gap.kind is Kind.FILL:
+            if call.request.population_fails and call.stands(Kind.FILL):
                 self.model.env.page_fault.next = 1
                 self._run(call, due=True)
                 return
@@ -231,14 +228,11 @@ class Replay(CallReplay):
             if chunk is None:
                 self.wrong("free", f"no chunk at {event.base:x}")
         self._mingle()
-        self.watched.asked = False
+        self.log.asked = False
         self.model.free((chunk, event.off))
-        self.changes += 1
-        now = self.index + self.taking
-        if self.changed[-1] != now:
-            self.changed.append(now)
-        if self.watched.asked:
-            self.watched.asked = False
+        now = self.note_change()
+        if self.log.asked:
+            self.log.asked = False
             printed = self.index
             while printed < len(self.events) - 1 and not isinstance(self.events[printed], ev.Free):
                 printed += 1
@@ -260,13 +254,13 @@ class Replay(CallReplay):
             if self.changed[-1] > call.since:
                 self.choose(call, index)
             self._begin(call)
-        if call.gap is None or call.gap.kind is not Kind.CREATE or call.seen:
+        if not call.stands(Kind.CREATE) or call.seen:
             self.wrong("create_chunk", f"allocation: {shown(call.gap)}")
         call.seen = True
         call.since = index + 1
 
     def _relocate(self, event: ev.Relocate) -> None:
-        relocations = self.watched.relocations
+        relocations = self.log.relocations
         if not relocations:
             for call in self.calls.values():
                 if event.oslot == -1 and call.seen and event.base == self.base:
@@ -303,6 +297,6 @@ class Replay(CallReplay):
     def _filling(self) -> Call | None:
         """Return the request that stands before a population; it holds the mutex."""
         for call in self.calls.values():
-            if call.gap is not None and call.gap.kind is Kind.FILL:
+            if call.stands(Kind.FILL):
                 return call
         return None

@@ -6,15 +6,16 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from percpu_contracts.contract import Level
-from percpu_proofs.recorded.replay.failures import FailedEvents
 from percpu_proofs.recorded.replay.holders import WhoReport
-from percpu_proofs.run.runner import ClauseVerdict, Sample, counted
+from percpu_proofs.run.failures import Failures
+from percpu_proofs.run.runner import ClauseVerdict, Sample
+from percpu_spec.counts import counted
 
 SHOWN = 20  # differences and mismatches listed; all are counted
 
 
 @dataclass(slots=True)
-class Order:
+class TriedOrder:
     """Moments placed elsewhere, and the event that the model does not produce then."""
 
     moments: list[str]
@@ -32,7 +33,7 @@ class EventMismatch:
     what: str
     detail: str
     tried: int = 0  # other orders in which it was not produced either
-    nearest: list[Order] = field(default_factory=list)  # those of them that came furthest
+    nearest: list[TriedOrder] = field(default_factory=list)  # those of them that came furthest
 
 
 @dataclass(slots=True)
@@ -125,7 +126,7 @@ class TraceReport:
     placed: int = 0
     failures: int = 0
     failures_matched: int = 0
-    failed: FailedEvents = field(default_factory=FailedEvents)
+    failed: Failures = field(default_factory=Failures)
     start_hints: int = 0
     start_hints_matched: int = 0
     frees: int = 0

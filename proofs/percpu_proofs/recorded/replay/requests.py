@@ -11,27 +11,9 @@ from dataclasses import dataclass, field
 from itertools import zip_longest
 from typing import NamedTuple
 
-from percpu_proofs.recorded.replay.flags import model_flags
-from percpu_proofs.recorded.traces.events import (
-    Alloc,
-    AllocArea,
-    AreaFree,
-    AreaReturn,
-    BalanceEntry,
-    BalanceFree,
-    BalanceReturn,
-    CreateChunkEvent,
-    Depopulated,
-    DestroyChunkEvent,
-    Event,
-    Fail,
-    Free,
-    Mark,
-    PopulateCall,
-    Populated,
-    Relocate,
-)
-from percpu_proofs.recorded.traces.probes import PLACED
+from percpu_proofs.recorded.traces import events as ev
+from percpu_proofs.recorded.traces.fields import model_flags
+from percpu_proofs.recorded.traces.losses import PLACED
 from percpu_proofs.recorded.traces.reader import Trace
 from percpu_spec.gfp import ACCOUNT
 
@@ -57,7 +39,7 @@ class AreaAddress(NamedTuple):
 def shown_place(place: AreaAddress | None) -> str:
     """Return a place in words.
 
-    >>> shown_place(Place(0xFF00, 8)), shown_place(None)
+    >>> shown_place(AreaAddress(0xFF00, 8)), shown_place(None)
     ('ff00+8', 'failure')
     """
     return "failure" if place is None else f"{place.base:x}+{place.off}"
@@ -66,7 +48,7 @@ def shown_place(place: AreaAddress | None) -> str:
 def shown_searches(ours: Sequence[MapSearch], theirs: Sequence[MapSearch]) -> str:
     """Return the first search in which two rows differ, in words.
 
-    >>> shown_searches([Attempt(0xFF00, 2, 1, 8)], [])
+    >>> shown_searches([MapSearch(0xFF00, 2, 1, 8)], [])
     'search 1: chunk ff00, 2 bits aligned 1 from bit 8, kernel none'
     """
     pairs = zip_longest(ours, theirs)
@@ -87,13 +69,13 @@ def _shown_search(search: MapSearch | None) -> str:
 class TraceRequest:
     """An allocation as asked for, sizes in bytes, and what the kernel made of it."""
 
-    index: int  # the event that prints it; -1 if the trace ends before
-    size: int
-    align: int
-    reserved: bool
-    atomic: bool
-    gfp: int
-    expected: AreaAddress | None  # None: it failed
+    index: int = -1  # the event that prints it; -1 if the trace ends before
+    size: int = 0
+    align: int = 0
+    reserved: bool = False
+    atomic: bool = False
+    gfp: int = 0
+    expected: AreaAddress | None = None  # None: it failed
     attempts: tuple[MapSearch, ...] = ()  # the kernel's searches, where they were probed
     area: int = -1  # the event of the first of them, -1 if there is none
     creates: int = -1  # the event of the chunk that it made, as probes show, -1 if none
@@ -106,31 +88,31 @@ class TraceRequest:
 
 
 PROBED = (
-    AllocArea,
-    AreaReturn,
-    AreaFree,
-    BalanceEntry,
-    BalanceReturn,
-    BalanceFree,
-    Populated,
-    Depopulated,
-    PopulateCall,
-    Relocate,
+    ev.AllocArea,
+    ev.AreaReturn,
+    ev.AreaFree,
+    ev.BalanceEntry,
+    ev.BalanceReturn,
+    ev.BalanceFree,
+    ev.Populated,
+    ev.Depopulated,
+    ev.PopulateCall,
+    ev.Relocate,
 )
 """Events that a kernel prints only where probes are set."""
 
 LOOSE = 1000  # events by which an operation may have been overtaken
 _BY_HOLDER = (
-    AllocArea,
-    AreaReturn,
-    AreaFree,
-    Free,
-    Populated,
-    Depopulated,
-    Relocate,
-    BalanceFree,
-    BalanceReturn,
-    PopulateCall,
+    ev.AllocArea,
+    ev.AreaReturn,
+    ev.AreaFree,
+    ev.Free,
+    ev.Populated,
+    ev.Depopulated,
+    ev.Relocate,
+    ev.BalanceFree,
+    ev.BalanceReturn,
+    ev.PopulateCall,
 )
 """Events between which pcpu_lock was released, if they follow the listing of a new chunk: others
 take it, or who has the mutex goes on without it."""
@@ -141,15 +123,13 @@ class TracePlan:
     """The operations of a trace by the events that tell of them."""
 
     trace: Trace
-    shown: dict[type[Event], int]  # of the kinds that probes print: from which event on
+    shown: dict[type[ev.TraceEvent], int]  # of the kinds that probes print: from which event on
     probed_from: int  # first event of the probes; as many as events if there are none
     printed: dict[int, TraceRequest] = field(default_factory=dict)  # by printing event
-    searches: dict[int, TraceRequest] = field(
-        default_factory=dict
-    )  # by each of their events `area`
-    creators: dict[int, TraceRequest | None] = field(
-        default_factory=dict
-    )  # by event; None: the work
+    # by each of their events `area`
+    searches: dict[int, TraceRequest] = field(default_factory=dict)
+    # by the event of the chunk made; None: the work
+    creators: dict[int, TraceRequest | None] = field(default_factory=dict)
     withdrawn: set[int] = field(default_factory=set)  # events `farea` of failed populations
     before: list[int] = field(default_factory=list)  # the event before on the same CPU or task
     unasked: set[int] = field(default_factory=set)  # entries of the work that no order asks for
@@ -159,7 +139,7 @@ class TracePlan:
         """All requests whose outcome was printed, in the order of printing."""
         return list(self.printed.values())
 
-    def shows(self, kind: type[Event], index: int) -> bool:
+    def shows(self, kind: type[ev.TraceEvent], index: int) -> bool:
         """Return whether the trace has every event of a kind from event `index` on."""
         if kind in PROBED:
             return index >= self.shown.get(kind, len(self.trace.events))
@@ -186,7 +166,7 @@ class TracePlan:
             return index, index
         returned = index
         while returned < len(events) - 1 and not (
-            isinstance(event := events[returned], AreaReturn)
+            isinstance(event := events[returned], ev.AreaReturn)
             and event.off >= 0
             and event.cpu == events[request.area].cpu
         ):
@@ -215,7 +195,7 @@ class TracePlan:
         """Return the event after the last sleeping request before a chunk comes or goes."""
         last = index
         for later in range(index, len(self.trace.events)):
-            if isinstance(self.trace.events[later], CreateChunkEvent | DestroyChunkEvent):
+            if isinstance(self.trace.events[later], ev.CreateChunkEvent | ev.DestroyChunkEvent):
                 break
             request = self.printed.get(later)
             if request is not None and not request.atomic:
@@ -234,15 +214,15 @@ def make_plan(
     Raises TraceError for a free of what is not allocated, and for probes that do not pair up.
     """
     events = trace.events
-    shown: dict[type[Event], int] = {}
+    shown: dict[type[ev.TraceEvent], int] = {}
     placed = len(events)  # where the guest says that all probes are in place
     for index, event in enumerate(events):
         if isinstance(event, PROBED):
-            inside = isinstance(event, Relocate) and isinstance(
-                events[index - 1], AllocArea | AreaFree
+            inside = isinstance(event, ev.Relocate) and isinstance(
+                events[index - 1], ev.AllocArea | ev.AreaFree
             )
             shown.setdefault(type(event), index - inside)
-        elif isinstance(event, Mark) and PLACED in event.text:
+        elif isinstance(event, ev.Mark) and PLACED in event.text:
             placed = min(placed, index)
     first = min(shown.values(), default=len(events))
     if placed == len(events):
@@ -258,19 +238,18 @@ class _Linker:
     """State of one pass over the events."""
 
     plan: TracePlan
-    events: Sequence[Event]
+    events: Sequence[ev.TraceEvent]
     live: set[AreaAddress]
     types: Mapping[int, int]
-    entered: dict[int | None, tuple[int, AllocArea]] = field(default_factory=dict)  # by CPU
+    entered: dict[int | None, tuple[int, ev.AllocArea]] = field(default_factory=dict)  # by CPU
     attempts: dict[int | None, list[tuple[int, MapSearch]]] = field(default_factory=dict)
     created: dict[int, int] = field(default_factory=dict)  # by base: events of chunks not listed
     listed: tuple[int, int | None] = (-1, None)  # chunk listed last under the lock, and the CPU
     made: dict[int | None, int] = field(default_factory=dict)  # by CPU: made for the coming area
     freed: tuple[int, AreaAddress] = (-1, AreaAddress(0, 0))  # the last event `farea`
     taken: dict[AreaAddress, TraceRequest] = field(default_factory=dict)  # areas not printed yet
-    unpopulated: list[TraceRequest] = field(
-        default_factory=list
-    )  # freed again before they were printed
+    # freed again before they were printed
+    unpopulated: list[TraceRequest] = field(default_factory=list)
     last: dict[tuple[str, int | None], int] = field(default_factory=dict)
 
     def run(self) -> None:
@@ -280,26 +259,26 @@ class _Linker:
             self.last[key] = index
             listed, self.listed = self.listed, (-1, None)
             match event:
-                case AllocArea():
+                case ev.AllocArea():
                     if listed[1] == event.cpu:
                         self.made[event.cpu] = listed[0]
                     self.entered[event.cpu] = index, event
-                case CreateChunkEvent():
-                    if self.plan.shows(Relocate, index):
+                case ev.CreateChunkEvent():
+                    if self.plan.shows(ev.Relocate, index):
                         self.created[event.base] = index
-                case Relocate():
+                case ev.Relocate():
                     if event.oslot == -1 and event.base in self.created:
                         self.listed = self.created.pop(event.base), event.cpu
                         self.plan.creators[self.listed[0]] = None  # but for an area that follows
-                case AreaReturn():
+                case ev.AreaReturn():
                     self.returned(index, event)
-                case Alloc():
+                case ev.Alloc():
                     self.printed(index, event)
-                case Fail():
+                case ev.Fail():
                     self.failed(index, event)
-                case AreaFree():
+                case ev.AreaFree():
                     self.withdrawn(index, event)
-                case Free():
+                case ev.Free():
                     place = AreaAddress(event.base, event.off)
                     if self.freed[1] == place:
                         self.plan.withdrawn.discard(self.freed[0])
@@ -315,7 +294,7 @@ class _Linker:
             if not isinstance(event, _BY_HOLDER):
                 self.listed = listed  # no sign that the lock was released
 
-    def returned(self, index: int, event: AreaReturn) -> None:
+    def returned(self, index: int, event: ev.AreaReturn) -> None:
         """Close one search; a successful one opens an area that waits for its print."""
         begun = self.entered.pop(event.cpu, None)
         if begun is None:
@@ -330,12 +309,8 @@ class _Linker:
             place = AreaAddress(area.base, event.off)
             created = self.made.pop(event.cpu, -1)
             request = self.taken[place] = TraceRequest(
-                index=-1,
                 size=area.bits * _GRANULE,
                 align=area.align * _GRANULE,
-                reserved=False,
-                atomic=False,
-                gfp=0,
                 expected=place,
                 attempts=tuple(search for _, search in searches),
                 area=searches[0][0],
@@ -344,23 +319,21 @@ class _Linker:
             self.plan.searches.update((each, request) for each, _ in searches)
             searches.clear()
 
-    def printed(self, index: int, event: Alloc) -> None:
+    def printed(self, index: int, event: ev.Alloc) -> None:
         place = AreaAddress(event.base, event.off)
         if place in self.live:
             raise self.plan.trace.problem(
                 index, "an area that is not live yet", f"base={event.base:x} off={event.off}"
             )
         self.live.add(place)
-        request = self.taken.pop(place, None)
-        if request is None:
-            request = TraceRequest(index, 0, 0, False, False, 0, place)
+        request = self.taken.pop(place, None) or TraceRequest(expected=place)
         self.complete(request, index, event, event.gfp)
 
-    def failed(self, index: int, event: Fail) -> None:
+    def failed(self, index: int, event: ev.Fail) -> None:
         if self.unpopulated and not event.atomic:
             request = self.unpopulated.pop(0)
         else:
-            request = TraceRequest(index, 0, 0, False, False, 0, None)
+            request = TraceRequest()
         self.complete(request, index, event, None)
         request.expected = None
         searches = self.attempts.get(event.cpu)
@@ -371,7 +344,7 @@ class _Linker:
             searches.clear()
 
     def complete(
-        self, request: TraceRequest, index: int, event: Alloc | Fail, gfp: str | None
+        self, request: TraceRequest, index: int, event: ev.Alloc | ev.Fail, gfp: str | None
     ) -> None:
         request.index = index
         request.size, request.align = event.size, event.align
@@ -381,11 +354,11 @@ class _Linker:
             request.creates = -1  # it found the lock free behind the work, which made the chunk
         elif request.creates >= 0:
             self.plan.creators[request.creates] = request
-        if isinstance(event, Alloc) and self.types.get(event.base):
+        if isinstance(event, ev.Alloc) and self.types.get(event.base):
             request.gfp |= ACCOUNT
         self.plan.printed[index] = request
 
-    def withdrawn(self, index: int, event: AreaFree) -> None:
+    def withdrawn(self, index: int, event: ev.AreaFree) -> None:
         """Note an area given back before it was printed: its population failed."""
         place = AreaAddress(event.base, event.off)
         self.freed = index, place

@@ -1,6 +1,6 @@
 """Finds an order of steps under which the model produces a recorded run.
 
-A trace leaves some moments open (timing.py). The replay places each where its rule guesses. When an
+A trace leaves some moments open (actors.py). The replay places each where its rule guesses. When an
 event then cannot be produced, one moment is placed elsewhere, wherever locks and events allow it,
 then another one besides, the likeliest first, until an order gets past the event; positions
 between which no step changed the state count as one. Each attempt begins at a state that was kept
@@ -11,12 +11,13 @@ is found is a legal run of the model: between the same events, under the same lo
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from copy import copy
+from dataclasses import dataclass
 from heapq import heapify, heappop, heappush, nsmallest
-from itertools import chain
-from typing import NamedTuple
+from itertools import chain, count
+from typing import Any, NamedTuple
 
-from percpu_proofs.recorded.replay.actors import Work
+from percpu_proofs.recorded.replay.actors import Contradiction, Moment, MomentChoice, Order
 from percpu_proofs.recorded.replay.moves import (
     NO_BOUND,
     UNSET,
@@ -27,12 +28,11 @@ from percpu_proofs.recorded.replay.moves import (
 )
 from percpu_proofs.recorded.replay.replay import Replay
 from percpu_proofs.recorded.replay.requests import TracePlan
-from percpu_proofs.recorded.replay.timing import Contradiction, Moment, MomentChoice, Order
-from percpu_proofs.recorded.replay.work import UNASKED, Asking
+from percpu_proofs.recorded.replay.work import UNASKED
 from percpu_reference.variants import Allocator
 
 SPACING = 1000  # events between kept states
-KEPT = 16  # states kept
+CHECKPOINTS = 16  # states kept
 BUDGET = 500_000  # events replayed for one contradiction
 AGAIN = 4  # the part of it that is left for each further one, once one was not resolved
 QUEUE = 3000  # orders that wait to be tried; the budget is not enough for more
@@ -42,6 +42,8 @@ EASY = 8  # attempts before such states are made
 UNDONE = 3  # orders found for contradictions before that may have been the wrong ones
 UNDO = 8  # what it costs, in places, to do without one of them
 TWICE = 24  # what it costs, in places, to move the same operation's steps once more
+_BOOKS = ("work", "finished", "low", "asking", "answered", "ended", "unheld")
+"""What a replay knows beside the model, with nothing in progress."""
 
 
 @dataclass(slots=True)
@@ -50,17 +52,11 @@ class Checkpoint:
 
     index: int
     model: Allocator
-    work: Work
-    finished: set[int]
-    low: set[int]
-    asking: list[Asking]
-    answered: int
-    ended: int
-    unheld: int
+    books: dict[str, Any]  # of the replay, by name
 
 
 @dataclass(frozen=True, slots=True)
-class Inferred:
+class InferredMoment:
     """A moment that another event made known: it lay before event `before`, not where assumed."""
 
     moment: Moment
@@ -75,7 +71,7 @@ class Attempt(NamedTuple):
     found: Contradiction
 
 
-class Adopted(NamedTuple):
+class AdoptedOrder(NamedTuple):
     """What got past a contradiction: the earliest event changed, and the order until then."""
 
     first: int
@@ -99,10 +95,10 @@ class OrderSearch:
         self.start = start
         self.done = done
         self.final: Replay | None = None  # the replay that reached the end
-        self.kept: list[Checkpoint] = []
+        self.checkpoints: list[Checkpoint] = []
         self.order: Order = {}
-        self.adopted: list[Adopted] = []
-        self.inferred: dict[Moment, Inferred] = {}
+        self.adopted: list[AdoptedOrder] = []
+        self.inferred: dict[Moment, InferredMoment] = {}
         self.taken: dict[Moment, MomentChoice] = {}  # the moments of the run that no event showed
         self.replays = 0  # further replays that were needed
         self.attempts: list[Attempt] = []  # those for the last contradiction
@@ -111,9 +107,9 @@ class OrderSearch:
 
     def run(self, model: Allocator, index: int = 0) -> Contradiction | None:
         """Replay from event `index` to the end; return what could not be explained, if anything."""
-        self.kept.clear()
-        self.keep(Replay(model, self.plan, index, self.order))
-        replay = self.resume(self.kept[-1], self.order)
+        self.checkpoints.clear()
+        self.save(Replay(model, self.plan, index, self.order))
+        replay = self.resume(self.checkpoints[-1], self.order)
         self.done(replay)
         while True:
             try:
@@ -129,59 +125,47 @@ class OrderSearch:
                     if contradiction.kind != UNASKED:
                         return contradiction
                     self.plan.unasked.add(contradiction.index)  # the report tells of it
-                    other = self.resume(self.kept[-1], self.order)
+                    other = self.resume(self.checkpoints[-1], self.order)
                 replay = other
 
     def _note(self, replay: Replay) -> None:
         self.taken.update((choice.moment, choice) for choice in replay.choices)
 
-    def keep(self, replay: Replay) -> None:
+    def save(self, replay: Replay) -> None:
         """Keep a state; of too many the one goes that is closest to its neighbours, for its age."""
-        self.kept.append(
+        self.checkpoints.append(
             Checkpoint(
                 replay.index,
                 replay.model.clone()[0],
-                replace(replay.work),
-                set(replay.finished),
-                set(replay.low),
-                list(replay.asking),
-                replay.answered,
-                replay.ended,
-                replay.unheld,
+                {name: copy(getattr(replay, name)) for name in _BOOKS},
             )
         )
-        if len(self.kept) > KEPT:
-            now = replay.index + 1
+        if len(self.checkpoints) > CHECKPOINTS:
+            now, indexes = replay.index + 1, [one.index for one in self.checkpoints]
             ages = [
-                ((after.index - before.index) / (now - one.index), number)
-                for number, (before, one, after) in enumerate(
-                    zip(self.kept, self.kept[1:], self.kept[2:], strict=False), 1
-                )
+                ((indexes[number + 1] - indexes[number - 1]) / (now - indexes[number]), number)
+                for number in range(1, len(indexes) - 1)
             ]
-            del self.kept[min(ages)[1]]
+            del self.checkpoints[min(ages)[1]]
 
     def resume(self, state: Checkpoint, order: Order) -> Replay:
         """Return a replay that begins in a kept state, which stays as it is."""
         model, _ = state.model.clone()
         replay = Replay(model, self.plan, state.index, order)
-        replay.work = replace(state.work)
-        replay.finished = set(state.finished)
-        replay.low = set(state.low)
-        replay.asking = list(state.asking)
-        replay.answered, replay.ended = state.answered, state.ended
-        replay.unheld = state.unheld
+        for name, value in state.books.items():
+            setattr(replay, name, copy(value))
         self.start(replay)
         return replay
 
-    def advance(self, replay: Replay, end: int, keep: bool = True) -> None:
+    def advance(self, replay: Replay, end: int, save: bool = True) -> None:
         """Step to event `end`; raises Contradiction."""
         step = replay.step
-        last = self.kept[-1].index if keep else end
+        last = self.checkpoints[-1].index if save else end
         while replay.index < end:
             step()
             if replay.index - last >= SPACING and replay.idle:
                 last = replay.index
-                self.keep(replay)
+                self.save(replay)
                 if last > self.reported:
                     self.reported = last
                     self.done(replay)
@@ -191,13 +175,9 @@ class OrderSearch:
     def resolve(self, replay: Replay, found: Contradiction) -> Replay | None:
         """Return a replay that got past the contradiction, or None."""
         self.attempts = []
-        queue: list[tuple[int, int, tuple[MomentMove, ...]]] = []
-        serial = 0
-        for rank, first_moves in chain(
-            moves_for(self.taken, replay, found), self._undone(found.index)
-        ):
-            queue.append((rank, serial, first_moves))
-            serial += 1
+        serial = count()  # of orders that cost the same the one found first is tried first
+        first_moves = chain(moves_for(self.taken, replay, found), self._undone(found.index))
+        queue = [(rank, next(serial), moves) for rank, moves in first_moves]
         heapify(queue)
         tried = {frozenset(self.order.items())}
         spent = 0
@@ -210,15 +190,15 @@ class OrderSearch:
                 continue
             tried.add(key)
             if len(self.attempts) == EASY:
-                spent += self._keep_close(found.index)
+                spent += self._save_close(found.index)
             first = min(move.first for move in moves)
-            state = next((s for s in reversed(self.kept) if s.index <= first), None)
+            state = next((s for s in reversed(self.checkpoints) if s.index <= first), None)
             if state is None:
                 continue
             self.replays += 1
             other = self.resume(state, order)
             try:
-                self.advance(other, found.index + 1, keep=False)
+                self.advance(other, found.index + 1, save=False)
             except Contradiction as again:
                 spent += other.index - state.index + START
                 self.attempts.append(Attempt(moves, again))
@@ -233,8 +213,7 @@ class OrderSearch:
                     further = TWICE if same else cost_of(again, found)
                     total = cost + rank + (further if moved else 0)
                     if total < most:
-                        heappush(queue, (total, serial, (*moves, *more)))
-                        serial += 1
+                        heappush(queue, (total, next(serial), (*moves, *more)))
                 if len(queue) > 2 * QUEUE:
                     queue = nsmallest(QUEUE, queue)
                     most = queue[-1][0]
@@ -244,9 +223,9 @@ class OrderSearch:
         self.failed = True
         return None
 
-    def nearest(self, count: int) -> list[Attempt]:
+    def nearest(self, most: int) -> list[Attempt]:
         """Return the orders tried for the last contradiction that came furthest."""
-        return sorted(self.attempts, key=lambda a: (-a.found.index, len(a.moves)))[:count]
+        return sorted(self.attempts, key=lambda a: (-a.found.index, len(a.moves)))[:most]
 
     def _moved(self, moves: tuple[MomentMove, ...]) -> Order:
         order = dict(self.order)
@@ -268,9 +247,9 @@ class OrderSearch:
                     tuple(MomentMove(m, before.get(m, UNSET), first) for m in moments),
                 )
 
-    def _keep_close(self, index: int) -> int:
+    def _save_close(self, index: int) -> int:
         """Keep states shortly before an event; return how many events were replayed for it."""
-        start = self.kept[-1]
+        start = self.checkpoints[-1]
         replay = self.resume(start, self.order)
         for distance in CLOSE:
             target = index - distance
@@ -282,7 +261,7 @@ class OrderSearch:
             except Contradiction:
                 break
             if replay.index < index:
-                self.keep(replay)
+                self.save(replay)
         return replay.index - start.index
 
     def _adopt(
@@ -292,9 +271,9 @@ class OrderSearch:
         for moment, before, _ in moves:
             self.inferred.pop(moment, None)
             if before != UNSET:
-                self.inferred[moment] = Inferred(moment, before, because)
-        self.adopted.append(Adopted(min(move.first for move in moves), self.order))
+                self.inferred[moment] = InferredMoment(moment, before, because)
+        self.adopted.append(AdoptedOrder(min(move.first for move in moves), self.order))
         self.order = self._moved(moves)
         self.taken = {m: c for m, c in self.taken.items() if c.before <= state.index}
-        while self.kept[-1] is not state:
-            self.kept.pop()
+        while self.checkpoints[-1] is not state:
+            self.checkpoints.pop()

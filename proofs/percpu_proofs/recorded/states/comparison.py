@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from percpu_proofs.recorded.states.snapshot import Snapshot
-from percpu_spec.views import HINTS, AllocatorView, BitMap, BlockView, ChunkView
+from percpu_spec.views import HINTS, AllocatorView, ChunkView
 
+_GLOBALS = ("nr_empty_pop_pages", "nr_populated", "atomic_alloc_failed")
 _COUNTERS = ("free_bytes", "nr_populated", "nr_empty_pop_pages", "isolated", "immutable")
 
 WHAT = ("lists", "areas", "populated", "hints", "counters", "globals")
@@ -29,10 +30,7 @@ def differences(model: AllocatorView, kernel: Snapshot) -> Iterator[StateDiffere
     Hints are compared all seven, stale ones included. Boundary bits are not: the recording has
     none.
     """
-    for name in ("nr_empty_pop_pages", "nr_populated", "atomic_alloc_failed"):
-        ours, theirs = getattr(model, name), getattr(kernel, name)
-        if ours != theirs:
-            yield StateDifference("globals", 0, f"{name} {ours}, kernel {theirs}")
+    yield from _values("globals", 0, _GLOBALS, model, kernel)
     mine: dict[int, ChunkView] = {}
     for slot in range(max(model.nr_slots, kernel.nr_slots)):
         ours = [_address(c) for c in model.slot_chunks(slot)] if slot < model.nr_slots else []
@@ -63,33 +61,26 @@ def _hex(addresses: list[int]) -> str:
 
 
 def _chunk(ours: ChunkView, theirs: ChunkView, base: int) -> Iterator[StateDifference]:
-    for name in _COUNTERS:
+    yield from _values("counters", base, _COUNTERS, ours, theirs)
+    for what, name, where in (
+        ("areas", "alloc_map", "at bit "), ("populated", "populated", "")
+    ):  # fmt: skip
         a, b = getattr(ours, name), getattr(theirs, name)
         if a != b:
-            yield StateDifference("counters", base, f"{name} {a}, kernel {b}")
-    if ours.alloc_map != theirs.alloc_map:
-        yield StateDifference(
-            "areas", base, f"first at bit {_first(ours.alloc_map, theirs.alloc_map)}"
-        )
-    if ours.populated != theirs.populated:
-        yield StateDifference(
-            "populated", base, f"first {_first(ours.populated, theirs.populated)}"
-        )
-    yield from _hints("chunk", ours.chunk_md, theirs.chunk_md, base)
-    for index, (a_block, b_block) in enumerate(zip(ours.md_blocks, theirs.md_blocks, strict=False)):
-        yield from _hints(f"block {index}", a_block, b_block, base)
+            first = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), -1)
+            yield StateDifference(what, base, f"first {where}{first}")
+    yield from _values("hints", base, HINTS, ours.chunk_md, theirs.chunk_md, "chunk ")
+    for index, blocks in enumerate(zip(ours.md_blocks, theirs.md_blocks, strict=False)):
+        yield from _values("hints", base, HINTS, *blocks, f"block {index} ")
 
 
-def _hints(name: str, ours: BlockView, theirs: BlockView, base: int) -> Iterator[StateDifference]:
-    for hint in HINTS:
-        a, b = getattr(ours, hint), getattr(theirs, hint)
+def _values(
+    what: str, base: int, names: Sequence[str], ours: object, theirs: object, of: str = ""
+) -> Iterator[StateDifference]:
+    for name in names:
+        a, b = getattr(ours, name), getattr(theirs, name)
         if a != b:
-            yield StateDifference("hints", base, f"{name} {hint} {a}, kernel {b}")
-
-
-def _first(ours: BitMap, theirs: BitMap) -> int:
-    pairs = zip(ours, theirs, strict=False)
-    return next((i for i, (a, b) in enumerate(pairs) if a != b), -1)
+            yield StateDifference(what, base, f"{of}{name} {a}, kernel {b}")
 
 
 def counted(found: list[StateDifference]) -> dict[str, int]:

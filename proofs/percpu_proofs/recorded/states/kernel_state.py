@@ -21,7 +21,7 @@ class KernelState:
     source: str
     release: str
     snapshot: Snapshot
-    standing: Quiescence
+    quiescence: Quiescence
     types: str
     counts: bool = True
 
@@ -50,7 +50,7 @@ class KernelState:
         hidden = snapshot.to_depopulate_slot
         if not snapshot.async_enabled:
             return "asynchronous work is not enabled yet"
-        if self.standing.pending is not None:
+        if self.quiescence.pending is not None:
             return ""
         if snapshot.atomic_alloc_failed:
             return "the mark of a failed atomic allocation is set: work was asked for"
@@ -61,15 +61,15 @@ class KernelState:
         return ""
 
     @property
-    def rest(self) -> Stability:
+    def stability(self) -> Stability:
         """How far at rest the state is, what it shows itself included."""
-        rest = self.standing.rest
-        return Stability.BUSY if self.signs and rest is not Stability.TORN else rest
+        stability = self.quiescence.stability
+        return Stability.BUSY if self.signs and stability is not Stability.TORN else stability
 
     @property
     def waited_for(self) -> Sequence[str]:
         """Who stands where: lines 'CPU 2: inner < outer'."""
-        return [f"{who}: {stack}" for who, stack in self.standing.stacks.items()]
+        return [f"{who}: {stack}" for who, stack in self.quiescence.stacks.items()]
 
 
 def with_floats(snapshot: Snapshot) -> Snapshot:

@@ -36,7 +36,7 @@ class Quiescence:
     stacks: Mapping[str, str] = field(default_factory=dict)
 
     @property
-    def rest(self) -> Stability:
+    def stability(self) -> Stability:
         """How far at rest the state is, by what was told alone."""
         if self.lock:
             return Stability.TORN
@@ -69,19 +69,19 @@ _POPULATION = ("POP-1", "POP-2")
 """They wait while an allocation may stand between its area and its pages."""
 
 
-def waiting(standing: Quiescence, signs: str = "") -> dict[str, str]:
+def waiting(quiescence: Quiescence, signs: str = "") -> dict[str, str]:
     """Return the clauses that wait for a later moment, each with the reason.
 
     signs: what else shows that the state is not at rest, in words. POP-3 waits in part: what it
     says of single chunks is asked all the same.
     """
     quiescent = state_clauses(When.QUIESCENT)
-    if standing.owner:
-        reason = f"pcpu_alloc_mutex is held by {standing.owner}"
+    if quiescence.owner:
+        reason = f"pcpu_alloc_mutex is held by {quiescence.owner}"
         return dict.fromkeys((*_POPULATION, "POP-3", *quiescent), reason)
-    if standing.pending or standing.running:
-        how = "running" if standing.running else "pending"
+    if quiescence.pending or quiescence.running:
+        how = "running" if quiescence.running else "pending"
         return dict.fromkeys(quiescent, f"the balance work is {how}")
-    if standing.waiters:
+    if quiescence.waiters:
         return dict.fromkeys(quiescent, "somebody waits for pcpu_alloc_mutex")
     return dict.fromkeys(quiescent, signs) if signs else {}

@@ -1,6 +1,6 @@
 """Saved states: the text that anybody can send, and judge without the kernel or drgn.
 
-Its form is told in `data/README.md`; traces/state_text.py reads the allocator's part of it.
+Its form is told in `data/README.md`; text.py reads the allocator's part of it.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from pathlib import Path
 from percpu_proofs.recorded.source import problem
 from percpu_proofs.recorded.states.kernel_state import KernelState, with_floats
 from percpu_proofs.recorded.states.quiescence import Quiescence
-from percpu_proofs.recorded.states.shape import BootChunk, ShapeError, geometry_of
-from percpu_proofs.recorded.states.snapshot import ChunkSnapshot
+from percpu_proofs.recorded.states.snapshot import COUNTS, ChunkSnapshot, runs_of
 from percpu_proofs.recorded.states.text import snapshot_of
+from percpu_proofs.recorded.states.variables import BootChunk, ShapeError, geometry_of
 from percpu_proofs.run.inputs import InputError, TraceError, read_text, writing
-from percpu_proofs.run.runner import counted
 from percpu_proofs.run.state_record import bitmap_text
+from percpu_spec.counts import counted
 from percpu_spec.views import HINTS, BlockView
 
 _LAYOUT = {"pcpu_unit_size": 10, "pcpu_unit_pages": 10, "pcpu_nr_groups": 10, "pcpu_base_addr": 16}
@@ -29,10 +29,6 @@ _OWN = ("pcpu_lock", "mutex_owner", "mutex_waiters", "work", "stack", "types", "
 _OF_CHUNK = (" populated=", " areas=", " blocks=")
 """The lines that every chunk has behind its first."""
 _WORK = ("idle", "pending", "running", "pending,running")
-_COUNTS = (
-    "free_bytes", "immutable", "isolated", "start_offset", "end_offset", "nr_pages",
-    "nr_populated", "nr_empty_pop_pages",
-)  # fmt: skip
 
 
 def is_state(text: str) -> bool:
@@ -81,9 +77,9 @@ def state_of(path: Path, lines: Sequence[str]) -> KernelState:
     if not re.match(r"[0-9]+\.[0-9]+", release):
         found = release if "kernel" in places else "none"
         raise InputError(path, places.get("kernel"), "a line 'kernel RELEASE'", found)
-    standing = _standing(path, told, places)
+    quiescence = _quiescence(path, told, places)
     types, counts = values.get("types", "not told"), "chunks" in told
-    return KernelState(str(path), release, snapshot, standing, types, counts)
+    return KernelState(str(path), release, snapshot, quiescence, types, counts)
 
 
 def _check_end(path: Path, lines: Sequence[str]) -> None:
@@ -158,7 +154,7 @@ def _boot_chunk(path: Path, lines: Sequence[str], role: str) -> BootChunk | None
     return chunk
 
 
-def _standing(path: Path, values: Mapping[str, str], places: Mapping[str, int]) -> Quiescence:
+def _quiescence(path: Path, values: Mapping[str, str], places: Mapping[str, int]) -> Quiescence:
     """Return who held what, as far as the text tells."""
 
     def wrong(name: str, expected: str) -> InputError:
@@ -202,7 +198,7 @@ def save_state(state: KernelState, path: Path) -> None:
 
 def state_lines(state: KernelState) -> Iterator[str]:
     """Yield the lines of a state: what read_state reads."""
-    snapshot, standing = state.snapshot, state.standing
+    snapshot, quiescence = state.snapshot, state.quiescence
     yield f"kernel {state.release}"
     for name, value in snapshot.globals.items():
         yield f"{name}={value}"
@@ -210,7 +206,7 @@ def state_lines(state: KernelState) -> Iterator[str]:
     yield f"memcg={int(snapshot.geometry.memcg)}"
     yield f"types={state.types}"
     yield f"chunks={sum(1 for _ in snapshot.chunks())}"
-    yield from _standing_lines(standing)
+    yield from _quiescence_lines(quiescence)
     names = sorted({name for c in snapshot.chunks() for name in (c.owners or {}).values()})
     owners = {name: number for number, name in enumerate(names, 1)}
     for name, number in owners.items():
@@ -225,26 +221,26 @@ def state_lines(state: KernelState) -> Iterator[str]:
     yield "end"
 
 
-def _standing_lines(standing: Quiescence) -> Iterator[str]:
-    if standing.lock is not None:
-        yield f"pcpu_lock={standing.lock:x}"
-    if standing.owner is not None:
-        yield f"mutex_owner={standing.owner or 'free'}"
-    if standing.waiters is not None:
-        yield f"mutex_waiters={int(standing.waiters)}"
-    if standing.pending is not None:
-        work = _WORK[standing.pending + 2 * bool(standing.running)]
-        yield f"work={work}{',running?' if standing.running is None else ''}"
-    for who, stack in standing.stacks.items():
+def _quiescence_lines(quiescence: Quiescence) -> Iterator[str]:
+    if quiescence.lock is not None:
+        yield f"pcpu_lock={quiescence.lock:x}"
+    if quiescence.owner is not None:
+        yield f"mutex_owner={quiescence.owner or 'free'}"
+    if quiescence.waiters is not None:
+        yield f"mutex_waiters={int(quiescence.waiters)}"
+    if quiescence.pending is not None:
+        work = _WORK[quiescence.pending + 2 * bool(quiescence.running)]
+        yield f"work={work}{',running?' if quiescence.running is None else ''}"
+    for who, stack in quiescence.stacks.items():
         yield f"stack={who}: {stack}"
 
 
 def _chunk_lines(chunk: ChunkSnapshot, owners: Mapping[str, int]) -> Iterator[str]:
     hints = ",".join(f"{name}:{getattr(chunk.chunk_md, name)}" for name in (*HINTS, "nr_bits"))
     place = f"slot={chunk.slot} pos={chunk.pos} base_addr={chunk.base_addr:016x}"
-    counts = " ".join(f"{name}={int(getattr(chunk, name))}" for name in _COUNTS)
+    counts = " ".join(f"{name}={int(getattr(chunk, name))}" for name in COUNTS)
     yield f"chunk {place} {counts} md={hints}"
-    yield f" populated={','.join(f'{a}-{b - 1}' for a, b in _runs(chunk.populated))}"
+    yield f" populated={','.join(f'{a}-{b - 1}' for a, b in runs_of(chunk.populated))}"
     yield f" areas={','.join(f'{off}:{size}' for off, size in chunk.areas.items())}"
     yield f" blocks={';'.join(map(_hints, chunk.md_blocks))}"
     if chunk.has_bounds:
@@ -255,13 +251,3 @@ def _chunk_lines(chunk: ChunkSnapshot, owners: Mapping[str, int]) -> Iterator[st
 
 def _hints(block: BlockView) -> str:
     return "/".join(str(getattr(block, name)) for name in HINTS)
-
-
-def _runs(bits: bytearray) -> Iterator[tuple[int, int]]:
-    """Yield each run of set elements as (first, behind)."""
-    at = bits.find(1)
-    while at >= 0:
-        behind = bits.find(0, at)
-        behind = len(bits) if behind < 0 else behind
-        yield at, behind
-        at = bits.find(1, behind)

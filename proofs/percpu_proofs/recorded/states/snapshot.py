@@ -8,6 +8,12 @@ from dataclasses import dataclass
 from percpu_spec.geometry import Geometry
 from percpu_spec.views import ChunkView
 
+COUNTS = (
+    "free_bytes", "immutable", "isolated", "start_offset", "end_offset", "nr_pages",
+    "nr_populated", "nr_empty_pop_pages",
+)  # fmt: skip
+"""What a chunk's struct holds beside maps and hints, in the order of a state's text."""
+
 
 @dataclass(frozen=True, slots=True)
 class BlockSnapshot:
@@ -123,3 +129,13 @@ def unpacked(raw: bytes, size: int) -> bytearray:
 def bits_of(number: int, size: int) -> bytearray:
     """Return a map of `size` bits from a number whose bit i is map bit i."""
     return unpacked(number.to_bytes(-(-size // 8), "little"), size)
+
+
+def runs_of(bits: bytes | bytearray) -> Iterator[tuple[int, int]]:
+    """Yield each run of set elements as (first, behind)."""
+    at = bits.find(1)
+    while at >= 0:
+        behind = bits.find(0, at)
+        behind = len(bits) if behind < 0 else behind
+        yield at, behind
+        at = bits.find(1, behind)

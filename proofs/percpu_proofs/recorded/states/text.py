@@ -8,20 +8,24 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from percpu_proofs.recorded.source import problem, text_of
-from percpu_proofs.recorded.states.snapshot import BlockSnapshot, ChunkSnapshot, Snapshot, bits_of
-from percpu_proofs.recorded.states.variables import VARIABLES, Variables
+from percpu_proofs.recorded.states.snapshot import (
+    COUNTS,
+    BlockSnapshot,
+    ChunkSnapshot,
+    Snapshot,
+    bits_of,
+)
+from percpu_proofs.recorded.states.variables import VARIABLES, check_variables
 from percpu_spec.geometry import Geometry
 from percpu_spec.views import HINTS
 
-_CHUNK = (
-    "slot", "pos", "base_addr", "free_bytes", "immutable", "isolated", "start_offset",
-    "end_offset", "nr_pages", "nr_populated", "nr_empty_pop_pages", "md",
-)  # fmt: skip
+_CHUNK = ("slot", "pos", "base_addr", *COUNTS, "md")
 _SLOTS = ("pcpu_free_slot", "pcpu_sidelined_slot", "pcpu_to_depopulate_slot")
 _ONE_TYPE = (5, 14)  # the first release with those lists, and with one type of chunks
-_DECIMAL = tuple(name for name in _CHUNK if name not in ("base_addr", "md"))
+_DECIMAL = ("slot", "pos", *COUNTS)
 _ADDRESS = re.compile(r"[0-9a-f]{1,16}")
 _OWNER = re.compile(r"[0-9]+")
 _NUMBER = re.compile(r"-?[0-9]{1,20}")
@@ -102,14 +106,16 @@ class _StateReader:
         if "first" not in special:
             raise self._wrong("a chunk under 'first:'", "")
         self._check_layout()
-        variables = Variables(self.path, self.globals, self.places)
-        variables.check(self.geometry.page, "reserved" in special)
+        page, reserved = self.geometry.page, "reserved" in special
+        check_variables(self.path, self.globals, self.places, page, reserved)
         types = self._types()
         most = self.geometry.unit.bit_length() + 1
         nr_slots = self._within("pcpu_nr_slots", 1, most)
-        if types == 1:
-            for name in _SLOTS:
-                self._within(name, 0, nr_slots - 1)
+        free, sidelined, to_depopulate = (
+            (self._within(name, 0, nr_slots - 1) for name in _SLOTS)
+            if types == 1
+            else (nr_slots - 1, -1, -1)
+        )
         total = nr_slots * types
         if any(slot >= total for slot in listed):
             self.line = begin[max(listed)]
@@ -120,9 +126,9 @@ class _StateReader:
             geometry=self.geometry,
             globals=self.globals,
             chunk_types=types,
-            free_slot=self._global("pcpu_free_slot") if types == 1 else nr_slots - 1,
-            sidelined_slot=self._global("pcpu_sidelined_slot") if types == 1 else -1,
-            to_depopulate_slot=self._global("pcpu_to_depopulate_slot") if types == 1 else -1,
+            free_slot=free,
+            sidelined_slot=sidelined,
+            to_depopulate_slot=to_depopulate,
             nr_slots=total,
             nr_empty_pop_pages=floats[0],
             nr_populated=self._global("pcpu_nr_populated"),
@@ -136,6 +142,11 @@ class _StateReader:
 
     def _wrong(self, expected: str, got: str) -> Exception:
         return problem(self.path, self.line or None, expected, got)
+
+    def _wrong_value(self, name: str, expected: str, value: str | None = None) -> Exception:
+        """Return the error for a global; value: the part of it that is wrong."""
+        self.line = self.places[name]
+        return self._wrong(f"{name}={expected}", self.globals[name] if value is None else value)
 
     def _enter(self, name: str, value: str) -> None:
         """Take over a line name=value."""
@@ -164,15 +175,13 @@ class _StateReader:
             return int(value, base)
         if name not in self.places:
             raise problem(self.path, None, f"a line {name}=number", "none")
-        self.line = self.places[name]
-        raise self._wrong(f"{name}=number", value)
+        raise self._wrong_value(name, "number", value)
 
     def _within(self, name: str, least: int, most: int) -> int:
         """Return a global that has no other values than those."""
         value = self._global(name)
         if not least <= value <= most:
-            self.line = self.places[name]
-            raise self._wrong(f"{name}={least} to {most}", self.globals[name])
+            raise self._wrong_value(name, f"{least} to {most}")
         return value
 
     def _types(self) -> int:
@@ -202,8 +211,7 @@ class _StateReader:
         name = "pcpu_nr_empty_pop_pages"
         values = self.globals.get(name, "").split(",")
         if len(values) not in (1, types):
-            self.line = self.places[name]
-            raise self._wrong(f"{name}= a number for each of {types} types", ",".join(values))
+            raise self._wrong_value(name, f" a number for each of {types} types")
         return tuple(self._number(name, value) for value in values)
 
     def _check_layout(self) -> None:
@@ -216,8 +224,7 @@ class _StateReader:
         }
         for name, value in wanted.items():
             if self.globals.get(name) != "?" and self._global(name) != value:
-                self.line = self.places[name]
-                raise self._wrong(f"{name}={value}, as the boot lines say", self.globals[name])
+                raise self._wrong_value(name, f"{value}, as the boot lines say")
 
     def _chunk(self, line: str) -> ChunkSnapshot:
         pairs = self._named("a chunk", line.split()[1:], "=", _CHUNK)
@@ -226,10 +233,9 @@ class _StateReader:
             map(_NUMBER.fullmatch, (*(pairs[n] for n in _DECIMAL), *md_pairs.values()))
         ):
             raise self._wrong("a chunk: name=number..., md=name:number,...", line)
-        n = {name: int(pairs[name]) for name in _DECIMAL}
+        n: dict[str, Any] = {name: int(pairs[name]) for name in _DECIMAL}
         n["base_addr"] = int(pairs["base_addr"], 16)
         hints = {name: int(value) for name, value in md_pairs.items()}
-        md = BlockSnapshot(**hints)
         nr_pages = n["nr_pages"]
         if not 0 < nr_pages <= self.geometry.unit_pages:
             raise self._wrong(f"nr_pages of 1 to {self.geometry.unit_pages}", str(nr_pages))
@@ -242,29 +248,22 @@ class _StateReader:
         for name in HINTS:
             if not 0 <= hints[name] <= bits:
                 raise self._wrong(f"md= {name} of 0 to {bits}, the chunk's bits", md_pairs[name])
-        immutable, isolated = (self._flag(name, n[name]) for name in ("immutable", "isolated"))
+        for name in ("immutable", "isolated"):
+            if n[name] not in (0, 1):
+                raise self._wrong(f"{name}=0 or 1", str(n[name]))
+            n[name] = bool(n[name])
         populated = bytearray(nr_pages)
-        for start, end in self._pairs("populated", "-"):
+        for start, end in self._pairs("populated", self._next("populated"), "-"):
             if not start <= end < nr_pages:
                 raise self._wrong(f"pages below {nr_pages}", str(end))
             populated[start : end + 1] = b"\1" * (end + 1 - start)
-        areas = dict(self._pairs("areas", ":"))
+        areas = dict(self._pairs("areas", self._next("areas")))
         maps = self._maps(nr_pages, n["start_offset"], n["end_offset"], areas)
         blocks = self._blocks(nr_pages)
         bounds = self._bounds(len(maps[1]))
         return ChunkSnapshot(
-            base_addr=n["base_addr"],
-            slot=n["slot"],
-            pos=n["pos"],
-            free_bytes=n["free_bytes"],
-            immutable=immutable,
-            isolated=isolated,
-            start_offset=n["start_offset"],
-            end_offset=n["end_offset"],
-            nr_pages=nr_pages,
-            nr_populated=n["nr_populated"],
-            nr_empty_pop_pages=n["nr_empty_pop_pages"],
-            chunk_md=md,
+            **n,
+            chunk_md=BlockSnapshot(**hints),
             md_blocks=blocks,
             areas=areas,
             alloc_map=maps[0],
@@ -289,11 +288,6 @@ class _StateReader:
             raise self._wrong(f"{what} with {missing[0]}{between}", between.join(found))
         return found
 
-    def _flag(self, name: str, value: int) -> bool:
-        if value not in (0, 1):
-            raise self._wrong(f"{name}=0 or 1", str(value))
-        return bool(value)
-
     def _next(self, name: str) -> str:
         """Return what follows ` name=` on the next line."""
         line = self._line_of(name)
@@ -311,12 +305,7 @@ class _StateReader:
         self.line += 1
         return self.lines[self.line - 1][len(head) :]
 
-    def _pairs(self, name: str, between: str) -> list[tuple[int, int]]:
-        """Return the pairs of numbers on the next line."""
-        text = self._next(name)
-        return self._numbered(name, text, between)
-
-    def _numbered(self, name: str, text: str, between: str) -> list[tuple[int, int]]:
+    def _pairs(self, name: str, text: str, between: str = ":") -> list[tuple[int, int]]:
         """Return the pairs a:b,c:d of a text as numbers."""
         if not text:
             return []
@@ -382,7 +371,7 @@ class _StateReader:
         if text is None:
             return None
         found = {}
-        for off, number in self._numbered("owners", text, ":"):
+        for off, number in self._pairs("owners", text):
             if off not in areas:
                 raise self._wrong("owners= offsets at which an area begins", f"{off}:{number}")
             if str(number) not in self.owners:

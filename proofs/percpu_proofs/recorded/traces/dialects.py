@@ -88,7 +88,7 @@ class EventLine(NamedTuple):
     fields: str
 
 
-class Heads:
+class LineReader:
     """Tells what a line is, trying first what the line before was."""
 
     def __init__(self) -> None:
@@ -136,7 +136,7 @@ def lost(text: str, t: int | None) -> Lost | None:
     """Return what a line says of missing events.
 
     >>> lost("CPU:2 [LOST 123 EVENTS]", 7)
-    Lost(t=7, cpu=2, missing=123, pid=None)
+    Lost(t=7, cpu=2, pid=None, missing=123)
     """
     for pattern in _LOST:
         if match := pattern.fullmatch(text.strip()):
@@ -160,7 +160,7 @@ def looks_like_text(text: str) -> bool:
     if len(text) >= _LONGEST:
         return False
     return text.startswith("#") or is_head(text) or lost(text, 0) is not None or (
-        Heads().read(text) is not None
+        LineReader().read(text) is not None
     )  # fmt: skip
 
 

@@ -8,7 +8,8 @@ Source: include/trace/events/percpu.h and the probes listed in a run's manifest.
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple, TypeAlias
+from dataclasses import dataclass, field
+from typing import Final
 
 UNKNOWN: Final = -1
 """The address of what a kernel printed as (ptrval): it had no key to hash addresses with yet."""
@@ -26,11 +27,34 @@ def is_plain(base: int) -> bool:
     return base >= HASHES and not 0 <= base - FIRST < HASHES
 
 
-class Alloc(NamedTuple):
+@dataclass(slots=True)
+class TraceEvent:
+    """Any recorded event."""
+
+    t: int | None
+    cpu: int | None
+    pid: int | None = field(default=None, kw_only=True)
+
+
+@dataclass(slots=True)
+class ChunkEvent(TraceEvent):
+    """Concerns the chunk at an address."""
+
+    base: int
+
+
+@dataclass(slots=True)
+class PagesEvent(ChunkEvent):
+    """Concerns pages [start, end) of a chunk."""
+
+    start: int
+    end: int
+
+
+@dataclass(slots=True)
+class Alloc(TraceEvent):
     """A successful allocation, printed after both locks are released (percpu_alloc_percpu)."""
 
-    t: int | None
-    cpu: int | None
     reserved: bool
     atomic: bool
     size: int
@@ -38,191 +62,114 @@ class Alloc(NamedTuple):
     base: int
     off: int
     ptr: int
+    call_site: str | None = None
     bytes_alloc: int | None = None
     gfp: str | None = None  # flag names joined by |, or a hexadecimal number
-    call_site: str | None = None
-    pid: int | None = None
 
 
-class Free(NamedTuple):
+@dataclass(slots=True)
+class Free(ChunkEvent):
     """A free, printed under pcpu_lock (percpu_free_percpu)."""
 
-    t: int | None
-    cpu: int | None
-    base: int
     off: int
     ptr: int
-    pid: int | None = None
 
 
-class Fail(NamedTuple):
+@dataclass(slots=True)
+class Fail(TraceEvent):
     """A failed allocation, printed after pcpu_lock is released (percpu_alloc_percpu_fail)."""
 
-    t: int | None
-    cpu: int | None
     reserved: bool
     atomic: bool
     size: int
     align: int
-    pid: int | None = None
 
 
-class CreateChunkEvent(NamedTuple):
+@dataclass(slots=True)
+class CreateChunkEvent(ChunkEvent):
     """A chunk created, under the mutex, before it is listed (percpu_create_chunk)."""
 
-    t: int | None
-    cpu: int | None
-    base: int
-    pid: int | None = None
 
-
-class DestroyChunkEvent(NamedTuple):
+@dataclass(slots=True)
+class DestroyChunkEvent(ChunkEvent):
     """A chunk destroyed, under the mutex, after it is unlisted (percpu_destroy_chunk)."""
 
-    t: int | None
-    cpu: int | None
-    base: int
-    pid: int | None = None
 
-
-class Mark(NamedTuple):
+@dataclass(slots=True)
+class Mark(TraceEvent):
     """A line that the guest wrote into the trace (tracing_mark_write)."""
 
-    t: int | None
-    cpu: int | None
     text: str
-    pid: int | None = None
 
 
-class Lost(NamedTuple):
+@dataclass(slots=True)
+class Lost(TraceEvent):
     """Here events are missing, as the recorder says: of one CPU, or of any (cpu None).
 
     They lie behind the last event of that CPU before this one. `missing` is how many, None where
     that is not told.
     """
 
-    t: int | None
-    cpu: int | None
     missing: int | None = None
-    pid: int | None = None
 
 
-class AllocArea(NamedTuple):
+@dataclass(slots=True)
+class AllocArea(ChunkEvent):
     """Entry of pcpu_alloc_area, under pcpu_lock: bits wanted, alignment and start hint in bits."""
 
-    t: int | None
-    cpu: int | None
-    base: int
     bits: int
     align: int
     start: int
-    pid: int | None = None
 
 
-class AreaReturn(NamedTuple):
+@dataclass(slots=True)
+class AreaReturn(TraceEvent):
     """Return of pcpu_alloc_area, under pcpu_lock: byte offset, negative if nothing was found."""
 
-    t: int | None
-    cpu: int | None
     off: int
-    pid: int | None = None
 
 
-class AreaFree(NamedTuple):
+@dataclass(slots=True)
+class AreaFree(ChunkEvent):
     """Entry of pcpu_free_area, under pcpu_lock."""
 
-    t: int | None
-    cpu: int | None
-    base: int
     off: int
-    pid: int | None = None
 
 
-class Populated(NamedTuple):
+@dataclass(slots=True)
+class Populated(PagesEvent):
     """Pages [start, end) book-kept as populated, under pcpu_lock."""
 
-    t: int | None
-    cpu: int | None
-    base: int
-    start: int
-    end: int
-    pid: int | None = None
 
-
-class Depopulated(NamedTuple):
+@dataclass(slots=True)
+class Depopulated(PagesEvent):
     """Pages [start, end) book-kept as given back, under pcpu_lock."""
 
-    t: int | None
-    cpu: int | None
-    base: int
-    start: int
-    end: int
-    pid: int | None = None
 
-
-class PopulateCall(NamedTuple):
+@dataclass(slots=True)
+class PopulateCall(PagesEvent):
     """Population of pages [start, end) asked for, pcpu_lock released."""
 
-    t: int | None
-    cpu: int | None
-    base: int
-    start: int
-    end: int
-    pid: int | None = None
 
-
-class BalanceEntry(NamedTuple):
+@dataclass(slots=True)
+class BalanceEntry(TraceEvent):
     """Entry of the balance work, before the mutex."""
 
-    t: int | None
-    cpu: int | None
-    pid: int | None = None
 
-
-class BalanceReturn(NamedTuple):
+@dataclass(slots=True)
+class BalanceReturn(TraceEvent):
     """Return of the balance work, the mutex released."""
 
-    t: int | None
-    cpu: int | None
-    pid: int | None = None
 
-
-class BalanceFree(NamedTuple):
+@dataclass(slots=True)
+class BalanceFree(TraceEvent):
     """Entry of pcpu_balance_free, both locks held."""
 
-    t: int | None
-    cpu: int | None
     empty_only: bool
-    pid: int | None = None
 
 
-class Relocate(NamedTuple):
+@dataclass(slots=True)
+class Relocate(ChunkEvent):
     """Entry of pcpu_chunk_relocate, under pcpu_lock, with the slot the chunk had before."""
 
-    t: int | None
-    cpu: int | None
-    base: int
     oslot: int
-    pid: int | None = None
-
-
-Event: TypeAlias = (
-    Alloc
-    | Free
-    | Fail
-    | CreateChunkEvent
-    | DestroyChunkEvent
-    | Mark
-    | Lost
-    | AllocArea
-    | AreaReturn
-    | AreaFree
-    | Populated
-    | Depopulated
-    | PopulateCall
-    | BalanceEntry
-    | BalanceReturn
-    | BalanceFree
-    | Relocate
-)
-"""Any recorded event."""

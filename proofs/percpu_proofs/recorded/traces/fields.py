@@ -1,12 +1,16 @@
-"""How each event is written: one table, from which the jsonl and the text readers are made."""
+"""How each event is written: one table, from which the jsonl and the text readers are made.
+
+And what allocation flags mean that the kernel prints by name.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from percpu_proofs.recorded.traces import events as ev
+from percpu_spec import gfp
 
 Kind = Literal["number", "natural", "flag", "address", "words"]
 
@@ -25,9 +29,13 @@ class EventForm(NamedTuple):
 
     op: str
     name: str
-    record: Callable[..., ev.Event]
+    record: Callable[..., ev.TraceEvent]
     fields: tuple[Field, ...]
-    order: tuple[str, ...]  # the same fields by jsonl name, in the order of the record
+
+    @property
+    def in_record(self) -> list[Field]:
+        """The same fields in the order of the record, in which optional ones come last."""
+        return sorted(self.fields, key=lambda one: one.optional)
 
 
 _BASE = Field("base_addr", "base_addr", "address")
@@ -41,41 +49,19 @@ _FOUND = Field("off", "off", "number")  # negative: nothing was found
 _PTR = Field("ptr", "ptr", "address")
 _START = Field("start", "start", "natural")
 _END = Field("end", "end", "natural")
+_CALL_SITE = Field("call_site", "call_site", "words", optional=True)
+_BYTES = Field("bytes_alloc", "bytes_alloc", "natural", optional=True)
+_GFP = Field("gfp_flags", "gfp_flags", "words", optional=True)
 
 
-def _form(op: str, name: str, record: Callable[..., ev.Event], *fields: Field) -> EventForm:
-    return EventForm(op, name, record, fields, tuple(f.json for f in fields))
+def _form(op: str, name: str, record: Callable[..., ev.TraceEvent], *fields: Field) -> EventForm:
+    return EventForm(op, name, record, fields)
 
 
 FORMS: tuple[EventForm, ...] = (
-    EventForm(
-        "alloc",
-        "percpu_alloc_percpu",
-        ev.Alloc,
-        (
-            Field("call_site", "call_site", "words", optional=True),
-            _RESERVED,
-            _ATOMIC,
-            _SIZE,
-            _ALIGN,
-            _BASE,
-            _OFF,
-            _PTR,
-            Field("bytes_alloc", "bytes_alloc", "natural", optional=True),
-            Field("gfp_flags", "gfp_flags", "words", optional=True),
-        ),
-        (
-            "reserved",
-            "is_atomic",
-            "size",
-            "align",
-            "base_addr",
-            "off",
-            "ptr",
-            "bytes_alloc",
-            "gfp_flags",
-            "call_site",
-        ),
+    _form(
+        "alloc", "percpu_alloc_percpu", ev.Alloc,
+        _CALL_SITE, _RESERVED, _ATOMIC, _SIZE, _ALIGN, _BASE, _OFF, _PTR, _BYTES, _GFP,
     ),
     _form("free", "percpu_free_percpu", ev.Free, _BASE, _OFF, _PTR),
     _form("fail", "percpu_alloc_percpu_fail", ev.Fail, _RESERVED, _ATOMIC, _SIZE, _ALIGN),
@@ -133,3 +119,45 @@ def shape(form: EventForm) -> str:
     """
     names = " ".join(f"[{f.text}=]" if f.optional else f"{f.text}=" for f in form.fields)
     return f"{form.name}: {names}".rstrip()
+
+
+_NAMED: Final = {
+    "GFP_KERNEL": gfp.KERNEL,
+    "GFP_KERNEL_ACCOUNT": gfp.KERNEL,
+    "GFP_USER": gfp.KERNEL,
+    "GFP_HIGHUSER": gfp.KERNEL,
+    "GFP_HIGHUSER_MOVABLE": gfp.KERNEL,
+    "GFP_TRANSHUGE": gfp.KERNEL,
+    "GFP_TEMPORARY": gfp.KERNEL,
+    "GFP_NOFS": gfp.NOFS,
+    "GFP_NOIO": gfp.NOIO,
+    "GFP_ATOMIC": gfp.ATOMIC,
+    "GFP_NOWAIT": gfp.NOWAIT,
+    "__GFP_HIGH": gfp.HIGH,
+    "__GFP_IO": gfp.IO,
+    "__GFP_FS": gfp.FS,
+    "__GFP_RECLAIM": gfp.RECLAIM,
+    "__GFP_DIRECT_RECLAIM": gfp.DIRECT_RECLAIM,
+    "__GFP_KSWAPD_RECLAIM": gfp.KSWAPD_RECLAIM,
+    "__GFP_NOWARN": gfp.NOWARN,
+    "__GFP_NOFAIL": gfp.NOFAIL,
+    "__GFP_NORETRY": gfp.NORETRY,
+}
+
+
+def model_flags(printed: str | None, atomic: bool) -> int:
+    """Return the model's flags for a printed request.
+
+    `atomic` is the kernel's own decision, printed beside the flags; it stands where no flags are
+    printed (kernels before 5.19, failures) or only a number. Charging is left out: traces do not
+    tell which requests were charged, and no placement depends on it.
+
+    >>> model_flags("GFP_USER|__GFP_NOWARN|__GFP_ACCOUNT", False) == gfp.KERNEL | gfp.NOWARN
+    True
+    """
+    if printed is None or printed.startswith("0x"):
+        return gfp.NOWAIT if atomic else gfp.KERNEL
+    flags = 0
+    for name in printed.split("|"):
+        flags |= _NAMED.get(name, 0)
+    return flags

@@ -8,39 +8,35 @@ from pathlib import Path
 from typing import Any
 
 from percpu_proofs.recorded.source import problem
-from percpu_proofs.recorded.traces.events import Event, Mark
-from percpu_proofs.recorded.traces.fields import FORMS, Field, Kind
+from percpu_proofs.recorded.traces.events import Mark, TraceEvent
+from percpu_proofs.recorded.traces.fields import FORMS, Kind
 
-_OPS = {form.op: form for form in FORMS}
+_OPS = {form.op: (form.record, form.in_record) for form in FORMS}
 
 
 class _Wrong(ValueError):
     """A field that does not hold what it should; the message says what was expected."""
 
 
-def _number(value: Any) -> int:
-    if type(value) is not int:
-        raise _Wrong("a whole number")
-    return value
+def _is_number(value: Any) -> bool:
+    return type(value) is int
 
 
-def _natural(value: Any) -> int:
-    if type(value) is not int or value < 0:
-        raise _Wrong("a whole number, 0 or more")
-    return value
+def _is_natural(value: Any) -> bool:
+    return type(value) is int and value >= 0
 
 
-def _flag(value: Any) -> bool:
-    if value not in (0, 1) or isinstance(value, float):
-        raise _Wrong("0 or 1")
-    return bool(value)
+def _is_flag(value: Any) -> bool:
+    return value in (0, 1) and not isinstance(value, float)
 
 
-def _address(value: Any) -> int:
-    if not isinstance(value, str):
-        raise _Wrong("a hexadecimal address in quotes")
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str)
+
+
+def _address(text: str) -> int:
     try:
-        address = int(value, 16)
+        address = int(text, 16)
     except ValueError:
         address = -1
     if not 0 <= address < 1 << 64:
@@ -48,37 +44,30 @@ def _address(value: Any) -> int:
     return address
 
 
-def _words(value: Any) -> str:
-    if not isinstance(value, str):
-        raise _Wrong("text in quotes")
-    return value
-
-
-_READ: dict[Kind, Callable[[Any], Any]] = {
-    "number": _number,
-    "natural": _natural,
-    "flag": _flag,
-    "address": _address,
-    "words": _words,
+_READ: dict[Kind, tuple[Callable[[Any], bool], str, Callable[[Any], Any]]] = {
+    "number": (_is_number, "a whole number", int),
+    "natural": (_is_natural, "a whole number, 0 or more", int),
+    "flag": (_is_flag, "0 or 1", bool),
+    "address": (_is_text, "a hexadecimal address in quotes", _address),
+    "words": (_is_text, "text in quotes", str),
 }
+"""What values of a kind are, in words too, and what is made of them."""
 
 
-def _fields_in_order(op: str) -> tuple[tuple[str, Callable[[Any], Any], Field], ...]:
-    form = _OPS[op]
-    named = {field.json: field for field in form.fields}
-    return tuple((name, _READ[named[name].kind], named[name]) for name in form.order)
+def _value(kind: Kind, value: Any) -> Any:
+    fits, expected, make = _READ[kind]
+    if not fits(value):
+        raise _Wrong(expected)
+    return make(value)
 
 
-_ORDERED = {op: _fields_in_order(op) for op in _OPS}
-
-
-def read_jsonl(path: Path, lines: Iterable[tuple[int, str]]) -> tuple[list[Event], list[int]]:
+def read_jsonl(path: Path, lines: Iterable[tuple[int, str]]) -> tuple[list[TraceEvent], list[int]]:
     """Return the events and the line each stands on.
 
     Raises TraceError for a line that is no event, a `seq` that leaves a gap (lost lines), a clock
     that runs backwards.
     """
-    events: list[Event] = []
+    events: list[TraceEvent] = []
     numbers: list[int] = []
     last = -1
     decode = json.JSONDecoder().decode
@@ -130,7 +119,7 @@ def unpacked(path: Path, lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int
             raise problem(path, number, "a line of bpftrace -f json", line) from None
 
 
-def _event(entry: dict[str, Any]) -> Event:
+def _event(entry: dict[str, Any]) -> TraceEvent:
     op = entry.get("op")
     t = entry.get("t")
     pre = entry.get("pre", 0)
@@ -140,21 +129,22 @@ def _event(entry: dict[str, Any]) -> Event:
     if (t is not None and type(t) is not int) or (cpu is not None and type(cpu) is not int):
         raise _Wrong("whole numbers for t and cpu")
     if op == "mark":
-        return Mark(t, cpu, _words(entry.get("text")))
-    if op not in _ORDERED:
+        return Mark(t, cpu, _value("words", entry.get("text")))
+    if op not in _OPS:
         raise _Wrong("op: one of " + ", ".join([*_OPS, "mark"]))
+    record, fields = _OPS[op]
     values: list[Any] = []
-    for name, read, field in _ORDERED[op]:
+    for field in fields:
+        name = field.json
         if name in entry:
             try:
-                value = read(entry[name])
+                value = _value(field.kind, entry[name])
             except _Wrong as wrong:
                 raise _Wrong(f"{name}: {wrong}") from None
             # kernels before 5.19 print no such field; their jsonl holds nothing there
             values.append(None if field.optional and not value else value)
         elif field.optional:
-            raw = entry.get("gfp_raw") if name == "gfp_flags" else None
-            values.append(raw)
+            values.append(entry.get("gfp_raw") if name == "gfp_flags" else None)
         else:
             raise _Wrong(f"a field {name} in op {op}")
-    return _OPS[op].record(t, cpu, *values)
+    return record(t, cpu, *values)

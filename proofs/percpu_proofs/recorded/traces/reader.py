@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 
 from percpu_proofs.recorded.boot.layout import has_layout, read_layout
 from percpu_proofs.recorded.source import lines_of, problem
 from percpu_proofs.recorded.traces.dialects import looks_like_text
-from percpu_proofs.recorded.traces.events import Alloc, Event, Lost
+from percpu_proofs.recorded.traces.events import UNKNOWN, Alloc, Lost, TraceEvent
 from percpu_proofs.recorded.traces.fields import FORMS
 from percpu_proofs.recorded.traces.jsonl import is_bpftrace_json, read_jsonl, unpacked
-from percpu_proofs.recorded.traces.losses import between_losses, with_first_chunk
-from percpu_proofs.recorded.traces.probes import check_probes
+from percpu_proofs.recorded.traces.losses import between_losses, check_probes, with_first_chunk
 from percpu_proofs.recorded.traces.text import read_text
 from percpu_proofs.run.inputs import TraceError, read_json
 from percpu_spec.geometry import Geometry
@@ -33,7 +32,7 @@ class Trace:
     """The events of one trace, each with the line it stands on (0: in another file)."""
 
     path: Path
-    events: Sequence[Event]
+    events: Sequence[TraceEvent]
     lines: Sequence[int]
 
     def problem(self, index: int, expected: str, got: str = "") -> TraceError:
@@ -99,15 +98,12 @@ def read_trace(path: Path) -> Trace:
 
 
 def read_run(
-    path: Path,
-    boot: Path | None = None,
-    told: Mapping[str, str] | None = None,
-    state: Path | None = None,
+    path: Path, told: Mapping[str, str] | None = None, state: Path | None = None
 ) -> TraceRun:
     """Return the run in folder `path`, or of the trace file `path` with what stands beside it.
 
-    `boot` are the boot messages, if they do not stand there; `told` are sizes by name, for what
-    they leave open; `state` is a state taken at any moment of the trace, as a rule its beginning.
+    `told` are sizes by name, for what the boot messages there leave open; `state` is a state taken
+    at any moment of the trace, as a rule its beginning.
     Where the trace's own statistics tell of lost events it has an event Lost.
 
     Raises TraceError if the trace is missing, or where boot messages and states have no layout.
@@ -115,7 +111,7 @@ def read_run(
     folder, trace_path = (path, _first(path, _TRACES)) if path.is_dir() else (path.parent, path)
     if trace_path is None or not trace_path.exists():
         raise TraceError(f"{path}: expected a trace, one of " + ", ".join(_TRACES))
-    boot = boot or _first(folder, _BOOTS)
+    boot = _first(folder, _BOOTS)
     trace = _with_losses(folder / "buffer_stats.txt", read_trace(trace_path))
     if trace.events[0].t is not None:
         trace = _with_pretrace(folder, trace)
@@ -196,47 +192,33 @@ def _with_pretrace(folder: Path, trace: Trace) -> Trace:
     if log is None or not opening:
         return trace
     start = opening[0].ptr - opening[0].off  # the first chunk's base as a percpu pointer
-    earlier = [entry for entry in _log_entries(log) if entry[0] == "alloc"]
+    earlier = list(_logged_allocations(log))
     wanted = [(e.size, e.align, e.ptr) for e in opening]
     for cut in range(len(earlier) - len(wanted) + 1):
-        if [entry[1:4] for entry in earlier[cut : cut + len(wanted)]] == wanted:
+        if [(e.size, e.align, e.ptr) for e in earlier[cut : cut + len(wanted)]] == wanted:
             break
     else:
         raise problem(log, None, "the first allocations of the trace somewhere in this log")
-    before: list[Event] = [
-        Alloc(
-            None,
-            None,
-            reserved,
-            False,
-            size,
-            align,
-            opening[0].base,
-            ptr - start,
-            ptr,
-            None,
-            gfp,
-            call_site,
-        )
-        for _, size, align, ptr, reserved, gfp, call_site in earlier[:cut]
+    before: list[TraceEvent] = [
+        replace(event, base=opening[0].base, off=event.ptr - start) for event in earlier[:cut]
     ]
     return Trace(trace.path, [*before, *trace.events], [*[0] * cut, *trace.lines])
 
 
-def _log_entries(path: Path) -> Iterator[tuple[str, int, int, int, bool, str, str]]:
-    """Yield (op, size, align, ptr, reserved, gfp, caller) of each allocation or free logged."""
+def _logged_allocations(path: Path) -> Iterator[Alloc]:
+    """Yield the allocations logged, among frees too; which chunk each lies in is not told."""
     for number, line in lines_of(path):
         try:
             entry = read_json(line)
             if entry["op"] == "reached":
                 continue
-            sizes = (entry.get("size", 0), entry.get("align", 0), int(entry["ptr"], 16))
-            yield (
-                entry["op"],
-                *sizes,
-                bool(entry.get("reserved", 0)),
-                entry.get("gfp", ""),
-                (entry.get("bt") or [""])[0],
-            )
+            size, align, ptr = entry.get("size", 0), entry.get("align", 0), int(entry["ptr"], 16)
+            call_site, gfp = (entry.get("bt") or [""])[0], entry.get("gfp", "")
+            if entry["op"] == "alloc":
+                reserved = bool(entry.get("reserved", 0))
+                yield Alloc(
+                    None, None, reserved, False, size, align, UNKNOWN, 0, ptr,
+                    call_site=call_site, gfp=gfp,
+                )  # fmt: skip
         except (ValueError, KeyError, TypeError, AttributeError):
             raise problem(path, number, "op, size, align and ptr of an allocation", line) from None

@@ -9,22 +9,30 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from percpu_proofs.recorded.source import problem
+from percpu_proofs.recorded.traces import events as ev
 from percpu_proofs.recorded.traces.dialects import (
     NOWHERE,
     EventLine,
-    Heads,
+    LineReader,
     frame,
     is_callers,
     is_head,
     lost,
     pairs,
 )
-from percpu_proofs.recorded.traces.events import UNKNOWN, Alloc, Event, Lost, Mark
-from percpu_proofs.recorded.traces.fields import FORMS, Kind, is_written, shape, text_pattern
+from percpu_proofs.recorded.traces.fields import (
+    FORMS,
+    EventForm,
+    Kind,
+    is_written,
+    shape,
+    text_pattern,
+)
 
 _ENTRIES = re.compile(r"#\s*entries-in-buffer/entries-written:\s*([0-9]{1,20})/([0-9]{1,20})")
 _QUOTED = re.compile(r"(?:> ?)+")
@@ -34,7 +42,7 @@ _FAILED = "[FAILED TO PARSE]"  # libtraceevent, which then prints all fields as 
 
 def _address(text: str) -> int:
     if text.startswith("("):
-        return UNKNOWN if "ptrval" in text else 0
+        return ev.UNKNOWN if "ptrval" in text else 0
     return int(text, 16)
 
 
@@ -50,49 +58,49 @@ _READ: dict[Kind, Callable[[str], Any]] = {
 class _Parser:
     """One kind of event: how to make its record from the text behind its name."""
 
-    def __init__(self, index: int) -> None:
-        self.form = form = FORMS[index]
+    def __init__(self, form: EventForm) -> None:
+        self.form = form
         self.record = form.record
         self.pattern = text_pattern(form)
         self.expected = shape(form)
         groups = self.pattern.groupindex
-        self.kinds = {field.json: field.kind for field in form.fields}
-        self.order = tuple((groups[name], _READ[self.kinds[name]]) for name in form.order)
+        self.order = tuple((groups[one.json], _READ[one.kind]) for one in form.in_record)
 
-    def parse(self, t: int, cpu: int | None, pid: int | None, fields: str) -> Event | None:
+    def parse(self, t: int, cpu: int | None, pid: int | None, fields: str) -> ev.TraceEvent | None:
         """Return the event, or None if the text does not fit."""
         match = self.pattern.fullmatch(fields)
         if match is None:
             values = self._in_any_order(pairs(fields.removeprefix(_FAILED)))
-            return None if values is None else self.record(t, cpu, *values, pid)
+            return None if values is None else self.record(t, cpu, *values, pid=pid)
         got = match.group
         values = []
         for group, read in self.order:
             text = got(group)
             values.append(None if text is None else read(text))
-        return self.record(t, cpu, *values, pid)
+        return self.record(t, cpu, *values, pid=pid)
 
     def _in_any_order(self, told: dict[str, str]) -> list[Any] | None:
         """Return the values for the record; None if one is missing or written wrongly."""
-        values: dict[str, Any] = {}
-        for field in self.form.fields:
+        values: list[Any] = []
+        for field in self.form.in_record:
             text = told.get(field.text)
             if not text and field.optional:
-                values[field.json] = None
+                values.append(None)
             elif text is None or not is_written(field.kind, text):
                 return None
+            elif field.json == "gfp_flags" and re.fullmatch(r"[0-9a-f]+", text):
+                values.append(hex(int(text)) if text.isdigit() else f"0x{text}")
             else:
-                values[field.json] = _READ[field.kind](text)
-        flags = values.get("gfp_flags")
-        if flags is not None and re.fullmatch(r"[0-9a-f]+", flags):
-            values["gfp_flags"] = hex(int(flags)) if flags.isdigit() else f"0x{flags}"
-        return [values[name] for name in self.form.order]
+                values.append(_READ[field.kind](text))
+        return values
 
 
-_PARSERS = {form.name: _Parser(index) for index, form in enumerate(FORMS)}
+_PARSERS = {form.name: _Parser(form) for form in FORMS}
 
 
-def read_text(path: Path, lines: Iterable[tuple[int, str]]) -> tuple[list[Event], list[int]]:
+def read_text(
+    path: Path, lines: Iterable[tuple[int, str]]
+) -> tuple[list[ev.TraceEvent], list[int]]:
     """Return the percpu events, in the order of their times, and the line each stands on.
 
     Time stamps with a fraction become whole numbers in units of their last digit; events without
@@ -110,8 +118,8 @@ class _TraceReader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.heads = Heads()
-        self.events: list[Event] = []
+        self.heads = LineReader()
+        self.events: list[ev.TraceEvent] = []
         self.numbers: list[int] = []
         self.entries: tuple[int, int] | None = None  # promised, on which line
         self.seen = 0  # events, those of other systems included
@@ -141,7 +149,7 @@ class _TraceReader:
         if counts:
             self.entries = int(counts[1]), number
             if missing := int(counts[2]) - int(counts[1]):
-                self.add(number, Lost(0, None, missing))
+                self.add(number, ev.Lost(0, None, missing))
 
     def event(self, number: int, text: str, line: EventLine) -> None:
         if not line.event:  # tracefs prints a stack as an entry of its own
@@ -179,7 +187,7 @@ class _TraceReader:
         missing = lost(text, self.newest)
         if line is not None:
             count = re.search(r"[0-9]+", line.fields)
-            missing = Lost(self.newest, line.cpu, int(count[0]) if count else None)
+            missing = ev.Lost(self.newest, line.cpu, int(count[0]) if count else None)
         if missing is not None:
             self.add(number, missing)
             return
@@ -196,14 +204,14 @@ class _TraceReader:
     def called(self, place: str) -> None:
         """Take one place of a call stack: the first outside the allocator is the caller's."""
         event = self.events[self.stack] if self.stack >= 0 else None
-        if isinstance(event, Alloc) and event.call_site is None and is_callers(place):
-            self.events[self.stack] = event._replace(call_site=place)
+        if isinstance(event, ev.Alloc) and event.call_site is None and is_callers(place):
+            self.events[self.stack] = replace(event, call_site=place)
 
-    def add(self, number: int, event: Event) -> None:
+    def add(self, number: int, event: ev.TraceEvent) -> None:
         self.events.append(event)
         self.numbers.append(number)
 
-    def end(self) -> tuple[list[Event], list[int]]:
+    def end(self) -> tuple[list[ev.TraceEvent], list[int]]:
         if self.entries is not None and self.entries[0] != self.seen:
             count, number = self.entries
             expected = f"as many lines as entries in the buffer, {count}"
@@ -215,14 +223,14 @@ class _TraceReader:
         return [self.events[i] for i in order], [self.numbers[i] for i in order]
 
 
-def _event(line: EventLine, t: int) -> Event | str | None:
+def _event(line: EventLine, t: int) -> ev.TraceEvent | str | None:
     """Return the event, None for one of another system, or what was expected."""
     parser = _PARSERS.get(line.event)
     if parser is not None:
         return parser.parse(t, line.cpu, line.pid, line.fields.strip()) or parser.expected
     if line.event in _MARKS:
         text = line.fields.removeprefix("tracing_mark_write:").strip()
-        return Mark(t, line.cpu, text, line.pid)
+        return ev.Mark(t, line.cpu, text, pid=line.pid)
     if line.event.startswith("percpu_"):
         return "one of " + ", ".join(n for n in _PARSERS if n.startswith("percpu_"))
     return None

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 from percpu_proofs.recorded.vectors.file import VERSIONS, Vector, find_vectors, read_vector
 from percpu_proofs.run.difference import Difference, first_difference
-from percpu_proofs.run.driver import Driver, HandleError, Outcome, handle_problem
-from percpu_proofs.run.operations import WRONG, Operation
-from percpu_proofs.run.state_record import Record, Recorder, StateRecord, counter_record
+from percpu_proofs.run.driver import Driver, HandleError, handle_problem
+from percpu_proofs.run.runner import Progress
+from percpu_proofs.run.state_record import (
+    Record,
+    Recorder,
+    StateRecord,
+    counter_record,
+    model_record,
+)
 from percpu_reference import build
 from percpu_reference.variants import MERGED, Allocator
-
-Progress = Callable[[int, int], None]
-"""Called with how much is done and how much there is."""
 
 NOT_VOUCHED: Final = "no manifest beside it: completeness not known"
 
@@ -79,16 +82,14 @@ def conform_vectors(
     return report
 
 
-def compare_vector(
-    vector: Vector, report: VectorReport, make: Callable[..., Allocator] = build
-) -> None:
+def compare_vector(vector: Vector, report: VectorReport) -> None:
     """Run one vector and add what was found to the report. Raises InputError."""
     skip = VERSIONS[vector.version]
     if skip:
         names = ", ".join(f"x.{name}" for name in sorted(skip))
         report.not_compared = f"{names}: {vector.version} counts printed failures differently"
-    allocator = make(MERGED, vector.geometry)
-    machine = Driver(allocator)
+    allocator = build(MERGED, vector.geometry)
+    driver = Driver(allocator)
     recorder = Recorder(allocator)
 
     state = recorder.read()
@@ -99,13 +100,13 @@ def compare_vector(
     for n, operation in enumerate(vector.listed.operations, 1):
         before, state_before = allocator.env.warnings, state
         try:
-            outcome = machine.apply(n, operation)
+            outcome = driver.apply(n, operation)
         except HandleError as error:
             raise handle_problem(vector.listed, n - 1, error) from None
         state = recorder.read()
         kernel = vector.records[n]
         model = {"in": kernel["in"], "n": n, "op": operation[0]}
-        model |= _results(operation, outcome, allocator.env.warnings - before)
+        model |= model_record(operation, outcome, allocator.env.warnings - before)
         model |= _state(state, allocator)
         model["changed"] = [
             state.chunks[i]
@@ -138,23 +139,6 @@ def _state(state: StateRecord, allocator: Allocator) -> Record:
         "slots": state.slots,
         "crc": state.crc,
     }
-
-
-def _results(operation: Operation, outcome: Outcome, warnings: int) -> Record:
-    """Return the result fields of an operation's kind."""
-    kind, arg = operation[:2]
-    if kind == "a":
-        if outcome.area is None:
-            return {"h": arg, "ok": 0, "warn": warnings}
-        chunk, off = outcome.area
-        return {"h": arg, "ok": 1, "chunk": chunk.id, "off": off}
-    if kind == "f":
-        return {"h": arg, "ok": int(outcome.ok)}
-    if kind in WRONG:
-        return {"arg": arg, "ok": int(outcome.ok), "warn": warnings}
-    if kind in "bB":
-        return {"ran": int(outcome.ok)}
-    return {"arg": arg}
 
 
 def _compare(

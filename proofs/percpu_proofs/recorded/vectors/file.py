@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from percpu_proofs.run.inputs import InputError, read_json, read_text
+from percpu_proofs.run.inputs import InputError, read_bytes, read_json, read_text
 from percpu_proofs.run.operations import OperationList, parse_operations
 from percpu_proofs.run.state_record import CHUNK_FIELDS, Record
 from percpu_spec.geometry import Geometry, GeometryError
@@ -86,7 +86,7 @@ def read_vector(path: Path) -> Vector:
     """
     entry = _manifest(path.parent).get(path.name, {})
     if "sha256" in entry:
-        digest = hashlib.sha256(_bytes(path)).hexdigest()
+        digest = hashlib.sha256(read_bytes(path)).hexdigest()
         if digest != entry["sha256"]:
             raise InputError(path, None, f"sha256 {entry['sha256']}, as {MANIFEST} says", digest)
 
@@ -109,13 +109,6 @@ def read_vector(path: Path) -> Vector:
             raise InputError(path, number, "an operation in the field 'in'")
     geometry = _geometry(path, first["geom"])
     return Vector(path, geometry, first["version"], records, listed, bool(entry))
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise InputError(path, None, f"a readable file ({error.strerror})") from None
 
 
 def _manifest(folder: Path) -> dict[str, Record]:
