@@ -22,6 +22,7 @@ from pages import Page
 
 from percpu_proofs import data
 from percpu_proofs.cli import main
+from percpu_proofs.commands import output
 from percpu_proofs.counterexample import of_token
 from percpu_proofs.report.bars import LEGEND, ChunkBars
 from percpu_proofs.report.book import book
@@ -33,7 +34,7 @@ from percpu_proofs.report.pictures import part
 from percpu_proofs.report.places import Places
 from percpu_proofs.report.prose import Prose
 from percpu_proofs.report.walks import walk, walks
-from percpu_proofs.review.jobs import Job, run
+from percpu_proofs.review.jobs import Job, JobOutcome, run
 from percpu_proofs.review.matrix import Cell, matrix
 from percpu_proofs.show.chart import Panel, Series, Style, chart_svg
 from percpu_reference.variants import VARIANTS
@@ -226,6 +227,45 @@ def test_a_patch_is_told_in_a_page(tmp_path: Path) -> None:
     mended = html.partition('id="group-1"')[2].partition('id="group-2"')[0]
     assert 'id="walk-HINT-4"' in mended and mended.count('<section class="panel">') > 2
     assert "+\t" in html and "L3-scan-order.patch" in html
+
+
+def test_a_cold_book_says_what_it_takes_and_is_made_of_what_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    outcome = run(Job("linux_6_12", "sequences", "quarters"))
+
+    def stopped(tasks: list[Job], *_: object, **__: object) -> tuple[list[JobOutcome], bool]:
+        time.sleep(2.5)  # of long work, as the bar sees it
+        return [outcome] if outcome.job in tasks else [], True  # as Ctrl-C does
+
+    monkeypatch.setattr("percpu_proofs.review.results.spread", stopped)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("percpu_proofs.commands.progress._FIRST_LINE", 2.0)
+    into = tmp_path / "book.html"
+    done = CliRunner().invoke(main, ["report", "--html", str(into), "--jobs", "2"])
+    assert re.search(r"^review: (\d+) of \1 searches to run, about \d+ min$", done.stderr, re.M)
+    assert re.search(r"^review: \d+ s", done.stderr, re.M)
+    assert done.exit_code == 130 and done.stdout.startswith("interrupted: 1 of ")
+    html = into.read_text("utf-8")
+    assert "Not every search was done" in html and "walk-HINT-3-linux_6_12" in html
+    assert "Not every search was done" not in book(cells())[0]
+
+
+def test_lines_of_long_work_say_how_far_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with output.progress_bar("short", 1.0) as bar:
+        bar(1, 3)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr("percpu_proofs.commands.progress._FIRST_LINE", 0.05)
+    monkeypatch.setattr("percpu_proofs.commands.progress._NEXT_LINE", 0.05)
+    with output.progress_bar("long", 60.0) as bar:
+        bar(0, 4)
+        bar(1, 4)
+        time.sleep(0.2)
+    first, second, third, *_ = capsys.readouterr().err.splitlines()
+    assert first == "long: 4 of 4 searches to run, about 4 min"
+    assert second == third == "long: 0 s, 25 % done, about 3 min left"  # the short come first
 
 
 @pytest.mark.deep

@@ -23,7 +23,7 @@ from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.explore.token import Token
 from percpu_proofs.review import cache, results
 from percpu_proofs.review.cache import OutcomeCache
-from percpu_proofs.review.changes import changes, lost
+from percpu_proofs.review.changes import changes
 from percpu_proofs.review.jobs import Engine, Job, JobOutcome, ReviewExample
 from percpu_proofs.review.matrix import Cell, matrix
 from percpu_proofs.review.plan import jobs_for
@@ -69,8 +69,12 @@ def canned(monkeypatch: pytest.MonkeyPatch, *outcomes: JobOutcome) -> None:
     """Have jobs found to be what these say, each in turn as it is planned, the rest nothing."""
     known = {one.job: one for one in outcomes}
 
+    def found(job: Job) -> JobOutcome:
+        bare = replace(job, known=())
+        return known.get(job) or known.get(bare) or outcome(job.variant, job.engine, job.what)
+
     def spread(tasks: list[Job], run: object, *, keep: Any, **_: object) -> Any:
-        done = [known.get(job) or outcome(job.variant, job.engine, job.what) for job in tasks]
+        done = [found(job) for job in tasks]
         done = [replace(one, job=job) for one, job in zip(done, tasks, strict=True)]
         for one in reversed(done):  # the order in which they end is not that of the plan
             keep(one)
@@ -82,6 +86,8 @@ def canned(monkeypatch: pytest.MonkeyPatch, *outcomes: JobOutcome) -> None:
 def reviewed(*words: str) -> tuple[int, str, str]:
     """Run a review without kept results; return the exit status and what it prints."""
     done = CliRunner().invoke(main, ["review", "--no-cache", *words])
+    if done.exception and not isinstance(done.exception, SystemExit):
+        raise done.exception
     return done.exit_code, done.stdout, done.stderr
 
 
@@ -240,12 +246,79 @@ def test_mechanisms_of_a_variant_begin_with_those_of_its_base(
     assert {job.variant for job in second} == {"linux_6_12"}
     known = {job.what: job.known for job in third if job.variant == mine}
     assert known["RCL-3 R1"] == (base,) and known["RCL-3 R2"] == ()
-    assert list(lost(mine, {"RCL-3": shown(None)}, {"RCL-3": shown(base)})) == ["RCL-3"]
 
 
-def shown(found: ReviewExample | None) -> Cell:
-    """Return a cell with what was found of R1."""
-    return Cell("", "RCL-3", "violated", "violated", mechanisms={"R1": found})
+FIXED = """\
+from percpu_reference.variants.linux_7_1 import Linux71
+
+
+class Fixed(Linux71):
+    __slots__ = ()
+    {}
+
+    def sideline_chunk(self, chunk):
+        if not chunk.nr_empty_pop_pages:
+            super().sideline_chunk(chunk)
+"""
+
+
+@pytest.fixture(params=["", 'EXPECTED = Linux71.EXPECTED | {"RCL-3": "R2"}'])
+def fixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> str:
+    """A variant that breaks RCL-3 by R2 still, no longer by R1, and may declare so."""
+    path = tmp_path / "fixed.py"
+    path.write_text(FIXED.format(request.param))
+    by_r1, by_r2 = (ReviewExample.of("left over", token, shortest=False) for token in (R1, R2))
+    canned(
+        monkeypatch,
+        outcome("linux_7_1", "hunt", "race", RCL_3=by_r2),
+        outcome(str(path), "hunt", "race", RCL_3=by_r2),
+        outcome("linux_7_1", "mechanism", "RCL-3 R1", RCL_3=by_r1),
+        outcome("linux_7_1", "mechanism", "RCL-3 R2", RCL_3=by_r2),
+        outcome(str(path), "mechanism", "RCL-3 R2", RCL_3=by_r2),
+        replace(outcome(str(path), "mechanism", "RCL-3 R1"), reach="11 known counterexamples"),
+    )
+    monkeypatch.chdir(tmp_path)
+    return str(path)
+
+
+def test_a_finding_of_several_that_is_mended_is_told(fixed: str, tmp_path: Path) -> None:
+    _, printed, wrong = reviewed("--variant", fixed, "--json")
+    assert printed, wrong
+    changed = json.loads(printed)["changes"]
+    assert "RCL-3 by R1" in changed["mended"] and "RCL-3 by R2" not in changed["mended"]
+    assert "RCL-3" not in changed["unchanged"] and not changed["new"]
+    _, printed, _ = reviewed("--variant", fixed)
+    whole = " ".join(printed.split())
+    of_r1 = whole.partition("mended, broken by linux_7_1 ")[2]
+    assert "RCL-3 by R1: Quiescent" in of_r1 and "6~ operations: " in of_r1
+    assert "looked for in fixed: 11 known counterexamples" in of_r1
+    assert "broken as by linux_7_1 but for these findings: RCL-3" in whole
+    last = whole.partition(" searches in ")[2]
+    assert "new: nothing; mended: " in last and "fixed RCL-3 by R1" in last
+    _, printed, _ = reviewed("--variant", fixed, "--mail")
+    lines = printed.splitlines()
+    assert "breaks RCL-3" in lines[0] and "Known: R1," in printed
+    assert all(len(line) <= 76 for line in lines) and len(lines) <= 40
+    assert "Mended by fixed.py, as far as was searched: " in printed and "RCL-3 by R1" in printed
+    page = tmp_path / "review.html"
+    reviewed("--variant", fixed, "--html", str(page))
+    html = page.read_text()
+    assert "No longer broken by a finding" in html and "no longer by R1" in html
+    assert "Broken by the class that it extends." not in html
+
+
+def test_a_finding_that_what_is_extended_does_not_have_is_new() -> None:
+    def cell(variant: str, **found: ReviewExample | None) -> Cell:
+        made = Cell(variant, "RCL-3", "violated", "violated", example=example(2))
+        return replace(made, mechanisms=found)
+
+    before = cell("linux_6_12", R1=example(4), R2=None)
+    more = cell("linux_6_12+L2", R1=example(4), R2=example(5), R3=example(3))
+    found = changes("linux_6_12+L2", [before, more])
+    assert (found.new, found.open, found.mended) == (["RCL-3 by R3"], ["RCL-3 by R2"], [])
+    assert found.by_finding == ["RCL-3"] and not found.unchanged
+    unasked = changes("linux_6_12+L2", [before, cell("linux_6_12+L2")])  # part of a review
+    assert unasked.unchanged == ["RCL-3"] and not unasked.by_finding
 
 
 def test_only_what_was_searched_as_far_is_new_or_mended(mine: str) -> None:

@@ -22,6 +22,7 @@ from percpu_proofs.cli import main
 from percpu_proofs.explain import messages, terms
 from percpu_proofs.explain.lookup import UnknownWordError, explain
 from percpu_proofs.explain.shipped import shipped
+from percpu_proofs.explore.known_counterexamples import examples
 from percpu_proofs.explore.modes import MODES
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.live import verdicts
@@ -246,6 +247,69 @@ def test_names_that_commands_take_are_explained() -> None:
 )  # fmt: skip
 def test_a_word_has_its_sense(word: str, title: str) -> None:
     assert explain(word)["title"].startswith(title)
+
+
+@pytest.mark.parametrize(
+    ("text", "title", "says"),
+    [
+        ("hunt window", "what fits between one step", "hunt window"),
+        ("sequences pages", "whole pages", "sequences pages"),
+        ("fuzz accounted", "programs and schedules drawn", "fuzz accounted"),
+        ("scenario reuse", "A blocking allocation", "percpu-spec explore reuse"),
+        ("reduction", "what found a counterexample", "made small"),
+        ("the float", "a word of the glossary", "empty populated pages"),
+        ("work", "a word of the glossary", "pcpu_balance_workfn"),
+        ("Sizes: unit=32768, static=4096, reserved=0, dyn=28672, cpus=2", "the sizes", "cpus=2: "),
+        ("unit=32768,backing=km", "the sizes", "backing=km: "),
+        ("one more chunk unchanged", "chunks left out", "not drawn"),
+        ("7 18 sidelined 37 2 1024", "chunk in a table", "longest"),
+        ("  -1     reserved     0      2     0      0      0    8192     8192", "chunk in a table",
+         "advertised run"),
+        ("chunk 1: eeeeeee# -> xxxxxxx#", "pages", "x being released"),
+        ("  chunk 1   slot 16 to_depopulate    eeeeee##", "pages", "e populated and empty"),
+        ("-> chunk 1: slot 16 to_depopulate -> slot 14 sidelined", "list of a chunk", "On which"),
+        ("held by work", "holder", "pcpu_alloc_mutex"),
+        ("-> pcpu_alloc_mutex held by CPU 0", "holder", "pcpu_alloc_mutex"),
+        ("x being released", "a character of a row", "a page that is being released"),
+        ("    0#|[[[[[=[=[=[|  114       -       -     0     0  1024", "page of", "contig_hint"),
+        ("contig 998@6170  scan -  left 7168  right 998  first free 6132", "hints of", "scan_hint"),
+        ("  slot 19 free       1", "list with", "head to tail"),
+        ("float 3, low 2, high 4", "float with", "pcpu_nr_empty_pop_pages"),
+        ("chunk 0: first", "chunk by", "the reserved one"),
+        ("  chunk  slot      used  empty  hole  areas", "a word of the glossary", "largest piece"),
+        ("schedules     129", "a word of our output", "Orders in which"),
+        ("rfc_1          3             0       18         1    1.00", "TwoTypes with", ""),
+        ("chunk holds an empty populated page. A request for work made before",
+         "Quiescent, reclaim has left nothing", ""),
+        ("float went from", "a failed atomic allocation", "where a clause is broken"),
+    ],
+)
+def test_what_a_screen_shows_is_explained(text: str, title: str, says: str) -> None:
+    found = explain(text)
+    assert found["title"].startswith(title) and says in found.get("says", "")
+
+
+def test_titles_tokens_and_commands_are_explained() -> None:
+    titles = {one.title: one.id for one in clauses().values()}
+    titles |= {one.title: one.id for one in findings().values()}
+    assert all(explain(title)["id"] == entry for title, entry in titles.items())
+    token = examples()[0]
+    found = explain(str(token))
+    assert found["id"] == "token" and f"{token.clause} on {token.variant}" in found["says"]
+    assert "is refused where the code is another" in explain("p2.GKMCyYF1biMCBdARAAAA")["says"]
+    run = CliRunner().invoke
+    for name in main.commands:
+        listed = json.loads(run(main, ["explain", name, "--json"]).stdout)
+        assert listed["title"] == "a command" and listed["says"], name
+        assert listed["read_it_with"] == f"percpu-spec {name} --help"
+
+
+def test_who_prints_a_message_is_told_in_place_of_a_docstring() -> None:
+    found = [messages._explained(one)["says"] for one in messages.messages()]
+    assert len(found) > 900
+    named = {word for one in found for word in re.findall(r"percpu-spec (\w+)", one)}
+    assert {"state", "review", "log", "conform"} <= named <= main.commands.keys()
+    assert all(one.endswith("; ... stands for values.") for one in found)
 
 
 def test_several_words_are_one_line_or_each_its_own() -> None:

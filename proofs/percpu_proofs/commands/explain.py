@@ -72,7 +72,22 @@ def _senses(words: tuple[str, ...]) -> list[Explanation]:
     """Return what words name, as one line or each by itself. Raises UnknownWordError."""
     if len(words) > 1 and (line := explaining.known(" ".join(words))):
         return [line]
-    return [explaining.explain(word) for word in words]
+    return [_explain(word) for word in words]
+
+
+def _explain(word: str) -> Explanation:
+    """Return what a word names: a command, or what any word may. Raises UnknownWordError."""
+    group = click.get_current_context().find_root().command
+    command = group.commands.get(word) if isinstance(group, click.Group) else None
+    if command is None:
+        return explaining.explain(word)
+    says = (command.help or "").split("\f")[0].partition("\n\n")
+    found = {
+        "id": word, "title": "a command", "says": " ".join(says[0].split()),
+        "read_it_with": f"percpu-spec {word} --help",
+    }  # fmt: skip
+    other = explaining.known(word)
+    return found | {"also": [] if other is None else [other, *other["also"]]}
 
 
 def show_senses(out: Console, senses: Sequence[Mapping[str, Any]]) -> None:

@@ -18,6 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from percpu_proofs.commands.progress import ProgressLines
 from percpu_proofs.commands.tables import Column, FittedTable
 from percpu_proofs.explain.releases import stand_in_note
 from percpu_proofs.run.inputs import writing
@@ -315,7 +316,7 @@ def _cell(value: object) -> str:
 
 
 class ProgressBar:
-    """A progress bar on standard error, there only while someone watches."""
+    """A progress bar on standard error, on a terminal."""
 
     def __init__(self, progress: Progress, title: str) -> None:
         self._progress = progress
@@ -327,16 +328,23 @@ class ProgressBar:
 
 
 @contextmanager
-def progress_bar(title: str) -> Iterator[ProgressBar]:
-    """Show a bar while the block runs, and take it away after."""
+def progress_bar(title: str, each: float = 0.0) -> Iterator[ProgressBar | ProgressLines]:
+    """Show a bar while the block runs, and take it away after; lines where there is no terminal.
+
+    each: seconds that one of what is counted may take, where that is known before.
+    """
     out = console(stderr=True)
+    if not out.is_terminal:
+        with ProgressLines(title, each).told() as lines:
+            yield lines
+        return
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.percentage:>3.0f}%"),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as progress:
+    with Progress(*columns, console=out, transient=True) as progress:
         yield ProgressBar(progress, title)
 
 

@@ -14,6 +14,7 @@ from percpu_proofs.commands.beside import sources_of
 from percpu_proofs.live.verdicts import Verdict
 from percpu_proofs.recorded.states.kernel_state import KernelState
 from percpu_proofs.review import results
+from percpu_proofs.review.cache import OutcomeCache
 from percpu_proofs.review.changes import Changes
 from percpu_proofs.review.matrix import Cell
 from percpu_proofs.review.tree_results import TreeResults
@@ -67,23 +68,30 @@ def report(page: Path, tree: options.ChosenTree | None, jobs: int, as_json: bool
     through, findings, releases, variants, charts, scenarios, kernel functions and a glossary.
     With --source the C of a kernel tree stands beside the model's functions.
     Results of `review` are kept; what is missing is run first, for some minutes where nothing is.
+    Ctrl-C ends that: the book then has what is known so far, and says so; exit 130.
     """
     from percpu_proofs.report.book import book  # what only pages need takes time to load
 
-    with output.progress_bar("review") as bar:
-        known = results.cells((*VARIANTS, DEFAULT), jobs=jobs, on_done=bar)
+    review = results.ReviewRun((*VARIANTS, DEFAULT))
+    with output.progress_bar("review", results.SECONDS_EACH / jobs) as bar:
+        review.run(results.Workers(jobs, cache=OutcomeCache(), on_done=bar))
     comparisons: list[Comparison] = []
-    if tree is not None:
+    if tree is not None and not review.interrupted:
         with output.progress_bar("the tree"), tree.compiled() as trees:
             comparisons = everything(sources_of(trees))
     with output.progress_bar("pages"):
-        html, counts = book(known, comparisons)
+        html, counts = book(review.cells(), comparisons)
     output.write_file(page, html)
     size = len(html.encode())
     if as_json:
-        output.print_json({"file": str(page), "bytes": size} | asdict(counts))
-        return
-    output.echo(
-        f"{page}: {size / 1e6:.1f} MB, {counts.clauses} clauses, {counts.walks} counterexamples, "
-        f"{counts.functions} kernel functions, {counts.claims} claims"
-    )
+        output.print_json(
+            {"file": str(page), "bytes": size, "interrupted": review.interrupted} | asdict(counts)
+        )
+    else:
+        stopped = f"interrupted: {review.done} of {review.planned} searches; "
+        output.echo(
+            f"{stopped if review.interrupted else ''}{page}: {size / 1e6:.1f} MB, "
+            f"{counts.clauses} clauses, {counts.walks} counterexamples, "
+            f"{counts.functions} kernel functions, {counts.claims} claims"
+        )
+    output.end(interrupted=review.interrupted)

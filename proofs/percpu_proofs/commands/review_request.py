@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,10 +13,15 @@ import click
 
 from percpu_proofs.commands.counterexamples import and_others, reproducer, show_mail
 from percpu_proofs.counterexample import Counterexample, of_token
-from percpu_proofs.review.changes import Changes
+from percpu_proofs.review.changes import Changes, clause_and_finding, example_of
 from percpu_proofs.review.jobs import ReviewExample
 from percpu_proofs.review.matrix import Cell
-from percpu_reference.variants import UnknownVariantError, variant_class, variant_name
+from percpu_reference.variants import (
+    UnknownVariantError,
+    base_of,
+    variant_class,
+    variant_name,
+)
 from percpu_reference.variants.composition import findings_in
 
 
@@ -84,20 +89,30 @@ def _sought(cell: Cell, finding: str) -> str:
 
 
 def show_review_mail(
-    request: ReviewRequest, cells: Sequence[Cell], changed: dict[str, Changes], names: Path
+    request: ReviewRequest, every: Sequence[Cell], changed: Mapping[str, Changes], names: Path
 ) -> None:
-    """Print a block about the clause that is newly broken; of several that by the shortest."""
+    """Print a block about the clause that is newly broken; of several that by the shortest.
+
+    Where none is, one about what is mended, as what is extended breaks it. every: cells, those of
+    what is extended among them.
+    """
+    cells = [cell for cell in every if cell.variant in request.variants]
     new = {(name, clause) for name, one in changed.items() for clause in one.new}
     chosen = [
         shown
         for cell in cells
         if request.shows(cell.clause)
-        if request.named or not cell.as_expected or (cell.variant, cell.clause) in new
-        for shown in request.examples_of(cell)
+        for shown in _of_changes(request, cell, new)
         if shown.example.token
     ]
+    if not chosen and not request.named and (mended := _mended(every, changed)):
+        first, others = min(mended, key=lambda one: one[0].example.length)
+        c = of_token(first.example.token or "")
+        c = replace(c, bound=first.how, others=others)
+        show_mail(c, reproducer(c, names))
+        return
     if not chosen:
-        why = "; ".join(_unreported(request, cells))
+        why = "; ".join(_unreported(request, cells, changed))
         click.echo(f"percpu-spec: nothing to report: {why}", err=True)
         return
     first = min(chosen, key=lambda shown: shown.example.length)
@@ -109,17 +124,50 @@ def show_review_mail(
     show_mail(c, reproducer(c, names))
 
 
+def _of_changes(
+    request: ReviewRequest, cell: Cell, new: Collection[tuple[str, str]]
+) -> Iterator[ShownExample]:
+    """Yield what of a cell is to be reported: what is asked for, not as declared, or new."""
+    if request.named or not cell.as_expected or (cell.variant, cell.clause) in new:
+        yield from request.examples_of(cell)
+        return
+    for variant, entry in new:
+        clause, finding = clause_and_finding(entry)
+        if (variant, clause) == (cell.variant, cell.clause):
+            example = example_of(cell, finding)
+            if example is not None:
+                how = _sought(cell, finding) if finding in cell.sought else cell.found_by
+                yield ShownExample(cell, example, how, finding)
+
+
+def _mended(
+    every: Sequence[Cell], changed: Mapping[str, Changes]
+) -> list[tuple[ShownExample, str]]:
+    """Return what of a base has a counterexample and is mended, each with what mends it."""
+    found = []
+    for name, one in changed.items():
+        others = f"Mended by {Path(name).name}, as far as was searched: {', '.join(one.mended)}"
+        of_base = {cell.clause: cell for cell in every if cell.variant == base_of(name)}
+        for clause, finding in map(clause_and_finding, one.mended):
+            cell = of_base.get(clause)
+            example = None if cell is None else example_of(cell, finding)
+            if cell is not None and example is not None and example.token:
+                how = _sought(cell, finding) if finding in cell.sought else cell.found_by
+                found.append((ShownExample(cell, example, how, finding), others))
+    return found
+
+
 def _by_others(c: Counterexample, shown: ShownExample) -> str:
     """Return by which other findings the clause is broken, and what prints them."""
     cell = shown.cell
     known = re.findall(r"\b[LR]\d+\b", c.mechanism)
     others = [name for name in cell.mechanisms if name not in known]
-    if not others:
-        return ""
-    line = f"percpu-spec review --variant {_short(cell.variant)} --clause {cell.clause}"
     missing = [name for name in others if cell.mechanisms[name] is None]
-    said = f"Also by {', '.join(others)}: {line} --finding {others[0]}"
-    return said + (f" ({', '.join(missing)}: none found)" if missing else "")
+    also = [name for name in others if name not in missing]
+    line = f"percpu-spec review --variant {_short(cell.variant)} --clause {cell.clause}"
+    said = [f"Also by {', '.join(also)}: {line} --finding {also[0]}"] if also else []
+    said += [f"By {', '.join(missing)}: none found"] if missing else []
+    return "; ".join(said)
 
 
 def _short(variant: str) -> str:
@@ -135,7 +183,9 @@ def _short(variant: str) -> str:
     return variant
 
 
-def _unreported(request: ReviewRequest, cells: Sequence[Cell]) -> Iterator[str]:
+def _unreported(
+    request: ReviewRequest, cells: Sequence[Cell], changed: Mapping[str, Changes]
+) -> Iterator[str]:
     """Yield why there is no block: what became of the clauses that were asked for, or of all."""
     if request.named:
         for cell in cells:
@@ -147,6 +197,9 @@ def _unreported(request: ReviewRequest, cells: Sequence[Cell]) -> Iterator[str]:
                 yield f"{cell.clause} of {Path(cell.variant).stem}: {cell.verdict}{reason}"
         return
     yield "no clause is newly broken"
+    for name, one in changed.items():
+        if one.mended:
+            yield f"{Path(name).stem} mends {', '.join(one.mended)}"
     for name in request.variants:
         known = [cell.clause for cell in cells if cell.variant == name and cell.example]
         if known:

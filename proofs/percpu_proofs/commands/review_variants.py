@@ -23,10 +23,16 @@ from percpu_proofs.commands.review_lines import (
 )
 from percpu_proofs.commands.review_request import ReviewRequest, show_review_mail
 from percpu_proofs.explore.scenario import KERNEL_32K
-from percpu_proofs.review.changes import Changes, bases, changes, lost
+from percpu_proofs.review.changes import (
+    Changes,
+    bases,
+    changes,
+    clause_and_finding,
+    example_of,
+)
 from percpu_proofs.review.jobs import JobOutcome, ReviewExample
 from percpu_proofs.review.matrix import Cell, matrix_json, not_asked
-from percpu_proofs.review.results import ReviewRun, Workers
+from percpu_proofs.review.results import SECONDS_EACH, ReviewRun, Workers
 from percpu_reference.variants import variant_class
 from percpu_spec.catalogue import clause as clause_of
 from percpu_spec.counts import counted, times
@@ -56,7 +62,7 @@ def review_variants(
     review = shown.review
     if not as_json and mail is None:
         review.on_outcome = shown.begin()
-    with output.progress_bar("review") as bar:
+    with output.progress_bar("review", SECONDS_EACH / workers.jobs) as bar:
         review.run(replace(workers, on_done=bar))
     shown.take()
     if page is not None:
@@ -64,7 +70,7 @@ def review_variants(
     if as_json:
         output.print_json(shown.as_json() | {"seconds": round(time.perf_counter() - began, 1)})
     elif mail is not None:
-        show_review_mail(request, shown.cells, shown.changed, mail)
+        show_review_mail(request, shown.every, shown.changed, mail)
     else:
         shown.show()
         shown.end(time.perf_counter() - began)
@@ -162,23 +168,30 @@ class _VariantsReview:
             (f"broken with fewer operations than by {base}", changed.shorter, mine, "bold"),
             (f"broken with more operations than by {base}", changed.longer, mine, "bold"),
         )
-        for heading, clauses, of, style in groups:
-            shown = [clause for clause in clauses if self.request.shows(clause)]
+        for heading, entries, of, style in groups:
+            shown = [entry for entry in entries if self.request.shows(clause_and_finding(entry)[0])]
             if shown:
                 self.out.print(Text(f"\n{heading}", style))
-            for clause in shown:
-                self._show_change(of[clause])
-        for clause, findings in lost(name, mine, theirs).items():
-            self._wrapped(f"no longer by {', '.join(findings)}, as far as looked: {clause}")
+            for entry in shown:
+                clause, finding = clause_and_finding(entry)
+                found = of if example_of(of[clause], finding) is not None else mine
+                self._show_change(found[clause], finding)
+                if finding and of is theirs:
+                    self._wrapped(f"    looked for in {stem}: {mine[clause].sought[finding]}")
         if not changed.new:
             self.out.print(f"\nnothing new against {base}")
         same = [clause for clause in changed.unchanged if self.request.shows(clause)]
         self._wrapped(f"broken as by {base}: {', '.join(same) or 'nothing'}")
+        other = [clause for clause in changed.by_finding if self.request.shows(clause)]
+        if other:
+            self._wrapped(f"broken as by {base} but for these findings: {', '.join(other)}")
 
-    def _show_change(self, cell: Cell) -> None:
-        clause, example = cell.clause, cell.example
-        reason = f" ({cell.reason})" if cell.reason else ""
-        self._wrapped(f"  {clause} {clause_of(clause).title}{reason}")
+    def _show_change(self, cell: Cell, finding: str) -> None:
+        """Print what a clause is broken by on one; by a finding, if it is about that alone."""
+        clause, example = cell.clause, example_of(cell, finding)
+        reason = f" ({cell.reason})" if cell.reason and not finding else ""
+        by = f" by {finding}:" if finding else ""
+        self._wrapped(f"  {clause}{by} {clause_of(clause).title}{reason}")
         if example is not None:
             self._wrapped(f"    {example.message}")
             self._wrapped(f"    {number_of(example)} operations: {brief(clause, example)}")
@@ -265,7 +278,11 @@ class _VariantsReview:
         text += f"{review.done} of {review.planned} searches in {seconds:.0f} s{kept}; "
         if self.changed:
             new = [f"{Path(name).stem} {c}" for name, one in self.changed.items() for c in one.new]
+            mended = [
+                f"{Path(name).stem} {c}" for name, one in self.changed.items() for c in one.mended
+            ]
             text += f"new: {', '.join(new) or 'nothing'}; "
+            text += f"mended: {', '.join(mended)}; " if mended else ""
         if wrong:
             text += f"not as declared: {wrong}"
         else:

@@ -29,6 +29,7 @@ from percpu_proofs.explain import (
 from percpu_proofs.explain.code import gaps
 from percpu_proofs.explain.lines import explain_damaged, explain_letter, explain_lines
 from percpu_proofs.explain.messages import explain_printed
+from percpu_proofs.explain.screens import entry_of_part, entry_of_title, explain_screen
 from percpu_proofs.run.inputs import InputError
 from percpu_reference import VARIANTS, Allocator, events
 from percpu_reference.backing import KmBacking
@@ -85,7 +86,23 @@ def explain(word: str) -> Explanation:
 def known(word: str) -> Explanation | None:
     """Return what a word or a line is known as itself, not by names that stand in it."""
     word = word.strip()
-    return _first_of(list(_senses(word)) or (list(explain_printed(word)) if " " in word else []))
+    senses = [*explain_screen(word), *_senses(entry_of_title(word) or word)]
+    if not senses and " " in word:
+        printed = list(explain_printed(word))
+        if not any("clauses" in one for one in printed):  # a heading says more than a source's text
+            senses = [sense for name in terms.headings_in(word) for sense in _senses(name)]
+        senses += printed
+    if not senses and (entry := entry_of_part(word)) is not None:
+        senses = list(_senses(entry))
+    if not senses and len(cells := re.split(r"\s{2,}", word)) > 1:  # a row, a head, a name's value
+        words = [cell for cell in dict.fromkeys(cells) if cell[:1].isalpha()]
+        senses = [sense for one in words for sense in _exact_first(one)[:1]]
+    return _first_of(senses)
+
+
+def _exact_first(word: str) -> list[Explanation]:
+    """Return the senses of a word, those of its very form before those of one of the thing."""
+    return sorted(_senses(word), key=lambda sense: sense["id"].lower() != word.lower())
 
 
 def _first_of(senses: Sequence[Explanation]) -> Explanation | None:
@@ -105,6 +122,9 @@ def _senses(word: str) -> Iterator[Explanation]:
     if " " in word:
         yield from explain_lines(word)
         yield from (_events()[event] for event in dict.fromkeys(_EVENT.findall(word)))
+    users = "_" not in word and word not in gaps()  # of ours, before it is a function's name
+    if users:
+        yield from terms.explain_term(word, glossary_only=True)
     name = next((n for n in map(model_name, (word, f"pcpu_{word}")) if n in _functions()), None)
     if name is not None:
         yield _function(name)
@@ -113,7 +133,9 @@ def _senses(word: str) -> Iterator[Explanation]:
             yield named[plain]
     of_list = _LIST.fullmatch(word)
     for term in filter(None, of_list.groups()) if of_list else [word]:
-        yield from terms.explain_term(term)
+        for sense in terms.explain_term(term):
+            if not (users and term == word and sense["title"] == terms.GLOSSARY):
+                yield sense
     yield from explain_letter(word)
     if " " in word:
         yield from explain_damaged(word)

@@ -129,12 +129,46 @@ def _plain(text: str) -> str:
 def _explained(message: PrintedMessage) -> Explanation:
     shown = message.text.replace(_HOLE, "...").replace(_ONE_OR_MORE, "(s)")
     found: Explanation = {
-        "id": "printed", "title": shown, "says": message.says,
+        "id": "printed", "title": shown, "says": _printer(message),
         "file": f"{message.module}.{message.function}",
     }  # fmt: skip
     if message.clauses:
         found["clauses"] = titles(message.clauses)
     return found
+
+
+_PRINTERS: Final = {
+    "commands": "percpu-spec", "logs": "percpu-spec log", "live": "percpu-spec state",
+    "recorded.states": "percpu-spec state", "recorded.boot": "percpu-spec log",
+    "recorded.vectors": "percpu-spec conform vectors", "recorded": "percpu-spec conform trace",
+    "explore": "percpu-spec explore and review", "kernel": "percpu-spec conform kernel",
+    "prove": "percpu-spec prove", "counterexample": "percpu-spec replay, and counterexamples",
+    "workload": "percpu-spec workload", "review": "percpu-spec review", "show": "percpu-spec show",
+    "bench": "percpu-spec bench", "beside": "percpu-spec beside", "report": "a report",
+    "run": "percpu-spec run", "explain": "percpu-spec explain",
+}  # fmt: skip
+"""Who prints what the modules of a folder say, the narrower folders first."""
+_COMMANDS: Final = {
+    name: name for name in ("bench", "beside", "completion", "conform", "explain", "explore",
+                            "log", "operations", "prove", "replay", "report", "review",
+                            "run", "show", "state", "workload")
+} | {"burst": "workload burst", "kernel": "conform kernel", "traces": "conform trace",
+     "trees": "review --source"}  # fmt: skip
+"""The commands by the first word of their modules; of other modules several are."""
+
+
+def _printer(message: PrintedMessage) -> str:
+    """Return in a sentence who prints a message, and when."""
+    if message.clauses or message.module.startswith(percpu_contracts.__name__):
+        return "What is wrong where a clause is broken; ... stands for values."
+    within = message.module.partition(".")[2]
+    folder = next((one for one in _PRINTERS if f"{within}.".startswith(f"{one}.")), "")
+    if folder == "commands":
+        command = "".join(within.split(".")[1:2]).partition("_")[0]
+        name = f" {_COMMANDS[command]}" if command in _COMMANDS else ""
+        return f"Printed by percpu-spec{name}; ... stands for values."
+    who = _PRINTERS.get(folder, "commands that run the model")
+    return f"Printed by {who}; ... stands for values."
 
 
 @cache

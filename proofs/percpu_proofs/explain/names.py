@@ -11,6 +11,8 @@ from percpu_proofs.explain.shipped import shipped
 from percpu_proofs.explore import alphabets
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.scenarios import FOLDER, SCENARIOS
+from percpu_proofs.explore.searches import ALONE, SMALL, searches
+from percpu_proofs.explore.searches import DRAWN as DRAWING
 from percpu_proofs.kernel.search.plans import DRAWN, QUICK, UNNAMED
 from percpu_proofs.review.jobs import FUZZED_AT
 
@@ -36,8 +38,16 @@ def names() -> list[str]:
 @cache
 def _by_name() -> Mapping[str, list[Explanation]]:
     found: dict[str, list[Explanation]] = defaultdict(list)
-    for entry in (*map(_scenario, SCENARIOS.values()), *_searches(), *_shipped()):
+    for entry in (*map(_scenario, SCENARIOS.values()), *_shipped()):
         found[entry["id"]].append(entry)
+    for engine, entry in _searches():
+        found[entry["id"]].append(entry)
+        found[f"{engine} {entry['id']}"].append(entry)
+    for scenario in SCENARIOS.values():
+        found[f"scenario {scenario.name}"].append(_scenario(scenario))
+    for name in (DRAWING, SMALL, ALONE):
+        found[name].append({"id": name, "title": "what found a counterexample",
+                            "says": f"{searches()[name]}."})  # fmt: skip
     return dict(found)
 
 
@@ -72,11 +82,12 @@ def _scenario(scenario: Scenario) -> Explanation:
     }
 
 
-def _searches() -> Iterator[Explanation]:
+def _searches() -> Iterator[tuple[str, Explanation]]:
+    """Yield the searches, each with its engine, as `Found by` has it."""
     for engine, plans in (("sequences", alphabets.SEQUENCES), ("hunt", alphabets.HUNTS)):
         for plan in plans:
             at_once = f", the last {plan.together} at once" if plan.together > 1 else ""
-            yield {
+            yield engine, {
                 "id": plan.name,
                 "title": plan.what,
                 "says": f"A search of variants ({engine} {plan.name}): every list of up to "
@@ -84,7 +95,7 @@ def _searches() -> Iterator[Explanation]:
                 "bound": plan.bound,
             }  # fmt: skip
     for name, bound in FUZZED_AT.items():
-        yield {
+        yield "fuzz", {
             "id": name,
             "title": "programs and schedules drawn at random",
             "says": f"A search of variants (fuzz {name}).",
@@ -93,7 +104,7 @@ def _searches() -> Iterator[Explanation]:
     for search in (*QUICK, *DRAWN, UNNAMED):
         if search.name not in SCENARIOS:
             command = f"percpu-spec review --source TREE --search {search.name}"
-            yield {
+            yield "search", {
                 "id": search.name,
                 "title": search.what,
                 "says": f"A search of compiled code: {command}",

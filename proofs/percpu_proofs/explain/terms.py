@@ -25,9 +25,11 @@ def output_words() -> Mapping[str, Term]:
     return {name: term for term in parse_terms("outputs.md", text) for name in term.names}
 
 
-def explain_term(word: str) -> Iterator[Explanation]:
+def explain_term(word: str, *, glossary_only: bool = False) -> Iterator[Explanation]:
     """Yield the entries that a word has, in any case, one or many of the thing."""
     for kind, known in _lower().items():
+        if glossary_only and kind != GLOSSARY:
+            continue
         for form in _forms(word):
             if form in known:
                 yield _explained(known[form], kind, form)
@@ -46,6 +48,16 @@ def _lower() -> Mapping[str, Mapping[str, Term]]:
 def names() -> list[str]:
     """Return every name that has an entry."""
     return [name for entries in _KINDS.values() for name in entries()]
+
+
+def headings_in(line: str) -> list[str]:
+    """Return the longest heading of several words that is most of a line, if there is one."""
+    line = " ".join(line.lower().split())
+    found = [
+        name for kind in (GLOSSARY, _OUTPUT) for name in _lower()[kind]
+        if " " in name and 2 * len(name) >= len(line) and f" {name} " in f" {line} "
+    ]  # fmt: skip
+    return sorted(found, key=len)[-1:]
 
 
 def named_by(*words: str) -> dict[str, str]:
@@ -70,7 +82,8 @@ def _forms(word: str) -> list[str]:
     ['empty-pages', 'empty pages', 'empty-page', 'empty page']
     """
     lower = " ".join(word.lower().split()).removesuffix("()").rstrip(":")
-    forms = dict.fromkeys([lower, re.sub(r"(?<=\w)[-_](?=\w)", " ", lower)])
+    bare = re.sub(r"^(?:the|an?) (?=\w)", "", lower)
+    forms = dict.fromkeys([lower, re.sub(r"(?<=\w)[-_](?=\w)", " ", lower), bare])
     return [*forms, *(form.removesuffix("s") for form in forms if form.endswith("s"))]
 
 
@@ -100,9 +113,11 @@ def _fields() -> Mapping[str, Term]:
     return found
 
 
+GLOSSARY = "a word of the glossary"
+_OUTPUT = "a word of our output"
 _KINDS: dict[str, Callable[[], Mapping[str, Term]]] = {
-    "a word of the glossary": glossary,
+    GLOSSARY: glossary,
     "a field, as the views have it": _fields,
     "a name of the kernel": kernel_names,
-    "a word of our output": output_words,
+    _OUTPUT: output_words,
 }

@@ -96,6 +96,7 @@ def book(
         "book.html", TITLE, index,
         chapters=specification, counts=counts, releases=SEARCHED, km=KM, compared=COMPARED,
         variants=list(dict.fromkeys(cell.variant for cell in cells)),
+        partial=any(cell.partial for cell in cells),
         patches=_patches(),
         findings_introduction=text.partition("\n")[2].partition("\n## ")[0],
         algorithms={name: algorithm(cls) for name, cls in (VARIANTS | RELEASES).items()},

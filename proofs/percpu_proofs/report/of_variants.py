@@ -16,7 +16,7 @@ from percpu_proofs.report.reviews import (
     render,
 )
 from percpu_proofs.report.walks import place_of, walks
-from percpu_proofs.review.changes import Changes
+from percpu_proofs.review.changes import Changes, clause_and_finding
 from percpu_proofs.review.matrix import Cell
 
 _STYLES = {"holds": "holds", "violated": "violated"}
@@ -36,7 +36,7 @@ def report_of_variants(cells: Sequence[Cell], changed: Mapping[str, Changes]) ->
         """Return a group of what is in none before it."""
         fresh = [cell for cell in chosen if (cell.variant, cell.clause) not in told]
         told.update((cell.variant, cell.clause) for cell in fresh)
-        return Group(heading, tuple(_shown(cell, into) for cell in fresh), serious, says)
+        return Group(heading, tuple(_shown(cell, into, changed) for cell in fresh), serious, says)
 
     def among(kind: str) -> list[Cell]:
         """Return the cells of clauses that changed so."""
@@ -45,15 +45,23 @@ def report_of_variants(cells: Sequence[Cell], changed: Mapping[str, Changes]) ->
             if cell.variant in changed and cell.clause in getattr(changed[cell.variant], kind)
         ]  # fmt: skip
 
+    def by_finding(kind: str) -> list[Cell]:
+        """Return the cells of clauses that other findings break before and now."""
+        return [cell for cell in cells if _findings(cell, changed, kind)]
+
     broken = [cell for cell in cells if cell.verdict == "violated"]
     unexpected = [cell for cell in cells if not cell.as_expected]
     groups = [
         group("Newly broken", among("new"), "The class that it extends holds.", serious=True),
         group("Not as declared", unexpected, serious=True),
+        group("Newly broken by a finding", by_finding("new"),
+              "The class that it extends breaks them too, but not by that.", serious=True),
         group("Mended", among("mended"), "Broken by the class that it extends."),
+        group("No longer broken by a finding", by_finding("mended"),
+              "The class that it extends breaks them by that too; what is left breaks them still."),
         group("Broken with fewer operations than before", among("shorter")),
         group("Broken with more operations than before", among("longer")),
-        group("Not compared", among("open"),
+        group("Not compared", [*among("open"), *by_finding("open")],
               "Broken on one; on the other the search that shows it did not come as far."),
         group("Broken, as declared", broken),
     ]  # fmt: skip
@@ -82,9 +90,19 @@ def report_of_variants(cells: Sequence[Cell], changed: Mapping[str, Changes]) ->
     return render(into, review)
 
 
-def _shown(cell: Cell, into: Document) -> Exhibit:
+def _findings(cell: Cell, changed: Mapping[str, Changes], kind: str) -> list[str]:
+    """Return the findings by which alone a clause changed so."""
+    entries = getattr(changed[cell.variant], kind) if cell.variant in changed else ()
+    named = map(clause_and_finding, entries)
+    return [finding for clause, finding in named if finding and clause == cell.clause]
+
+
+def _shown(cell: Cell, into: Document, changed: Mapping[str, Changes]) -> Exhibit:
     words = f"{Path(cell.variant).stem}: {cell.verdict}, declared: {cell.expected}"
     words += f"; {cell.reason}" if cell.reason else ""
+    for kind, said in (("new", "newly by"), ("mended", "no longer by"), ("open", "not compared:")):
+        if names := _findings(cell, changed, kind):
+            words += f"; {said} {', '.join(names)}"
     place = f"{place_of(cell)}-shown"
     return Exhibit(cell.clause, place, words, tuple(walks(cell, into.bars)))
 

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from percpu_proofs.review.jobs import ReviewExample
 from percpu_proofs.review.matrix import Cell
-from percpu_reference.variants import RELEASES, VARIANTS, base_of
+from percpu_reference.variants import RELEASES, VARIANTS, base_of, variant_class
+from percpu_reference.variants.composition import findings_in
 
 
 @dataclass(frozen=True, slots=True)
 class Changes:
     """What changes of the verdicts: lists of clauses.
 
+    A clause that is broken on both, but by a finding more or less, stands as "RCL-3 by R1" in new,
+    mended or open, for each such finding, and not in unchanged.
     open: broken on one of the two; on the other the search that shows it did not come as far.
     otherwise: of those broken on both, what is broken by a schedule that the base survives.
     """
@@ -24,6 +28,12 @@ class Changes:
     unchanged: list[str] = field(default_factory=list)
     open: list[str] = field(default_factory=list)
     otherwise: list[str] = field(default_factory=list)
+
+    @property
+    def by_finding(self) -> list[str]:
+        """The clauses of which a finding is new, mended or open while others break them."""
+        entries = (clause_and_finding(one) for one in (*self.new, *self.mended, *self.open))
+        return list(dict.fromkeys(clause for clause, finding in entries if finding))
 
     def enter(
         self, clause: str, *, before: bool, now: bool, longer: int, compared: bool
@@ -39,6 +49,16 @@ class Changes:
         elif before or now:
             changed = self.new if now else self.mended
             (changed if compared else self.open).append(clause)
+
+
+def clause_and_finding(entry: str) -> tuple[str, str]:
+    """Return what an entry of changes is about; the finding is empty where it is all of a clause.
+
+    >>> clause_and_finding("RCL-3 by R1"), clause_and_finding("RCL-3")
+    (('RCL-3', 'R1'), ('RCL-3', ''))
+    """
+    clause, _, finding = entry.partition(" by ")
+    return clause, finding
 
 
 def bases(variants: Sequence[str]) -> dict[str, str]:
@@ -71,7 +91,40 @@ def changes(name: str, cells: Sequence[Cell]) -> Changes:
             found.enter(
                 clause, before=broken_before, now=broken, longer=longer, compared=compared
             )
+            if was is not None and broken and broken_before:
+                _enter_findings(found, was, now)
     return found
+
+
+def _enter_findings(found: Changes, was: Cell, now: Cell) -> None:
+    """Enter the findings by which a clause that is broken on both is broken on one alone.
+
+    Only what was looked for on both counts; a finding that the base does not declare is new.
+    """
+    before, after = _by_finding(was), _by_finding(now)
+    declared = findings_in((VARIANTS | RELEASES)[was.variant].EXPECTED.get(was.clause, ""))
+    for finding in dict.fromkeys((*before, *after)):
+        entry = f"{now.clause} by {finding}"
+        shown_before, shown_now = before.get(finding), after.get(finding)
+        if shown_before is not None and finding in after and shown_now is None:
+            found.mended.append(entry)
+        elif shown_now is not None and shown_before is None and declared and before:
+            (found.open if finding in declared else found.new).append(entry)
+    if now.clause in found.by_finding and now.clause in found.unchanged:
+        found.unchanged.remove(now.clause)
+
+
+def example_of(cell: Cell, finding: str) -> ReviewExample | None:
+    """Return the counterexample of a cell, or of a finding of it."""
+    return _by_finding(cell).get(finding) if finding else cell.example
+
+
+def _by_finding(cell: Cell) -> dict[str, ReviewExample | None]:
+    """Return what was found of each finding of a cell; one that is declared alone shows it all."""
+    alone = findings_in(variant_class(cell.variant).EXPECTED.get(cell.clause, ""))
+    if cell.mechanisms or len(alone) != 1 or cell.verdict != "violated":
+        return cell.mechanisms
+    return {alone[0]: cell.example}
 
 
 def _longer(was: Cell, now: Cell) -> int:
@@ -87,17 +140,3 @@ def _covers(broken: Cell, other: Cell | None) -> bool:
     if other is None or broken.example is None:
         return True
     return other.reach.get(broken.engine, 0) >= broken.example.length
-
-
-def lost(name: str, cells: Mapping[str, Cell], base: Mapping[str, Cell]) -> dict[str, list[str]]:
-    """Return the mechanisms that the base shows and a variant does not, by clause."""
-    return {
-        clause: names
-        for clause, cell in cells.items()
-        if cell.verdict == "violated" and clause in base
-        if (names := [
-            finding
-            for finding, example in cell.mechanisms.items()
-            if example is None and base[clause].mechanisms.get(finding) is not None
-        ])
-    }  # fmt: skip

@@ -26,7 +26,7 @@ from percpu_proofs.explore.shrink import fewer
 from percpu_proofs.explore.shrink_schedule import minimise
 from percpu_proofs.explore.token import Token, compact
 from percpu_proofs.run.operations import text_of
-from percpu_reference.variants import variant_class
+from percpu_reference.variants import RELEASES, VARIANTS, base_of, variant_class
 from percpu_reference.variants.composition import FINDINGS, findings_in, mended_by
 from percpu_spec.counts import counted
 
@@ -57,7 +57,7 @@ class Mechanism:
         """The other findings of the clause whose fixes do not contain that of this one."""
         return tuple(
             name
-            for name in findings_in(variant_class(self.variant).EXPECTED[self.clause])
+            for name in _findings(self.variant, self.clause)
             if name != self.finding and self.finding not in mended_by(name)
         )
 
@@ -170,11 +170,22 @@ def token_of(caught: ListFinding, variant: str, geometry: str, search: str) -> T
 
 
 def mechanisms(variant: str) -> Iterator[Mechanism]:
-    """Yield those of clauses that a variant declares broken by several findings with fixes."""
-    for clause, reason in variant_class(variant).EXPECTED.items():
-        names = findings_in(reason)
+    """Yield those of clauses that a variant, or what it extends, breaks by several with fixes."""
+    for clause in variant_class(variant).EXPECTED:
+        names = _findings(variant, clause)
         if len(names) > 1 and set(names) <= set(FINDINGS):
             yield from (Mechanism(variant, clause, name) for name in names)
+
+
+def _findings(variant: str, clause: str) -> tuple[str, ...]:
+    """Return the findings by which a variant is declared to break a clause.
+
+    With those of the shipped variant that it extends: whether it mends one of them is looked for.
+    """
+    declared = [variant_class(variant).EXPECTED.get(clause, "")]
+    if variant not in VARIANTS | RELEASES:
+        declared.insert(0, variant_class(base_of(variant)).EXPECTED.get(clause, ""))
+    return tuple(dict.fromkeys(name for reason in declared for name in findings_in(reason)))
 
 
 def _breaks(token: Token, variant: str) -> str | None:

@@ -12,7 +12,7 @@ from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.review.jobs import FUZZED_AT, Engine, Job, JobOutcome
 from percpu_proofs.review.mechanisms import mechanisms
 from percpu_proofs.run.inputs import InputError, one_of
-from percpu_reference.variants import RELEASES, VARIANTS
+from percpu_reference.variants import RELEASES, VARIANTS, base_of
 
 
 def jobs_for(
@@ -95,12 +95,14 @@ def shrinking_jobs(outcomes: Sequence[JobOutcome]) -> list[Job]:
 def mechanism_jobs(outcomes: Sequence[JobOutcome]) -> list[Job]:
     """Return the jobs that look for each mechanism of the clauses that variants break by several.
 
-    They begin with the counterexamples that are known, those of that mechanism on other variants
-    among them.
+    They begin with the counterexamples that are known, also of what a variant extends, those of
+    that mechanism on other variants among them.
     """
     jobs = []
     for variant in dict.fromkeys(outcome.job.variant for outcome in outcomes):
-        mine = [outcome for outcome in outcomes if outcome.job.variant == variant]
+        shipped = variant in VARIANTS | RELEASES
+        known_of = (variant,) if shipped else (variant, base_of(variant))
+        mine = [outcome for outcome in outcomes if outcome.job.variant in known_of]
         for one in mechanisms(variant):
             what = f"{one.clause} {one.finding}"
             known = [

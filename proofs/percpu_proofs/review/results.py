@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from percpu_proofs.review.cache import OutcomeCache
 from percpu_proofs.review.jobs import Job, JobOutcome, run
@@ -26,6 +27,10 @@ class Workers:
     dask: str | None = None
     cache: OutcomeCache | None = None
     on_done: Progress = lambda done, total: None
+
+
+SECONDS_EACH: Final = 4.0
+"""What a search takes a processor on average, for what is expected of a review."""
 
 
 @dataclass(slots=True)
@@ -111,6 +116,7 @@ class ReviewRun:
         tell()
         missing = [job for job in planned if job not in found]
         ready = len(found)
+        workers.on_done(ready, len(planned))
         done, self.interrupted = spread(
             missing, run, jobs=workers.jobs, dask=workers.dask, keep=keep, partial=True,
             on_done=lambda now, _: workers.on_done(ready + now, len(planned)),
