@@ -156,7 +156,7 @@ def test_contracts_stop_what_a_variant_does_not_declare() -> None:
     lenient.alloc(28672)
     verdicts = ps.check(lenient)
     assert not verdicts and verdicts.broken.keys() >= {"POP-1", "API-6"}
-    assert verdicts["API-6"].reason == "by contracts, at 1 operations, first 1"
+    assert verdicts["API-6"].reason == "by contracts, at 1 operation, first 1"
     assert not ps.check(lenient, "POP-1") and "broken" in repr(ps.check(lenient, "POP-1"))
 
 

@@ -356,6 +356,10 @@ BAD = [
     ("a 1 8 8 Z\n", ("run",), ":1: expected flags - or letters of AGNOFRW"),
     ("hello world\n", ("run",), ":1: expected an operation, one of a f b"),
     ("# nothing\n", ("run",), ": expected at least one operation"),
+    ("[    0.0] percpu: Embedded 56 pages/cpu s188440 r8192 d32744 u262144\n", ("show",),
+     ": expected an operation list, a vector or a trace; a log of the kernel is read by "
+     "percpu-spec log "),
+    ("[    0.0] a\n[    0.1] b\n", ("run",), "percpu-spec log "),
     ("a 1 8 8\n", ("show",), ":1: expected 'a HANDLE SIZE ALIGN FLAGS'"),
     ("a 1 8 8 -\n", ("show", "--at", "2"), ": expected at least 2 operations, for --at, found '1'"),
     ("a 1 8 8 -\n", ("show", "--chunk", "5"), "--chunk: expected one of 0 -1, found '5'"),
@@ -404,6 +408,14 @@ def test_bad_input(
     if message.startswith(":"):
         assert result.output.startswith(f"percpu-spec: {path}{message}")
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize("command", ["run", "show"])
+def test_a_variant_is_no_input_to_run(command: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.py"
+    path.write_text("from percpu_reference.variants.linux_6_12 import Linux612\n")
+    result = call(command, path)
+    assert result.exit_code == 2 and "is given by --variant FILE.py" in result.output
 
 
 @pytest.mark.parametrize("command", [("run",), ("show",), ("conform", "vectors")])

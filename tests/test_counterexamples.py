@@ -19,7 +19,8 @@ from rich.console import Console
 
 from percpu_proofs.cli import main
 from percpu_proofs.commands import replay as replaying
-from percpu_proofs.commands.counterexamples import reproducer
+from percpu_proofs.commands.counterexamples import reproducer, show_example
+from percpu_proofs.commands.options import ChosenTree
 from percpu_proofs.counterexample import Counterexample, of_schedule, of_token
 from percpu_proofs.counterexample.mail import mail
 from percpu_proofs.counterexample.of_tree import of_retraced
@@ -34,17 +35,33 @@ from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.searches import searches
 from percpu_proofs.explore.shrink import Program
 from percpu_proofs.explore.token import Token, read_token
+from percpu_proofs.kernel.library import Library
 from percpu_proofs.kernel.search.compiled import SearchPlan
+from percpu_proofs.kernel.search.example import of_process
+from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome
+from percpu_proofs.kernel.search.judge import CRASH
+from percpu_proofs.kernel.search.plans import search_named
 from percpu_proofs.kernel.search.retrace import Retrace, TreeStep
+from percpu_proofs.review.trees import verdicts
 from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.operations import parse_operations
-from percpu_proofs.show.mail import LINES, WIDTH
+from percpu_proofs.show.mail import LINES, WIDTH, command
 from percpu_proofs.show.rows import StateRows
 from percpu_reference.kernel_names import FILES, OF_PATCHES
 from percpu_reference.variants import RELEASES, VARIANTS, two_types
 from percpu_spec.catalogue import REFINE, clauses
 from percpu_spec.geometry import Geometry
 
+MINE = """\
+from percpu_reference.variants.linux_6_12 import Linux612
+
+
+class Mine(Linux612):
+    __slots__ = ()
+
+    def should_reclaim_chunk(self, chunk):
+        return chunk.nr_empty_pop_pages >= 2
+"""
 RACE = Token(
     "rfc_1", "ISO-1", KERNEL_32K, ("a 1 28672 4 -", "b", "a 3 4096 4 -"), ("f 1", "f 3"), 1,
     (0, 0, 2, 2, 1), search="hunt window",
@@ -196,7 +213,7 @@ def test_a_race_is_shown_as_the_kernel_has_it() -> None:
     assert "FLT-1 broken" not in shown
     head = next(line for line in lines_of(c) if line.split() == ["CPU", "1", "work"])
     columns = {line.lstrip("0123456789 ")[:4]: len(line) - len(line.lstrip("0123456789 "))
-               for line in lines_of(c) if line[:1] in ("3", "5")}  # fmt: skip
+               for line in lines_of(c) if line[:1] in ("1", "3")}  # fmt: skip
     assert columns == {"begi": head.index("work"), "free": head.index("CPU 1")}
     one = replace(relevance(c), chunks=frozenset("1"))
     assert "# in use" in legend(c, one) and "# in use" not in legend(c, one, since=5)
@@ -252,6 +269,76 @@ def test_a_token_that_is_too_long_for_a_line_is_named(tmp_path: Path) -> None:
     assert len(names.read_text().splitlines()) == 2
     done = CliRunner().invoke(main, ["replay", f"HINT-5@{names}", "--json"])
     assert '"variant": "linux_6_12"' in done.output
+
+
+def test_rows_are_numbered_from_1_and_the_steps_before_counted() -> None:
+    c = of_schedule(SHOWN["race"])
+    assert sequential_steps(c) > 0
+    for lines in (mail(c, "x"), [line for _, line in text(c, WIDTH)]):
+        numbers = [int(n) for line in lines for n in re.findall(r"^(\d+)(?:-\d+)? ", line)]
+        assert numbers[0] == 1 and len(numbers) <= len(c.steps) - sequential_steps(c)
+    before = f"Before, one after the other ({sequential_steps(c)} steps):"
+    assert before in [line for _, line in text(c, WIDTH)]
+
+
+def test_what_a_review_of_a_tree_found_has_the_bound_of_its_search() -> None:
+    """Also of a search that no token names, as it stops where a patch adds accesses."""
+    named = search_named("pages")
+    search = replace(named, plan=replace(named.plan, stops_at=(5,)))
+    job = TreeJob("base", Library(Path(), "6.12", named.form), search)
+    found = {CRASH: of_process(search, "it ends")}
+    cell = verdicts([TreeOutcome(job, examples=found, complete=True)], "base")[CRASH]
+    out = StringIO()
+    show_example(Console(file=out, width=WIDTH), "6.12", cell)
+    said = " ".join(out.getvalue().split())
+    assert f"search pages of the compiled code, the shortest first: {search.bound}." in said
+    assert "every list of up to" in said and "replay" not in said
+
+
+def test_a_token_of_a_file_goes_where_the_file_goes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    there, here = tmp_path / "there", tmp_path / "here"
+    for folder in (there, here):
+        folder.mkdir()
+        (folder / "mi ne.py").write_text(MINE)
+    monkeypatch.chdir(there)
+    token = str(replace(HINT, variant="mi ne.py"))
+    line = reproducer(of_token(token), Path("names.txt"))
+    assert line.endswith(" --variant 'mi ne.py'")
+    (there / "mi ne.py").unlink()
+    for words in (["replay", token], ["show", token]):
+        done = CliRunner().invoke(main, words)
+        assert done.exit_code == 2 and "by --variant FILE, found 'mi ne.py'" in done.output
+        done = CliRunner().invoke(main, [*words, "--variant", str(here / "mi ne.py")])
+        assert done.exit_code == 0, done.output
+    done = CliRunner().invoke(main, ["replay", str(HINT), "--variant", str(here / "mi ne.py")])
+    assert done.exit_code == 2 and "a token of a variant's file" in done.output
+    (here / "mi ne.py").write_text(MINE.replace(">= 2", ">= 3"))
+    done = CliRunner().invoke(main, ["replay", token, "--variant", str(here / "mi ne.py")])
+    assert done.exit_code == 2 and "as it is now" in done.output
+
+
+@pytest.mark.parametrize("stem", ["t", "n" * 50])
+def test_the_line_of_a_tree_can_be_pasted(
+    stem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    patch, names = Path(f"in/{stem} fix.patch"), Path("na mes.txt")
+    tree = ChosenTree(Path("a tree"), (patch,), (), None)
+    long = replace(of_schedule(HINT), token="t2." + "x" * 90)
+    monkeypatch.chdir(tmp_path)
+    line = reproducer(long, names, tree)
+    pasted = "\n".join(command(line)).removeprefix("Run:").replace("\\\n", "")
+    words = shlex.split(pasted)
+    assert words == shlex.split(line)
+    assert words[:3] == ["percpu-spec", "replay", "HINT-4@na mes.txt"]
+    shown = patch.name if stem == "t" else "PATCH"  # where there is no room for the name
+    assert words[3:] == ["--source", "TREE", "--patch", shown]
+    assert all(len(part) <= WIDTH for part in command(line))
+    stubbed = replace(tree, stub=Path("b/st ub.h")).options()
+    assert shlex.split(stubbed)[-2:] == ["--stub", "st ub.h"]
+    folded = command(f"tool {'x' * 60} 'two  blanks'")
+    assert folded[-1] == "'two  blanks'" and len(folded) == 3
 
 
 @pytest.mark.parametrize(

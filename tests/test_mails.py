@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from dataclasses import replace
 from pathlib import Path
@@ -52,6 +53,24 @@ def test_what_every_word_names_fits() -> None:
             assert " ".join(stated.statement.split()[:6]) in said and "Formal: " in said
             assert "Kernel: " in said or "more parts" in said
             assert said.endswith(f"percpu-spec explain {word}")
+
+
+@pytest.mark.parametrize(
+    ("text", "last"),
+    [
+        ("Searched: every list of up to 4 operations breaks it; the last 2 at once with the work, "
+         "with up to 1 preemption; requests of 28672, 4096, 4096 A bytes and as many frees of them "
+         "and what else is there to be said of them where there is a lot",
+         "with up to 1 preemption"),
+        ("Searched: " + "one thing after the other, " * 9, "one thing after the other"),
+        ("word " * 90, "word"),
+    ],
+)  # fmt: skip
+def test_what_is_left_out_of_a_sentence_are_whole_clauses(text: str, last: str) -> None:
+    lines = block(text, 3, "see there", "  ")
+    assert len(lines) <= 3 and lines[-2].endswith(last), lines
+    left = re.fullmatch(r"  \((\d+) more words: see there\)", lines[-1])
+    assert left and int(left[1]) == len(text.split()) - len(" ".join(lines[:-1]).split())
 
 
 def test_what_is_long_leaves_room_for_the_counterexample() -> None:

@@ -40,6 +40,7 @@ from percpu_proofs.kernel.search.plans import (
     shallower,
 )
 from percpu_proofs.kernel.search.records import SearchState
+from percpu_proofs.kernel.search.tree_token import found_by
 from percpu_proofs.kernel.tree import Tree, copy_tree
 from percpu_proofs.show.mail import LINES, WIDTH
 from percpu_reference.variants.linux_6_12 import Linux612
@@ -214,7 +215,7 @@ def test_what_the_tree_breaks_the_model_breaks(name: str, built: Path) -> None:
         assert released
         for file, _, number in (step.line.partition(":") for step in released):
             assert "unlock" in tree.text(file).split("\n")[int(number) - 1]
-        shown = of_tree(example, "Linux 6.12")
+        shown = of_tree(example, "Linux 6.12", found_by(name, outcome.bound))
         assert all(f"{s.function}(" in tree.text(SOURCE) for s in shown.steps if s.function)
         block = mail(shown, f"percpu-spec replay {shown.token} --source TREE")
         assert len(block) <= LINES and max(map(len, block)) <= WIDTH

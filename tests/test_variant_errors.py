@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner, Result
 from kernel_trees import FOUND, MISSING, tree_of
 
+from percpu_contracts.attach import checked, lock_checked
 from percpu_proofs import data
 from percpu_proofs.cli import main
 from percpu_proofs.explore import world
@@ -208,6 +209,13 @@ def test_what_raises_is_told_with_its_place(
     here = [n for n, line in enumerate(lines, 1) if "# here" in line]
     (place,) = here or [lines.index("class Mine(Linux612):") + 1]
     assert len(said) == 1 and f"/mine.py:{place}: expected " in said[0]
+
+
+def test_classes_have_the_names_that_they_have_in_the_file(tmp_path: Path) -> None:
+    cls = variant_from_file(written(tmp_path, "\n    chunk_types = 1\n"))
+    made = [lock_checked(cls).__name__, *(checked(cls, one).__name__ for one in ("fast", "full"))]
+    assert len({*made, "Mine"}) == 4
+    assert variant_errors._as_written(f"{' '.join(made)} Other") == "Mine Mine Mine Other"
 
 
 @pytest.mark.parametrize(("name", "fault"), table(ENDLESS))

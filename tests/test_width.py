@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import re
 from pathlib import Path
 
 import pytest
@@ -72,3 +74,34 @@ def test_output_fits(asked: str, tmp_path: Path) -> None:
 )
 def test_lines_are_folded_between_words(line: str, folds: str) -> None:
     assert folded(Text(line), 11).plain == folds
+
+
+class Terminal(io.StringIO):
+    """A terminal of some columns."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("columns", [66, 120, 200])
+@pytest.mark.parametrize(
+    "asked",
+    [["show", STATE, "--chunk", "3"], ["show", STATE, "--map"], ["operations"],
+     ["explain", "HINT-5"], ["state", STATE]],
+)  # fmt: skip
+def test_output_is_as_wide_as_the_terminal(
+    asked: list[str], columns: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = Terminal()
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("sys.stdout", out)
+    with pytest.raises(SystemExit) as ended:
+        main(asked)
+    assert ended.value.code in (0, None)
+    lines = [re.sub(r"\x1b\[[\d;]*m", "", line) for line in out.getvalue().split("\n")]
+    assert [line for line in lines if line != line.rstrip()] == []
+    wide = [line for line in lines if len(line) > columns]
+    assert [line for line in wide if "percpu-spec " not in line] == []
+    if columns > 76 and "--chunk" in asked:
+        assert any(len(line) > 110 for line in lines)

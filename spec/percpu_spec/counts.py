@@ -10,3 +10,12 @@ def counted(count: int, noun: str) -> str:
     ('1 page', '2 empty pages')
     """
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def times(count: int) -> str:
+    """Return how often something was done, in words.
+
+    >>> times(1), times(2)
+    ('once', '2 times')
+    """
+    return "once" if count == 1 else counted(count, "time")

@@ -21,6 +21,7 @@ from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.processes import default_jobs
 from percpu_reference.variants import variant_name
 from percpu_spec.catalogue import title
+from percpu_spec.counts import counted
 
 
 class Review(Display):
@@ -87,7 +88,7 @@ def _show(out: Console, cell: Cell) -> None:
     output.say(out, f"{Path(cell.variant).stem} breaks {cell.clause}, {how}: {title(cell.clause)}")
     output.say(out, f"  {example.message}")
     text = "; ".join((*example.setup, *example.actors))
-    output.say(out, f"  {example.length} operations: {text}")
+    output.say(out, f"  {counted(example.length, 'operation')}: {text}")
     if example.token:
         output.say(out, f"  percpu-spec replay {example.token}")
 

@@ -25,6 +25,7 @@ from percpu_proofs.live.verdicts import (
 )
 from percpu_proofs.run.inputs import InputError
 from percpu_spec.catalogue import clause, clauses, entry_id, title
+from percpu_spec.counts import counted, times
 from percpu_spec.definitions import Listing
 from percpu_spec.views import AllocatorView
 
@@ -172,12 +173,13 @@ def _by_contracts(view: AllocatorView) -> Iterator[Verdict]:
         return
     for name, broken in monitor.violations.items():
         word = KNOWN if broken.expected else BROKEN
-        where = f"by contracts, at {broken.count} operations, first {broken.first_operation}"
+        often = counted(broken.count, "operation")
+        where = f"by contracts, at {often}, first {broken.first_operation}"
         yield Verdict(name, word, (broken.first_message,), where)
     of_states = set(RECORDED.asks())
     for name, count in monitor.asked().items():
         if count > 0 and name not in of_states and name in clauses():
-            yield Verdict(name, HOLDS, (), f"asked {count} times by contracts")
+            yield Verdict(name, HOLDS, (), f"asked {times(count)} by contracts")
 
 
 def _not_asked(view: AllocatorView) -> dict[str, str]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import shlex
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -12,9 +13,11 @@ from percpu_proofs.commands import options, output
 from percpu_proofs.counterexample import Counterexample, of_tree
 from percpu_proofs.counterexample.mail import mail
 from percpu_proofs.counterexample.text import Line, head, text
+from percpu_proofs.explore.token import file_of
 from percpu_proofs.explore.token_file import name_in
-from percpu_proofs.kernel.search.example import TreeExample
+from percpu_proofs.review.trees import TreeCell
 from percpu_proofs.show.mail import WIDTH
+from percpu_spec.counts import counted
 
 _WIDEST: Final = 110
 _NARROWEST: Final = 40
@@ -40,19 +43,26 @@ def show_lines(out: Console, lines: Iterable[Line]) -> None:
 def reproducer(c: Counterexample, names: Path, tree: options.ChosenTree | None = None) -> str:
     """Return the line that shows a counterexample again, as short as it takes to fit a mail.
 
-    A token that is too long is entered in a file of names; the tree and its patches are then called
-    what they are. Raises InputError if that file cannot be written.
+    A token that is too long is entered in a file of names. TREE and PATCH stand for the tree and
+    its patches where their names have no room. Raises InputError if that file cannot be written.
     """
-    if not c.token:  # the kernel ended its process: there is no schedule
-        return f"percpu-spec review{'' if tree is None else tree.options('TREE', 'PATCH')}"
-    shorter_and_shorter = [""] if tree is None else [
+    file = file_of(c.subject)
+    own = f" --variant {shlex.quote(Path(file).name)}" if file else ""
+    shorter_and_shorter = [own] if tree is None else [
         tree.options(), tree.options("TREE"), tree.options("TREE", "PATCH")
     ]  # fmt: skip
-    for chosen in shorter_and_shorter:
-        line = f"percpu-spec replay {c.token}{chosen}"
-        if len(line) <= WIDTH:
-            return line
-    return f"percpu-spec replay {name_in(names, c.clause, c.token)}{shorter_and_shorter[-1]}"
+
+    def fitting(begin: str) -> Iterator[str]:
+        lines = (begin + chosen for chosen in shorter_and_shorter)
+        return (line for line in lines if len(line) <= WIDTH)
+
+    if not c.token:  # the kernel ended its process: there is no schedule
+        begin = "percpu-spec review"
+    elif line := next(fitting(f"percpu-spec replay {c.token}"), ""):
+        return line
+    else:
+        begin = f"percpu-spec replay {shlex.quote(name_in(names, c.clause, c.token))}"
+    return next(fitting(begin), begin + shorter_and_shorter[-1])
 
 
 def show_mail(c: Counterexample, line: str) -> None:
@@ -74,22 +84,24 @@ def subject_of(release: str, patches: Sequence[Path] = ()) -> str:
 def show_example(
     out: Console,
     release: str,
-    example: TreeExample,
+    cell: TreeCell,
     patches: Sequence[Path] = (),
     *,
     brief: bool = False,
 ) -> None:
-    """Print a counterexample of a tree, and how to replay it; brief: what is wrong only.
+    """Print what breaks a clause of a tree, and how to replay it; brief: what is wrong only.
 
     release, patches: of the tree that it was found on.
     """
-    c = of_tree(example, subject_of(release, patches))
+    example = cell.example
+    assert example is not None
+    c = of_tree(example, subject_of(release, patches), cell.searched)
     out.print()
     show_lines(out, head(c, width_of(out)) if brief else text(c, width_of(out)))
-    out.print(f"{example.length} operations, {example.rank}", markup=False)
+    out.print(f"{counted(example.length, 'operation')}, {example.rank}", markup=False)
     if example.token:
-        tree = "".join([" --source TREE", *(f" --patch {patch}" for patch in patches)])
-        output.say(out, f"percpu-spec replay {example.token}{tree}")
+        tree = options.ChosenTree(Path("TREE"), tuple(patches), (), None)
+        output.say(out, f"percpu-spec replay {example.token}{tree.options(whole=True)}")
     if example.on_model.token:
         output.say(out, f"on the model: percpu-spec replay {example.on_model.token}")
     else:

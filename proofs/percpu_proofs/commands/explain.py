@@ -128,4 +128,4 @@ def operations(as_json: bool) -> None:
     if as_json:
         output.print_json(grammar.as_json())
     else:
-        output.echo(grammar.text())
+        output.say(output.console(), grammar.text())

@@ -30,6 +30,7 @@ from percpu_proofs.run.processes import default_jobs
 from percpu_reference import DEFAULT
 from percpu_reference.variants import variant_class
 from percpu_spec.catalogue import REFINE, title
+from percpu_spec.counts import counted
 
 _MODES = ("matching", "commuting", "dpor", "all")
 _BRUTE = 1_000_000  # steps of each mode, for a cross-check
@@ -270,10 +271,10 @@ class VariantSearch:
         else:
             least = small.stopped or "none of which can be left out"
             out.print(
-                f"{small.operations} operations, {least}; {small.preemptions} preemptions, the "
-                "fewest that do it"
+                f"{counted(small.operations, 'operation')}, {least}; "
+                f"{counted(small.preemptions, 'preemption')}, the fewest that do it"
             )
-            show(out, of_schedule(token))
+            show(out, of_schedule(token, f"scenario {self.scenario.name}: {_bound(self.result)}"))
         output.say(out, f"replay: percpu-spec replay {token}")
 
 

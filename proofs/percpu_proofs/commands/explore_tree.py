@@ -9,7 +9,7 @@ from percpu_proofs.commands.counterexamples import show_example
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.kernel.search.job import TreeJob, run
 from percpu_proofs.kernel.search.plans import of_scenario
-from percpu_proofs.review.trees import example_record, undeclared, verdicts
+from percpu_proofs.review.trees import undeclared, verdicts
 from percpu_proofs.run.operations import WRONG, text_of
 from percpu_reference.variants import MERGED
 
@@ -35,7 +35,7 @@ def explore_tree(scenario: Scenario, chosen: options.ChosenTree, as_json: bool) 
         cells = verdicts([outcome], tree.name, variant)
         wrong = undeclared(cells, variant, trees[0].km_counts)
         release = tree.tree.name
-    broken = {c: cell.example for c, cell in cells.items() if cell.example is not None}
+    broken = {c: cell for c, cell in cells.items() if cell.example is not None}
     if as_json:
         output.print_json(
             {
@@ -45,7 +45,7 @@ def explore_tree(scenario: Scenario, chosen: options.ChosenTree, as_json: bool) 
                 "schedules": int(outcome.schedules) if outcome.schedules >= 0 else None,
                 "seconds": round(outcome.seconds, 3),
                 "witnessed": outcome.asked,
-                "violations": {c: example_record(example) for c, example in broken.items()},
+                "violations": {c: cell.as_json()["counterexample"] for c, cell in broken.items()},
                 "undeclared": wrong,
                 "callers_errors": errors,
             }
@@ -66,8 +66,8 @@ def explore_tree(scenario: Scenario, chosen: options.ChosenTree, as_json: bool) 
                 ("asked", output.counts(outcome.asked)),
             ],
         )
-        for example in broken.values():
-            show_example(out, release, example, tree.tree.patches)
+        for cell in broken.values():
+            show_example(out, release, cell, tree.tree.patches)
         for said in errors:
             output.say(out, output.callers_error(said))
         if not broken:

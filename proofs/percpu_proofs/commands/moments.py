@@ -27,6 +27,7 @@ from percpu_proofs.recorded.replay.report import TraceReport
 from percpu_proofs.recorded.states.kernel_state import KernelState
 from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.operations import text_of
+from percpu_proofs.show.mail import WIDTH
 from percpu_proofs.show.overview import overview_svg, overview_text
 from percpu_proofs.show.picture import StatePicture, picture_of_state
 from percpu_proofs.show.svg import chunk_svg
@@ -55,9 +56,11 @@ class StateDrawing:
         return next(iter(self.picture.chunks)) if "0" not in self.picture.chunks else "0"
 
 
-def map_text(picture: StatePicture, chunk: str | None) -> str:
+def map_text(picture: StatePicture, chunk: str | None, width: int = WIDTH) -> str:
     """Return the map of a chunk, or of all on one page, in characters."""
-    return overview_text(picture) if chunk is None else chunk_text(picture.chunks[chunk])
+    if chunk is None:
+        return overview_text(picture, width)
+    return chunk_text(picture.chunks[chunk], width)
 
 
 def map_svg(picture: StatePicture, chunk: str | None) -> str:

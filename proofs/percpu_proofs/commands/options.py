@@ -52,16 +52,19 @@ class ChosenTree:
     fixes: tuple[str, ...]
     stub: Path | None
 
-    def options(self, source: str = "", patch: str = "") -> str:
+    def options(self, source: str = "", patch: str = "", *, whole: bool = False) -> str:
         """Return the options that choose it, for a line to be pasted.
 
-        source, patch: what stands for their paths; otherwise the last parts of these.
+        source, patch: what stands for their paths; otherwise the last parts of these, or, here and
+        now, the whole of a patch's.
         """
         given = ["--source", source or self.source.name or str(self.source)]
         for path in self.patches:
-            given += ["--patch", patch or path.name]
+            given += ["--patch", patch or (str(path) if whole else path.name)]
         for name in self.fixes:
             given += ["--fix", name]
+        if self.stub is not None:
+            given += ["--stub", self.stub.name]
         return f" {shlex.join(given)}"
 
     def compiled(self) -> AbstractContextManager[list[CompiledTree]]:
@@ -128,6 +131,10 @@ mail = together(
 )  # fmt: skip
 """--mail, a block for a mail, and --names; `mail` is where tokens go that are long, or None."""
 
+variant_file = click.option(
+    "--variant", "file", metavar="FILE",
+    help="Of a token of a variant's FILE.py: where that is here.",
+)  # fmt: skip
 jobs = click.option(
     "--jobs", type=click.IntRange(min=1), default=default_jobs, help="Processes."
 )

@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any, TextIO, TypeVar, cast
 
 import click
-from rich.box import SIMPLE_HEAD
 from rich.cells import cell_len
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-from rich.table import Table
 from rich.text import Text
 
 from percpu_proofs.commands.progress import ProgressLines
+from percpu_proofs.commands.tables import Column, FittedTable
 from percpu_proofs.explain.releases import stand_in_note
 from percpu_proofs.run.inputs import writing
 from percpu_reference.variants import UnknownVariantError, variant_name
@@ -100,11 +99,11 @@ def console(*, stderr: bool = False) -> Console:
     """Return a console for standard output or error; no colour and no bars when piped.
 
     It is as wide as the terminal, and folds what is longer. What is printed is there at once, piped
-    too, and no line ends with blanks then.
+    too, and no line of results ends with blanks.
     """
     file = sys.stderr if stderr else _stdout()
     if file.isatty():
-        return _Console(file=file, highlight=False)
+        return _Console(file=file if stderr else trimmed(file), highlight=False)
     return _Console(file=trimmed(file), highlight=False, width=PIPED_WIDTH)
 
 
@@ -171,13 +170,13 @@ class _Trimmed:
 
     def write(self, text: str) -> int:
         """Write text."""
-        return self._file.write(_BLANKS.sub("", text))
+        return self._file.write(_END.sub(lambda end: re.sub(r"[ \t]", "", end[0]), text))
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._file, name)
 
 
-_BLANKS = re.compile(r"[ \t]+(?=\n)")
+_END = re.compile(r"(?:[ \t]|\x1b\[[\d;]*m)+(?=\n)")  # blanks, and where colours end
 
 
 def say(out: Console, text: str | Text, style: str = "") -> None:
@@ -254,23 +253,24 @@ def write_file(path: Path, text: str) -> None:
         path.write_text(text, encoding="utf-8")
 
 
-def table(title: str, columns: Sequence[str], rows: Sequence[Sequence[object]]) -> Table:
+def table(
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[object]],
+    *,
+    whole: Sequence[str] = (),
+) -> FittedTable:
     """Return a table; a column whose cells are all numbers is set to the right and never folded.
 
-    Cells are plain text unless they are rich Text.
+    Cells are plain text unless they are rich Text. whole: columns that are never folded either.
     """
-    made = Table(title=title, title_justify="left", title_style="bold", box=SIMPLE_HEAD)
+    made = []
     for number, name in enumerate(columns):
         cells = [row[number] for row in rows]
-        if cells and all(isinstance(cell, int | float) for cell in cells):
-            # neither numbers nor the words above them are folded
-            least = max(map(len, (*map(_cell, cells), *name.split())))
-            made.add_column(name, justify="right", overflow="fold", min_width=least)
-        else:
-            made.add_column(name, overflow="fold")
-    for row in rows:
-        made.add_row(*(cell if isinstance(cell, Text) else Text(_cell(cell)) for cell in row))
-    return made
+        numeric = bool(cells) and all(isinstance(cell, int | float) for cell in cells)
+        texts = tuple(cell if isinstance(cell, Text) else Text(_cell(cell)) for cell in cells)
+        made.append(Column(name, texts, numeric, name in whole))
+    return FittedTable(title, tuple(made))
 
 
 def grouped(pairs: Iterable[tuple[K, V]]) -> dict[K, list[V]]:

@@ -48,24 +48,27 @@ _BEFORE: Final = 3  # steps that are shown before the present one
 @click.argument("token")
 @options.tree
 @click.option("--step", "stepwise", is_flag=True, help="Walk through it, a screen a step.")
+@options.variant_file
 @options.mail
 @output.json_option
 def replay(
     token: str,
     tree: options.ChosenTree | None,
     stepwise: bool,
+    file: str | None,
     mail: Path | None,
     as_json: bool,
 ) -> None:
     """Run the schedule of TOKEN again and show each step with what it changes.
 
     TOKEN may be NAME@FILE, where --mail has entered it. It is refused when the code of its variant
-    has changed since. One of compiled code (t2....) runs on a tree, with --source.
+    has changed since; one of a variant's file is told with --variant where that is. One of
+    compiled code (t2....) runs on a tree, with --source.
 
     --step takes the keys n or space for the next step, p or b for the one before, f and l for the
     first and the last, q to quit; lines of these where standard input is no terminal.
     """
-    found, values = _replayed(token_of(token), tree)
+    found, values = _replayed(token_of(token), tree, file)
     if as_json:
         output.print_json(values)
     elif mail is not None:
@@ -79,10 +82,14 @@ def replay(
         raise SystemExit(output.DIFFERS)
 
 
-def _replayed(token: str, tree: options.ChosenTree | None) -> tuple[Counterexample, dict[str, Any]]:
+def _replayed(
+    token: str, tree: options.ChosenTree | None, file: str | None
+) -> tuple[Counterexample, dict[str, Any]]:
     """Return what the schedule of a token shows, and the same with plain values."""
+    if file is not None and (tree is not None or token.startswith(TREE)):
+        raise InputError("--variant", None, f"a token of the model, {MODEL}...", cut(token))
     if not token.startswith(TREE) and tree is None:
-        found = of_token(token)
+        found = of_token(token, file=file)
         return found, found.as_json()
     if tree is None:
         raise InputError("token", None, "--source TREE to run compiled code", cut(token))

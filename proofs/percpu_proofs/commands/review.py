@@ -41,8 +41,11 @@ def require_findings(
             raise InputError("--finding", None, one_of(name, every_finding()), name)
         if name not in declared:
             of = f" of {', '.join(clauses)}" if clauses else ""
-            known = ", ".join(sorted(declared)) or "none"
-            expected = f"a finding that {', '.join(variants)} declare{of} ({known})"
+            known = ", ".join(sorted(declared))
+            declare = "declares" if len(variants) == 1 else "declare"
+            expected = f"one that {', '.join(variants)} {declare}{of} ({known})"
+            if not declared:
+                expected = f"no finding: {', '.join(variants)} {declare} none{of}"
             raise InputError("--finding", None, expected, name)
 
 

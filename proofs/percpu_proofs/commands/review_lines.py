@@ -20,6 +20,7 @@ from percpu_proofs.review.jobs import Job, JobOutcome, ReviewExample
 from percpu_proofs.review.matrix import Cell
 from percpu_reference.variants import variant_class
 from percpu_reference.variants.composition import findings_in
+from percpu_spec.counts import counted
 
 _INDENT: Final = 12
 _LISTED: Final = 6
@@ -286,7 +287,7 @@ class TreeLines:
             operations = listed(example.parts, _unbroken)
             text = (
                 f"{clause} broken {what}, in search {outcome.job.search.name} by "
-                f"{example.length} operations: {operations}"
+                f"{counted(example.length, 'operation')}: {operations}"
             )
             shown = wrapped(text, self._out.width, " " * _INDENT)
             say(self._out, shown, "bold red")

@@ -10,7 +10,6 @@ from typing import Any
 
 import click
 from rich.console import Console
-from rich.table import Table
 
 from percpu_proofs.commands import options, output
 from percpu_proofs.commands.counterexamples import (
@@ -22,6 +21,7 @@ from percpu_proofs.commands.counterexamples import (
 )
 from percpu_proofs.commands.report import write_trees
 from percpu_proofs.commands.review_lines import TreeLines
+from percpu_proofs.commands.tables import FittedTable
 from percpu_proofs.counterexample import of_tree
 from percpu_proofs.kernel.search.accesses import AccessSite
 from percpu_proofs.kernel.search.job import TreeOutcome
@@ -107,8 +107,8 @@ def _mail(
         click.echo("percpu-spec: nothing to report: no clause is newly broken", err=True)
         return
     first = min(broken, key=lambda clause: broken[clause].length)
-    c = of_tree(broken[first], subject_of(found.trees[-1].tree.name, found.patches))
-    c = replace(c, bound=and_others(broken, first) + (c.bound or f"search {broken[first].search}"))
+    bound = and_others(broken, first) + cells[first].searched
+    c = of_tree(broken[first], subject_of(found.trees[-1].tree.name, found.patches), bound)
     show_mail(c, reproducer(c, names, chosen))
 
 
@@ -149,11 +149,9 @@ def show(out: Console, found: TreeResults, only: Sequence[str] = ()) -> None:
             continue
         out.print(f"\n{heading}: {', '.join(names)}", style="bold")
         for clause in names:
-            example = of[clause].example
-            assert example is not None
             mended = changed is not None and clause in changed.mended
             patches = () if of is cells[BASE] else found.patches
-            show_example(out, trees[0].tree.name, example, patches, brief=mended)
+            show_example(out, trees[0].tree.name, of[clause], patches, brief=mended)
     if changed is not None:
         unchanged = ", ".join(changed.unchanged) or "none"
         out.print(f"\nbroken before and after, with as many operations: {unchanged}")
@@ -169,7 +167,7 @@ def show(out: Console, found: TreeResults, only: Sequence[str] = ()) -> None:
         out.print(f"not searched: {search}: {why}", markup=False)
 
 
-def _bounds(trees: Sequence[CompiledTree], outcomes: Sequence[TreeOutcome]) -> Table:
+def _bounds(trees: Sequence[CompiledTree], outcomes: Sequence[TreeOutcome]) -> FittedTable:
     """Return how far the searches came: a line for those of both trees that came as far."""
     names = [tree.name for tree in trees]
     lines: dict[tuple[str, str], dict[str, str]] = {}

@@ -35,6 +35,7 @@ from percpu_proofs.review.matrix import Cell, matrix_json, not_asked
 from percpu_proofs.review.results import SECONDS_EACH, ReviewRun, Workers
 from percpu_reference.variants import variant_class
 from percpu_spec.catalogue import clause as clause_of
+from percpu_spec.counts import counted, times
 
 _HEAD: Final = """\
 Clauses that are broken, with the fewest operations that were found and these in the operation
@@ -247,7 +248,8 @@ class _VariantsReview:
             if shown is None:
                 self._wrapped(f"  by {finding} alone: not shown by {cell.sought[finding]}")
             else:
-                self._wrapped(f"  by {finding}, {shown.length} operations: {operations_of(shown)}")
+                length = counted(shown.length, "operation")
+                self._wrapped(f"  by {finding}, {length}: {operations_of(shown)}")
                 self._show_replay(shown)
 
     def _show_example(self, cell: Cell) -> None:
@@ -255,11 +257,11 @@ class _VariantsReview:
         example = cell.example
         if example is None:
             for found in cell.evidence:
-                self._wrapped(f"  {found['engine']}: judged {found['count']} times")
+                self._wrapped(f"  {found['engine']}: judged {times(found['count'])}")
             return
         self._wrapped(f"  {example.message}")
         shortest = "the shortest within this bound" if example.shortest else "maybe not the fewest"
-        self._wrapped(f"  {example.length} operations, {shortest}: {cell.found_by}")
+        self._wrapped(f"  {counted(example.length, 'operation')}, {shortest}: {cell.found_by}")
         if example.length <= 60:
             self._wrapped(f"  {operations_of(example)}")
         others = [e["engine"] for e in cell.evidence if e["violated"]]

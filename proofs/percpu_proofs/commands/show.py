@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -59,7 +60,8 @@ from percpu_reference.variants import Allocator
 @click.option("--stats", is_flag=True, help="Print the kernel's percpu_stats instead.")
 @click.option(
     "--variant", callback=output.named_variant,
-    help=f"The algorithm to run.  [default: {DEFAULT}; for a vector that of the recorded kernel]",
+    help=f"The algorithm to run.  [default: {DEFAULT}; for a vector that of the recorded kernel]"
+    " Of a token of a variant's FILE.py: where that is here.",
 )
 @geometry_option(help="Sizes, as for run.")
 @options.tree
@@ -95,8 +97,8 @@ def show(
              "--source": tree, "--debug": debug, "--state": begin}  # fmt: skip
     what = token_of(what)
     if what.startswith((MODEL, TREE)):
-        _only("a token", given, "--step", "--source")
-        moment = _of_token(what, step, tree)
+        _only("a token", given, "--step", "--source", "--variant")
+        moment = _of_token(what, step, tree, variant)
     else:
         moment = _of_file(what, given)
     if stats:
@@ -111,20 +113,28 @@ def show(
     if as_json:
         output.print_json(_as_json(moment, name))
         return
+    width = output.console().width
     if not whole:
-        output.echo(state_text(picture) + "\n")
-    output.echo(map_text(picture, None if whole else name))
+        output.echo(state_text(picture, width) + "\n")
+    output.echo(map_text(picture, None if whole else name, width))
     if svg is not None:
         output.echo(f"\nwritten: {svg}")
 
 
-def _of_token(text: str, step: int | None, tree: options.ChosenTree | None) -> StateDrawing:
-    """Return the moment of a schedule that a token holds. Raises InputError."""
+def _of_token(
+    text: str, step: int | None, tree: options.ChosenTree | None, file: str | None
+) -> StateDrawing:
+    """Return the moment of a schedule that a token holds; file: of its variant.
+
+    Raises InputError.
+    """
+    if file is not None and text.startswith(TREE):
+        raise InputError("--variant", None, f"a token of the model, {MODEL}...", cut(text))
     if not text.startswith(TREE):
         if tree is not None:
             raise InputError("--source", None, f"a token of compiled code, {TREE}...")
         with guard():
-            return moments.of_token(read_token(text), step)
+            return moments.of_token(read_token(text, file), step)
     if tree is None:
         raise InputError("token", None, "--source TREE to run compiled code", cut(text))
     token = read_tree_token(text)
@@ -151,7 +161,8 @@ def _of_file(what: str, given: dict[str, Any]) -> StateDrawing:
         return moments.scenario_start(path, given["--variant"])
     for is_so, name in ((is_stats, "percpu_stats"), (is_samples, "samples")):
         if is_so(text):
-            told = f"a state, which has maps; what {name} tell: percpu-spec state {what}"
+            command = f"percpu-spec state {shlex.quote(what)}"
+            told = f"a state, which has maps; what {name} tell: {command}"
             raise InputError(path, None, told)
     if is_memleak(path) or kind_of(path) is InputKind.TRACE:
         return _of_trace(path, given)
@@ -171,7 +182,8 @@ def _of_kernel(what: str, kind: Source, given: dict[str, Any], *taken: str) -> S
 
 def _of_trace(path: Path, given: dict[str, Any]) -> StateDrawing:
     if is_memleak(path):
-        told = f"a trace of events; what memleak tells: percpu-spec conform trace --who {path}"
+        command = f"percpu-spec conform trace --who {shlex.quote(str(path))}"
+        told = f"a trace of events; what memleak tells: {command}"
         raise InputError(path, None, told)
     if path.is_dir() and not is_run(path):
         raise InputError(path, None, "a file, or the folder of a recorded run with its trace")

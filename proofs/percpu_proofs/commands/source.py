@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
@@ -10,7 +11,9 @@ from typing import Any, TypeVar
 
 import click
 
+from percpu_proofs.logs.prefixes import bare
 from percpu_proofs.recorded.boot.layout import told_size
+from percpu_proofs.recorded.boot.log import is_layout
 from percpu_proofs.recorded.traces.dialects import looks_like_text
 from percpu_proofs.recorded.traces.reader import is_run
 from percpu_proofs.recorded.vectors.comparison import NOT_VOUCHED
@@ -27,6 +30,7 @@ SIZES = (
 """What the command line may change; the rest are constants of the kernel that the model is of."""
 
 FC = TypeVar("FC", bound=Callable[..., Any])
+_BEGINNING = 20  # lines that tell a log
 _SWITCHES = ("memcg", "async")
 
 
@@ -118,8 +122,26 @@ def read_source(path: Path, changes: str | None) -> Source:
             recorded = None
             notes += ("recorded checksum not compared: --geometry changes the recorded sizes",)
         return Source(InputKind.VECTOR, vector.listed, geometry, MERGED, recorded, notes)
-    listed = parse_operations(path, read_text(path).split("\n"))
+    lines = read_text(path).split("\n")
+    try:
+        listed = parse_operations(path, lines)
+    except InputError:
+        if wanted := _another(path, lines):
+            expected = f"an operation list, a vector or a trace; {wanted}"
+            raise InputError(path, None, expected) from None
+        raise
     return Source(InputKind.OPERATIONS, listed, asked_for(changes, Geometry()))
+
+
+def _another(path: Path, lines: list[str]) -> str:
+    """Return how a file is given that is no input to run, if it is known what it is."""
+    if path.suffix == ".py":
+        return "a variant's file is given by --variant FILE.py beside one"
+    begun = [line for line in lines if line.strip()][:_BEGINNING]
+    stamped = sum(bare(line) != line.rstrip() for line in begun)
+    if 2 * stamped > len(begun) or any(map(is_layout, lines)):
+        return f"a log of the kernel is read by percpu-spec log {shlex.quote(str(path))}"
+    return ""
 
 
 def asked_for(changes: str | None, geometry: Geometry) -> Geometry:

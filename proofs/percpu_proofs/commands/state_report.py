@@ -162,10 +162,7 @@ def _show_chunks(out: Console, rows: Sequence[ChunkMemory]) -> None:
     ]  # fmt: skip
     columns = ("chunk", "slot", "used", "empty", "hole", "areas", "bytes", "hint", "longest")
     title = "chunks: pages, and of one unit bytes used, advertised (hint), longest free"
-    table = output.table(title, columns, cells)
-    table.collapse_padding = True  # for 76 columns
-    table.columns[1].no_wrap = True
-    out.print(table)
+    out.print(output.table(title, columns, cells, whole=("slot",)))
     for row in shown:
         if row.notes:
             say(out, f"chunk {row.chunk}: {', '.join(row.notes)}")

@@ -18,6 +18,7 @@ from percpu_proofs.recorded.replay.holders import WhoReport
 from percpu_proofs.recorded.replay.report import TraceReport
 from percpu_proofs.run.runner import ClauseVerdict, bound, counted
 from percpu_spec.catalogue import title as title_of
+from percpu_spec.counts import times
 
 _SHOWN = 20  # call sites, and pages
 _COLUMNS = ("clause", "what", "verdict", "evidence")
@@ -75,9 +76,7 @@ def show_holders(out: Console, who: WhoReport) -> None:
         for one in who.call_sites[:_SHOWN]
     ]  # fmt: skip
     head = ["asked for by", "areas", "bytes", "pages", "it alone pins", "chunks", "alone"]
-    table = output.table("who holds memory", head, rows)
-    table.columns[0].min_width = min(30, max(len(w) for row in rows for w in row[0].split()))
-    out.print(table)
+    out.print(output.table("who holds memory", head, rows))
     if len(who.call_sites) > _SHOWN:
         out.print(f"{len(who.call_sites) - _SHOWN} more in --json")
     if not who.pages:
@@ -129,7 +128,7 @@ def _row(verdict: ClauseVerdict, noun: str) -> tuple[object, ...]:
     """Return the table row of a clause that was asked."""
     title = title_of(verdict.clause)
     if verdict.verdict == "holds":
-        evidence = f"asked {'once' if verdict.evaluations == 1 else f'{verdict.evaluations} times'}"
+        evidence = f"asked {times(verdict.evaluations)}"
         if verdict.expected:
             evidence += "; this variant is expected to break it, which did not show here"
         return verdict.clause, title, Text("holds", "green"), evidence

@@ -135,13 +135,14 @@ def _entry(runner: Runner, *, at_once: bool) -> str:
     return source.function if source is not None else ""
 
 
-def of_token(text: str, bound: str = "") -> Counterexample:
+def of_token(text: str, bound: str = "", file: str | None = None) -> Counterexample:
     """Return what the token of a schedule of the model shows.
 
-    bound: how far was searched where it was found. Raises InputError for a token that is damaged,
-    of a variant that has changed, or of a schedule that is not possible.
+    bound: how far was searched where it was found. file: as read_token has it. Raises InputError
+    for a token that is damaged, of a variant that has changed, or of a schedule that is not
+    possible.
     """
-    return of_schedule(read_token(text), bound)
+    return of_schedule(read_token(text, file), bound)
 
 
 def of_schedule(token: Token, bound: str = "") -> Counterexample:

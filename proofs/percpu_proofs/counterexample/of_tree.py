@@ -16,13 +16,16 @@ from percpu_proofs.run.operations import Operation, parse_operations, renumbered
 from percpu_proofs.show.rows import NO_LIST, StateRows
 
 
-def of_tree(example: TreeExample, subject: str) -> Counterexample:
-    """Return what a counterexample of compiled code shows; subject: the tree, "Linux 6.12.117"."""
+def of_tree(example: TreeExample, subject: str, bound: str) -> Counterexample:
+    """Return what a counterexample of compiled code shows.
+
+    subject: the tree, "Linux 6.12.117". bound: how far was searched where it was found.
+    """
     broken = {example.clause: example.message}
     found = of_retraced(
         subject, example.clause, broken, example.plan, example.retraced, example.token
     )
-    return replace(found, bound=found.origin)
+    return replace(found, bound=bound)
 
 
 def of_retraced(

@@ -38,7 +38,7 @@ class TableRow:
 def rows(
     c: Counterexample, since: int, shown: Relevance, *, lines: bool = True, ahead: bool = True
 ) -> list[TableRow]:
-    """Return the rows of a counterexample's steps behind the first `since`.
+    """Return the rows of a counterexample's steps behind the first `since`, numbered from 1.
 
     A clause is named where it is broken first, which for some is before these rows; the
     counterexample's own wherever it is broken otherwise than before. lines, ahead: as CpuStep.said
@@ -46,7 +46,7 @@ def rows(
     """
     found: list[TableRow] = []
     named = c.broken_before(since)
-    for before, step in list(c.states())[since:]:
+    for number, (before, step) in enumerate(list(c.states())[since:], 1):
         broken = []
         for clause, wrong in step.broken:
             if named.get(clause) != wrong and (clause not in named or clause == c.clause):
@@ -55,7 +55,7 @@ def rows(
         text = step.said(lines=lines, ahead=ahead).removeprefix(step.beginning)
         changed = tuple(changes(before, step, shown))
         found.append(
-            TableRow(str(step.number), step.cpu, step.beginning, text, changed, tuple(broken))
+            TableRow(str(number), step.cpu, step.beginning, text, changed, tuple(broken))
         )
     return found
 

@@ -13,6 +13,7 @@ from percpu_proofs.counterexample.record import WORK, Counterexample, CpuStep, S
 from percpu_proofs.counterexample.relevance import Relevance, relevance, sequential_steps
 from percpu_proofs.counterexample.table import fold_rows, rows, table
 from percpu_proofs.explore.overlap import OperationStep, spans
+from percpu_proofs.run.runner import counted
 from percpu_proofs.show.picture import HintPicture
 from percpu_proofs.show.rows import PAGES, ChunkRow, StateRows
 
@@ -73,7 +74,8 @@ def setup(c: Counterexample, since: int, width: int) -> Iterator[Line]:
     yield from wrap_lines("", f"Sizes: {c.geometry.replace(',', ', ')}", width, "  ")
     before = group_operations(c, since)
     if before:
-        yield "", "Before, one after the other:"
+        steps = f" ({counted(since, 'step')})" if since else ""
+        yield "", f"Before, one after the other{steps}:"
         for one in before:
             yield from _spoken("", one, width)
     for number, span in enumerate(spans(_moves(c, since))):

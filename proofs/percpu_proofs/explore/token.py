@@ -136,12 +136,19 @@ def variant_hash(variant: str) -> str:
     """Return a hash of the code that a variant's steps depend on.
 
     It is all of the allocator but for other variants, the modules of the variant's classes, and
-    what numbers the steps; of these the lines that do something.
+    what numbers the steps; of these the lines that do something. Where the file of a reviewer's
+    variant lies makes no difference.
     """
+
+    def order(path: Path) -> tuple[bool, Path | str]:
+        own = path not in shipped and reference not in path.parents
+        return own, path.name if own else path
+
     digest = hashlib.sha256()
     files = {Path(inspect.getfile(cls)) for cls in variant_class(variant).__mro__[:-1]}
-    files |= {*Path(inspect.getfile(chunk)).parent.glob("*.py"), Path(inspect.getfile(World))}
-    for path in sorted(files - {Path(kernel_names.__file__)}):
+    reference = Path(inspect.getfile(chunk)).parent
+    shipped = {*reference.glob("*.py"), Path(inspect.getfile(World))}
+    for path in sorted((files | shipped) - {Path(kernel_names.__file__)}, key=order):
         digest.update(_code(path.read_text("utf-8")).encode())
     return digest.hexdigest()[:_HASH]
 
@@ -162,8 +169,21 @@ def _code(text: str) -> str:
     return "\n".join(line for line in lines if line and not line.lstrip().startswith("#"))
 
 
-def read_token(text: str) -> Token:
-    """Return the token that a string stands for. Raises InputError if it is damaged or stale."""
+def file_of(variant: str) -> str:
+    """Return the file of a variant that is a reviewer's own, with fixes or not; else nothing.
+
+    >>> file_of("a/mine.py+R1"), file_of("linux_7_1")
+    ('a/mine.py', '')
+    """
+    base = variant.partition("+")[0]
+    return base if base.endswith(".py") else ""
+
+
+def read_token(text: str, file: str | None = None) -> Token:
+    """Return the token that a string stands for. Raises InputError if it is damaged or stale.
+
+    file: that of its variant, where it is not, or no longer, where it was when the token was made.
+    """
     text = tidy(text)
     if not text.startswith(MODEL):
         raise no_token(text)
@@ -173,6 +193,13 @@ def read_token(text: str) -> Token:
         source.end(f"{token!r} {found_by}")
     except (DamagedError, InputError):
         raise damaged(text) from None
+    written = file_of(token.variant)
+    if file is not None:
+        if not written:
+            raise InputError("--variant", None, "a token of a variant's file", token.variant)
+        token = replace(token, variant=file + token.variant.removeprefix(written))
+    elif written and not Path(written).is_file():
+        raise InputError("token", None, "the file of its variant, by --variant FILE", written)
     now = variant_hash(token.variant)
     if made_with != now:
         raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -194,7 +195,7 @@ def _is_text(path: Path, file: Path) -> None:
 
 def _named(path: Path) -> str:
     """Return a file as commands that are advised name it: standard input has to be saved first."""
-    return "FILE" if path == Path("-") else str(path)
+    return "FILE" if path == Path("-") else shlex.quote(str(path))
 
 
 def _others(boots: Sequence[Boot], main: Boot) -> list[str]:

@@ -19,6 +19,7 @@ from percpu_proofs.report.reviews import (
 from percpu_proofs.report.walks import walk
 from percpu_proofs.review.tree_results import TreeResults
 from percpu_proofs.review.trees import TreeCell
+from percpu_spec.counts import counted
 
 Cells = Mapping[str, TreeCell]
 
@@ -112,10 +113,10 @@ def _shown(
     if example is None:
         return Exhibit(clause, f"{place}-shown", cell.reason)
     command = f"percpu-spec replay {example.token}{options}" if example.token else ""
-    note = f"{example.length} operations, {example.rank}"
+    note = f"{counted(example.length, 'operation')}, {example.rank}"
     on_model = example.on_model
     words = "" if on_model.token else f"On the model: {on_model.reason}"
-    of = of_tree(example, subject)
+    of = of_tree(example, subject, cell.searched)
     return Exhibit(clause, f"{place}-shown", words, (walk(of, into.bars, place, note, command),))
 
 

@@ -160,5 +160,5 @@ def _example(
     if why:
         of = replace(of, mechanism=why)
     shortest = "the fewest within its bound" if example.shortest else "maybe not the fewest"
-    note = f"{example.length} operations, {shortest}: {how}"
+    note = f"{counted(example.length, 'operation')}, {shortest}: {how}"
     return walk(of, bars, place, note, f"percpu-spec replay {example.token}")

@@ -29,6 +29,7 @@ from percpu_proofs.run.driver import Driver
 from percpu_proofs.run.operations import text_of
 from percpu_reference import build
 from percpu_reference.variants import RELEASES, VARIANTS, base_of, variant_class
+from percpu_spec.counts import counted
 from percpu_spec.geometry import Geometry
 
 Engine = Literal["sequences", "hunt", "scenario", "fuzz", "workload", "mechanism"]
@@ -180,7 +181,7 @@ def _breadth(job: Job) -> JobOutcome:
     return JobOutcome(
         job,
         EXHAUSTIVE,
-        f"all lists of up to {search.covered} operations{short}",
+        f"all lists of up to {counted(search.covered, 'operation')}{short}",
         f"{plan.how}; {plan.bound}",
         dict(search.judged),
         {c.clause: _example(job, c, plan.geometry) for c in search.findings.values()},

@@ -28,6 +28,7 @@ from percpu_proofs.explore.token import Token, compact
 from percpu_proofs.run.operations import text_of
 from percpu_reference.variants import RELEASES, VARIANTS, base_of, variant_class
 from percpu_reference.variants.composition import FINDINGS, findings_in, mended_by
+from percpu_spec.counts import counted
 
 _STEPS: Final = 20_000  # of a search of the schedules of one counterexample's operations
 _ACTORS: Final = 4  # at once, at most, in a counterexample all schedules of which are tried
@@ -87,7 +88,8 @@ class Mechanism:
                 continue
             plan = replace(plan, longest=plan.least)
             kind = "sequences" if on_chunks else "hunt"
-            bound += f"; {kind} {plan.name}, all lists of up to {plan.longest} operations"
+            length = counted(plan.longest, "operation")
+            bound += f"; {kind} {plan.name}, all lists of up to {length}"
             found = self._searched(Sequences if on_chunks else Hunt, plan)
             if found is not None:
                 return self._example_of(found, f"{kind} {plan.name}", shortest=True), bound

@@ -11,6 +11,7 @@ from percpu_proofs.kernel.search.example import TreeExample
 from percpu_proofs.kernel.search.job import TreeOutcome
 from percpu_proofs.kernel.search.judge import CRASH
 from percpu_proofs.kernel.search.plans import STOPS
+from percpu_proofs.kernel.search.tree_token import found_by
 from percpu_proofs.review.changes import Changes
 from percpu_proofs.review.jobs import EXHAUSTIVE, FUZZED
 from percpu_proofs.review.matrix import evidence_of
@@ -32,6 +33,15 @@ class TreeCell:
     example: TreeExample | None = None
     reach: Mapping[str, float] = field(default_factory=dict)  # of each search, in operations
     backings: frozenset[str] = frozenset()  # of the searches that break it
+
+    @property
+    def searched(self) -> str:
+        """How far the search of its counterexample came, in words; empty without one."""
+        if self.example is None:
+            return ""
+        engine = f"search {self.example.search}"
+        found = (one for one in self.evidence if one["engine"] == engine and one["violated"])
+        return found_by(self.example.search, next(found)["bound"])
 
     def as_json(self) -> dict[str, Any]:
         """Return the cell with plain values only."""

@@ -14,6 +14,7 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+_ROOM = 150  # characters of names in a message
 _MAGIC = b"\x1f\x8b"
 _PIECE = 1 << 16
 _NO_BRACKET = re.compile(r"[^\[\]{}]+")
@@ -70,12 +71,22 @@ def writing(path: Path) -> Iterator[None]:
 def one_of(word: str, known: Iterable[str]) -> str:
     """Return what was expected in a word's place: those known that are near it, or all of them.
 
+    Of more than a line has room for, where none is near, the first are named and the others
+    counted.
+
     >>> one_of("sttup", ("setup", "actors")), one_of("x", ("setup", "actors"))
     ('one of setup (the nearest of 2)', 'one of setup, actors')
+    >>> one_of("x", [f"name {n}" for n in range(900)])[-37:]
+    'name 15, name 16, name 17 or 882 more'
     """
     names = list(known)
     near = get_close_matches(word, names) or get_close_matches(word.upper(), names)
-    return f"one of {', '.join(near or names)}{the_nearest(near, names)}"
+    if near:
+        return f"one of {', '.join(near)}{the_nearest(near, names)}"
+    room = [n for n in range(1, len(names) + 1) if len(", ".join(names[:n])) <= _ROOM]
+    some = names[: room[-1] if room else 1]
+    more = f" or {len(names) - len(some)} more" if len(some) < len(names) else ""
+    return f"one of {', '.join(some)}{more}"
 
 
 def the_nearest(near: Collection[str], known: Collection[str]) -> str:

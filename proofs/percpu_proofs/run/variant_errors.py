@@ -6,6 +6,7 @@ raises, wherever it is called from, and a step of it that has no end, become an 
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 import threading
@@ -85,7 +86,7 @@ def guard(limit: float | None = None) -> Iterator[None]:
         place = _place(error)
         if place is None:
             raise
-        message = f"{type(error).__name__}: {error}"
+        message = _as_written(f"{type(error).__name__}: {error}")
         raise InputError(*place, "code that runs", message) from None
 
 
@@ -96,6 +97,17 @@ def run_guarded(limit: float, run: Callable[..., R], *given: Any) -> R:
             return run(*given)
     with redirect_stdout(sys.stderr), guard(limit):
         return run(*given)
+
+
+def _as_written(message: str) -> str:
+    """Return a message with the names that classes of variants have in their files.
+
+    Those that run are made of them: with contracts of a level, or with locks asked.
+    """
+    modules = [m for m in sys.modules.values() if getattr(m, "__file__", None) in FILES]
+    for name in (n for m in modules for n, value in vars(m).items() if isinstance(value, type)):
+        message = re.sub(rf"\b(?:Guarded{name}|{name}(?:Fast|Full))\b", name, message)
+    return message
 
 
 def _place(error: BaseException) -> Place | None:

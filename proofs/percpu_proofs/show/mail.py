@@ -24,16 +24,28 @@ def plain(lines: Iterable[str]) -> list[str]:
 def block(text: str, most: int, more: str = "", indent: str = "") -> list[str]:
     """Return a text in at most so many lines, what is left counted; more: where that is found.
 
-    Lines behind the first are indented.
+    Lines behind the first are indented. What is left are whole clauses of a sentence, where as much
+    as half of what has room can stay then.
 
     >>> block("one two three " * 12, 2, "see there", "  ")[-1]
     '  (20 more words: see there)'
+    >>> print(*block("one two; " * 6 + "three " * 30, 2), sep="\\n")
+    one two; one two; one two; one two; one two; one two
+    (30 more words)
     """
     lines = wrap(text, indent)
     if len(lines) <= most:
         return lines
-    left = len(" ".join(lines[most - 1 :]).split())
-    return [*lines[: most - 1], f"{indent}({left} more words{f': {more}' if more else ''})"]
+    room = " ".join(line.strip() for line in lines[: most - 1])
+    ends = [[found.start() for found in re.finditer(mark, f"{room} ")] for mark in _ENDS]
+    end = next((at[-1] for at in ends if at and 2 * at[-1] >= len(room)), len(room))
+    left = len("".join(plain([text])).split()) - len(room[:end].split())
+    more = f"{indent}({left} more words{f': {more}' if more else ''})"
+    return [*wrap(room[:end].rstrip(" ;,:"), indent), more]
+
+
+_ENDS: Final = (r"(?<=[.;]) ", r", | \(|: ")
+"""Between what clauses of a sentence end: those that part more come first."""
 
 
 def wrap(text: str, indent: str = "") -> list[str]:
@@ -59,14 +71,20 @@ def listing(parts: Sequence[Sequence[str]], most: int, more: str) -> list[str]:
 def command(line: str) -> list[str]:
     """Return a command behind its heading, on one line if there is room.
 
-    One that is longer than a line goes on behind backslashes, as shells take it.
+    One that is longer than a line goes on behind backslashes, as shells take it: between its words,
+    of which one may have blanks in quotes.
     """
     whole = f"Run: {line}"
     if len(whole) <= WIDTH:
         return [whole]
     if len(line) <= WIDTH:
         return ["Run:", line]
-    parts = textwrap.wrap(line, WIDTH - 2, break_long_words=False, break_on_hyphens=False)
+    parts: list[str] = []
+    for word in map(shlex.quote, shlex.split(line)):
+        if parts and len(parts[-1]) + 1 + len(word) <= WIDTH - 2:
+            parts[-1] += f" {word}"
+        else:
+            parts.append(word)
     return ["Run:", *(f"{part} \\" for part in parts[:-1]), parts[-1]]
 
 

@@ -6,9 +6,9 @@ from itertools import groupby
 
 from percpu_proofs.show.canvas import AREAS, CONTIG, LINE, Canvas
 from percpu_proofs.show.legend import AREA, PAGES, RUN, draw_legend, page_fill
+from percpu_proofs.show.mail import WIDTH
 from percpu_proofs.show.picture import ChunkPicture, PagePicture, PageState, StatePicture
 
-_CELLS = 64  # of a row of text, at most
 _DIGITS = "0123456789"  # tenths of the pages of a cell that areas take
 
 LEGEND = """\
@@ -23,11 +23,11 @@ _ROW = 18.0
 _BAR = 12.0
 
 
-def overview_text(state: StatePicture) -> str:
-    """Return a row a chunk, list by list."""
+def overview_text(state: StatePicture, width: int = WIDTH) -> str:
+    """Return a row a chunk, list by list, at most so wide."""
     most = max(len(chunk.pages) for chunk in state.chunks.values())
-    per_cell = -(-most // _CELLS)
     names = max(len(name) for name in state.chunks)
+    per_cell = -(-most // max(width - names - len(" ||"), 1))
     lines = [f"{state.title}: all chunks"] if state.title else []
     for place, members in state.lists:
         lines.append(place)

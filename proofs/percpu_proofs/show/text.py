@@ -1,4 +1,4 @@
-"""A memory map as text, at most 76 columns wide but for a chunk's pages, up to 81."""
+"""A memory map as text, as wide as there is room; in 76 columns a chunk's pages take up to 81."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from percpu_proofs.run.runner import counted
 from percpu_proofs.show.mail import WIDTH
 from percpu_proofs.show.picture import ChunkPicture, PagePicture, PageState, StatePicture, sameness
 
-CELLS = 32  # characters of a page's map, at most
+CELLS = 32  # characters of a page's map, at most, in WIDTH
+_MOST_CELLS = 128
+_BESIDE = 49  # characters of a row of a page beside its map
 LISTED = 40  # chunks that have a line of their own
 
 LEGEND = """\
@@ -19,8 +21,8 @@ map   [ an area begins  = in use  + partly in use  . free  x outside of it
 hints length@start in map bits, from the page's first bit or the chunk's"""
 
 
-def state_text(state: StatePicture) -> str:
-    """Return counters, lists and one line a chunk."""
+def state_text(state: StatePicture, width: int = WIDTH) -> str:
+    """Return counters, lists and one line a chunk, in lines of a width."""
     geometry = state.geometry
     work = {None: "", True: ", balance work pending", False: ", balance work not pending"}
     counters = [
@@ -29,24 +31,26 @@ def state_text(state: StatePicture) -> str:
         f"float {state.float_pages}, low {geometry.empty_low}, high {geometry.empty_high}"
         + work[state.pending],
     ]
-    width = max(len(name) for name, _ in state.lists)
+    labels = max(len(name) for name, _ in state.lists)
     lines = [state.title] if state.title else []
-    lines += [*counters, "", "lists, head to tail"]
+    lines += [fill(line, width, subsequent_indent="  ") for line in counters]
+    lines += ["", "lists, head to tail"]
     for name, members in state.lists:
-        indent = " " * (width + 4)
+        indent = " " * (labels + 4)
         lines.append(
             fill(
                 " ".join(members),
-                WIDTH,
-                initial_indent=f"  {name:{width}}  ",
+                width,
+                initial_indent=f"  {name:{labels}}  ",
                 subsequent_indent=indent,
                 break_on_hyphens=False,
             )
         )
     lines += ["", "chunks, a character a page"]
     names = max(len(name) for name in state.chunks)
+    strips = max(CELLS + width - WIDTH, CELLS // 4)
     lines += [
-        f"  {chunk.name:>{names}}  {_strip(chunk)}  {counted(chunk.areas, 'area')}, "
+        f"  {chunk.name:>{names}}  {_strip(chunk, strips)}  {counted(chunk.areas, 'area')}, "
         f"{chunk.free_bytes} bytes free"
         for chunk in islice(state.chunks.values(), LISTED)
     ]
@@ -55,16 +59,19 @@ def state_text(state: StatePicture) -> str:
     return "\n".join(lines)
 
 
-def _strip(chunk: ChunkPicture) -> str:
+def _strip(chunk: ChunkPicture, most: int) -> str:
     """Return a character a page, with counts where there are many pages."""
-    if len(chunk.pages) <= CELLS:
+    if len(chunk.pages) <= most:
         return chunk.strip
     runs = ((len(list(group)), state) for state, group in groupby(chunk.strip))
-    return shorten(" ".join(f"{count}{state}" for count, state in runs), CELLS, placeholder=" ...")
+    return shorten(" ".join(f"{count}{state}" for count, state in runs), most, placeholder=" ...")
 
 
-def chunk_text(chunk: ChunkPicture) -> str:
-    """Return a chunk's counters and hints and a row a page; equal empty rows share one."""
+def chunk_text(chunk: ChunkPicture, width: int = WIDTH) -> str:
+    """Return a chunk's counters and hints and a row a page; equal empty rows share one.
+
+    Pages are drawn in as many characters as have room in a width.
+    """
     asked_for = f", its hints ask for {chunk.asked_for}" if chunk.asked_for else ""
     hints = chunk.hints
     head = [
@@ -74,14 +81,28 @@ def chunk_text(chunk: ChunkPicture) -> str:
         f"contig {hints.contig_words}  scan {hints.scan_words}  "
         f"left {hints.left}  right {hints.right}  first free {hints.first}",
     ]
-    return "\n".join([*head, *_rows(chunk), LEGEND])
+    head, end = (
+        [fill(line, width, subsequent_indent="      ") for line in lines]
+        for lines in (head, LEGEND.split("\n"))
+    )
+    return "\n".join([*head, *_rows(chunk, _cells_in(width)), *end])
 
 
-def _rows(chunk: ChunkPicture) -> Iterator[str]:
-    cells = min(CELLS, chunk.page_bits)
+def _cells_in(width: int) -> int:
+    """Return how many characters a page's map has: a power of two, so that all are of one size."""
+    cells = CELLS if width >= WIDTH else CELLS // 2
+    while 2 * cells + _BESIDE <= width and cells < _MOST_CELLS:
+        cells *= 2
+    return cells
+
+
+def _rows(chunk: ChunkPicture, most: int) -> Iterator[str]:
+    cells = min(most, chunk.page_bits)
     per_cell = chunk.page_bits // cells
     size = counted(per_cell * chunk.granule, "byte")
     title = f"map, {size} a character"
+    if len(title) > cells == CELLS // 2:
+        title = f"{size} each"
     yield (
         f" page |{title:{cells}}|{'areas':>5} {'contig':>7} {'scan':>7} "
         f"{'left':>5} {'right':>5} {'first':>5}"

@@ -23,6 +23,7 @@ from percpu_proofs.kernel.search.judge import CRASH, BrokenClause, SearchJudge
 from percpu_proofs.kernel.search.plans import TreeSearch
 from percpu_proofs.kernel.search.random_programs import draw
 from percpu_proofs.run.processes import end_with_parent
+from percpu_spec.counts import counted
 
 _SLICE: Final = 20_000  # steps between two looks of the judge
 
@@ -84,7 +85,8 @@ class TreeOutcome:
         elif self.kernel_stops:
             why = f"nothing behind {self.kernel_stops:,} steps in which the kernel stops"
         if plan.longest:
-            return f"{self.job.search.bound}; {why}, whole up to {self.operations} operations"
+            whole = counted(self.operations, "operation")
+            return f"{self.job.search.bound}; {why}, whole up to {whole}"
         return f"{self.job.search.bound}; {why}"
 
     @property

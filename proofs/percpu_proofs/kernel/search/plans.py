@@ -17,6 +17,7 @@ from percpu_proofs.kernel.instance import ACCESS
 from percpu_proofs.kernel.library import BuildForm
 from percpu_proofs.kernel.search.compiled import ALL_POINTS, LOCKS, SearchPlan
 from percpu_proofs.run.operations import Operation, parse_operations
+from percpu_spec.counts import counted
 from percpu_spec.geometry import LEAST_UNIT, Geometry
 
 
@@ -42,13 +43,14 @@ class TreeSearch:
         failures = f", {plan.failures} refused, of {kinds}" if plan.failures else ""
         if plan.programs:
             return (
-                f"{plan.programs} drawn programs of {plan.longest} operations, up to "
+                f"{plan.programs} drawn programs of {counted(plan.longest, 'operation')}, up to "
                 f"{plan.together} at once{failures}, and the work"
             )
         if not plan.longest:
             return f"every schedule of {len(plan.operations)} actors and {plan.works} runs of work"
         at_once = f", {plan.together} at once" if plan.together > 1 else ""
-        return f"every list of up to {plan.longest} operations{at_once}{failures}, and the work"
+        length = counted(plan.longest, "operation")
+        return f"every list of up to {length}{at_once}{failures}, and the work"
 
 
 def _requests(texts: Iterable[str]) -> tuple[Operation, ...]:

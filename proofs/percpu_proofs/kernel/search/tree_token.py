@@ -74,10 +74,13 @@ def bound_of(plan: SearchPlan) -> str:
     """Return what the search of a plan tries, in words; empty if it is none that has a name."""
     plan = _replayable(plan)
     search = next((s for s in _searches() if _replayable(s.plan) == plan), None)
-    if search is None:
-        return ""
-    order = "made small" if search.plan.programs else "the shortest first"
-    return f"search {search.name} of the compiled code, {order}: {search.bound}"
+    return "" if search is None else found_by(search.name, search.bound)
+
+
+def found_by(search: str, bound: str) -> str:
+    """Return the words for a search by its name, and for how far it came."""
+    order = "made small" if search in {one.name for one in DRAWN} else "the shortest first"
+    return f"search {search} of the compiled code, {order}: {bound}"
 
 
 @cache
