@@ -240,6 +240,7 @@ def test_a_cold_book_says_what_it_takes_and_is_made_of_what_is_known(
 
     monkeypatch.setattr("percpu_proofs.review.results.spread", stopped)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("percpu_proofs.commands.progress._EXPECTED_LINE", 1.0)
     monkeypatch.setattr("percpu_proofs.commands.progress._FIRST_LINE", 2.0)
     into = tmp_path / "book.html"
     done = CliRunner().invoke(main, ["report", "--html", str(into), "--jobs", "2"])
@@ -257,6 +258,7 @@ def test_lines_of_long_work_say_how_far_it_is(
     with output.progress_bar("short", 1.0) as bar:
         bar(1, 3)
     assert capsys.readouterr().err == ""
+    monkeypatch.setattr("percpu_proofs.commands.progress._EXPECTED_LINE", 0.02)
     monkeypatch.setattr("percpu_proofs.commands.progress._FIRST_LINE", 0.05)
     monkeypatch.setattr("percpu_proofs.commands.progress._NEXT_LINE", 0.05)
     with output.progress_bar("long", 60.0) as bar:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 import click
 
-_FIRST_LINE, _NEXT_LINE = 15.0, 30.0  # seconds
+_EXPECTED_LINE, _FIRST_LINE, _NEXT_LINE = 4.0, 15.0, 30.0  # seconds; bad input ends before
 
 
 class ProgressLines:
@@ -23,16 +23,17 @@ class ProgressLines:
         self._done = self._total = self._first = 0
         self._began = self._since = time.monotonic()
         self._end = threading.Event()
+        self._expected = ""
 
     def __call__(self, done: int, total: int, title: str | None = None) -> None:
-        """Take note that `done` of `total` is done; of what begins say how long it may take."""
+        """Take note that `done` of `total` is done, and at the beginning what that may take."""
         self._title = title or self._title
         if total != self._total or done < self._done:
             self._first, self._since = done, time.monotonic()
             left = (total - done) * self._each
             if left >= _FIRST_LINE:
                 missing = f"{total - done} of {total} searches to run"
-                click.echo(f"{self._title}: {missing}, {_about(left)}", err=True)
+                self._expected = self._expected or f"{self._title}: {missing}, {_about(left)}"
         self._done, self._total = done, total
 
     def __str__(self) -> str:
@@ -57,7 +58,11 @@ class ProgressLines:
             clock.join()
 
     def _tell(self) -> None:
-        wait = _FIRST_LINE
+        if self._end.wait(_EXPECTED_LINE):
+            return
+        if self._expected:
+            click.echo(self._expected, err=True)
+        wait = _FIRST_LINE - _EXPECTED_LINE
         while not self._end.wait(wait):
             click.echo(str(self), err=True)
             wait = _NEXT_LINE
