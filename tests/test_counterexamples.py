@@ -32,7 +32,7 @@ from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.packing import MODEL
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.explore.scenarios import SCENARIOS
-from percpu_proofs.explore.searches import searches
+from percpu_proofs.explore.search_names import searches
 from percpu_proofs.explore.shrink import Program
 from percpu_proofs.explore.token import Token, read_token
 from percpu_proofs.kernel.library import Library

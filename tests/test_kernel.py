@@ -22,10 +22,10 @@ from search_bugs import EDITS
 from percpu_contracts.whole_state import WholeState
 from percpu_proofs import data
 from percpu_proofs.cli import main
-from percpu_proofs.explore.alphabets import SEQUENCES
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.scenarios import SCENARIOS
+from percpu_proofs.explore.searches import SEQUENCES
 from percpu_proofs.explore.sequences import Sequences
 from percpu_proofs.explore.token import Token, read_token
 from percpu_proofs.explore.world import World

@@ -8,7 +8,6 @@ import pytest
 from depth import deep_unless
 
 from percpu_proofs.explore import breadth, fills, shrink_schedule
-from percpu_proofs.explore.alphabets import SEQUENCES
 from percpu_proofs.explore.breadth import ListFinding
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.rerun import broken_by
@@ -16,13 +15,14 @@ from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.schedulers.replay import ImpossibleStepError
 from percpu_proofs.explore.search import EnoughError
+from percpu_proofs.explore.searches import SEQUENCES
 from percpu_proofs.explore.sequences import Sequences
 from percpu_proofs.explore.shrink import Program, resized, shrink
 from percpu_proofs.explore.token import Token, compact
-from percpu_proofs.review.jobs import Job, run
+from percpu_proofs.review.job import Job, run
+from percpu_proofs.review.jobs import mechanism_jobs
 from percpu_proofs.review.matrix import matrix
 from percpu_proofs.review.mechanisms import Mechanism, mechanisms
-from percpu_proofs.review.plan import mechanism_jobs
 from percpu_reference.variants import UnknownVariantError, base_of, variant_class, variant_name
 from percpu_reference.variants.composition import findings_in, mended_by
 from percpu_reference.variants.linux_6_12 import Linux612

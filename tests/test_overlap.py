@@ -16,7 +16,7 @@ from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.explore.token import Token, compact
 from percpu_proofs.kernel.search.compiled import SearchPlan
 from percpu_proofs.kernel.search.retrace import Retrace, TreeStep
-from percpu_proofs.review.jobs import ReviewExample
+from percpu_proofs.review.job import ReviewExample
 from percpu_proofs.run.operations import parse_operations, text_of
 
 RACE_FILE = Path("setup")

@@ -34,7 +34,7 @@ from percpu_proofs.report.pictures import part
 from percpu_proofs.report.places import Places
 from percpu_proofs.report.prose import Prose
 from percpu_proofs.report.walks import walk, walks
-from percpu_proofs.review.jobs import Job, JobOutcome, run
+from percpu_proofs.review.job import Job, JobOutcome, run
 from percpu_proofs.review.matrix import Cell, matrix
 from percpu_proofs.show.chart import Panel, Series, Style, chart_svg
 from percpu_reference.variants import VARIANTS

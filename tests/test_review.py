@@ -21,21 +21,21 @@ from percpu_contracts.situations import SITUATIONS, SituationCoverage
 from percpu_proofs.bugs import BUGS
 from percpu_proofs.cli import main
 from percpu_proofs.counterexample import of_schedule, of_token
-from percpu_proofs.explore import alphabets, breadth
-from percpu_proofs.explore.alphabets import WORK, Alphabet
+from percpu_proofs.explore import breadth, searches
 from percpu_proofs.explore.breadth import Breadth, Operations
 from percpu_proofs.explore.concurrent_endings import Hunt
 from percpu_proofs.explore.fingerprint import state_key
 from percpu_proofs.explore.fuzz import Fuzz
 from percpu_proofs.explore.scenario import KERNEL_32K
+from percpu_proofs.explore.searches import WORK, Alphabet
 from percpu_proofs.explore.sequences import Sequences
 from percpu_proofs.explore.shrink import Program
 from percpu_proofs.explore.token import Token, variant_hash
 from percpu_proofs.recorded.vectors.file import read_vector
 from percpu_proofs.review import results
-from percpu_proofs.review.jobs import Engine, Job, JobOutcome, ReviewExample, run
+from percpu_proofs.review.job import Engine, Job, JobOutcome, ReviewExample, run
+from percpu_proofs.review.jobs import put_small, shrinking_jobs, workloads
 from percpu_proofs.review.matrix import matrix
-from percpu_proofs.review.plan import put_small, shrinking_jobs, workloads
 from percpu_proofs.run.operations import text_of
 from percpu_reference import VARIANTS, VariantFileError, build
 from percpu_reference.variants import variant_class
@@ -43,8 +43,8 @@ from percpu_reference.variants.linux_6_12 import Linux612
 from percpu_spec.catalogue import clauses
 from percpu_spec.geometry import Geometry
 
-SEQUENCES = {plan.name: plan for plan in alphabets.SEQUENCES}
-HUNTS = {plan.name: plan for plan in alphabets.HUNTS}
+SEQUENCES = {plan.name: plan for plan in searches.SEQUENCES}
+HUNTS = {plan.name: plan for plan in searches.HUNTS}
 
 
 @pytest.mark.parametrize("variant", deep_unless(lambda name: name == "rfc_series", VARIANTS))

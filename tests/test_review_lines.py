@@ -24,9 +24,9 @@ from percpu_proofs.explore.token import Token
 from percpu_proofs.review import cache, results
 from percpu_proofs.review.cache import OutcomeCache
 from percpu_proofs.review.changes import changes
-from percpu_proofs.review.jobs import Engine, Job, JobOutcome, ReviewExample
+from percpu_proofs.review.job import Engine, Job, JobOutcome, ReviewExample
+from percpu_proofs.review.jobs import jobs_for
 from percpu_proofs.review.matrix import Cell, matrix
-from percpu_proofs.review.plan import jobs_for
 from percpu_proofs.review.sources import OutcomeSources
 from percpu_reference.variants import variant_class
 from percpu_spec.catalogue import clauses

@@ -28,7 +28,7 @@ from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.live import verdicts
 from percpu_proofs.prove import claim
 from percpu_proofs.recorded.states.quiescence import Stability
-from percpu_proofs.review import jobs, matrix
+from percpu_proofs.review import job, matrix
 from percpu_proofs.run.operations import FLAGS, SHAPES
 from percpu_proofs.workload.fix_cost import COLUMNS
 from percpu_reference.kernel_names import FILES
@@ -212,7 +212,7 @@ def gaps_met() -> set[str]:
 
 
 def test_what_commands_print_as_words_of_ours_is_explained() -> None:
-    values = [matrix.Verdict, jobs.Engine, claim.Engine, claim.State, Level]
+    values = [matrix.Verdict, job.Engine, claim.Engine, claim.State, Level]
     words: set[str] = {word for literal in values for word in get_args(literal)}
     words |= {*matrix.RUNGS, *MODES, *MOMENTS, *shipped(), *(kind.name for kind in Kind)}
     words |= {rest.value for rest in Stability}

@@ -16,7 +16,7 @@ from percpu_proofs.explore.overlap import listed
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.kernel.search.job import TreeOutcome
 from percpu_proofs.kernel.search.trees import BASE, PATCHED
-from percpu_proofs.review.jobs import Job, JobOutcome, ReviewExample
+from percpu_proofs.review.job import Job, JobOutcome, ReviewExample
 from percpu_proofs.review.matrix import Cell
 from percpu_reference.variants import variant_class
 from percpu_reference.variants.composition import findings_in

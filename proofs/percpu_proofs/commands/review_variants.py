@@ -30,7 +30,7 @@ from percpu_proofs.review.changes import (
     clause_and_finding,
     example_of,
 )
-from percpu_proofs.review.jobs import JobOutcome, ReviewExample
+from percpu_proofs.review.job import JobOutcome, ReviewExample
 from percpu_proofs.review.matrix import Cell, matrix_json, not_asked
 from percpu_proofs.review.results import SECONDS_EACH, ReviewRun, Workers
 from percpu_reference.variants import variant_class

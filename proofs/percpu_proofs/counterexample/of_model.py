@@ -11,7 +11,7 @@ from percpu_proofs.counterexample.words import Names, position_of
 from percpu_proofs.explore.known_counterexamples import from_record
 from percpu_proofs.explore.rerun import Rerun, StepRecord, broken_by
 from percpu_proofs.explore.schedulers.replay import ImpossibleStepError
-from percpu_proofs.explore.searches import bound_of
+from percpu_proofs.explore.search_names import bound_of
 from percpu_proofs.explore.start import Runner
 from percpu_proofs.explore.system import actor_of
 from percpu_proofs.explore.token import Token, read_token, with_handles

@@ -8,13 +8,13 @@ from functools import cache
 
 from percpu_proofs.explain import Explanation
 from percpu_proofs.explain.shipped import shipped
-from percpu_proofs.explore import alphabets
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.scenarios import FOLDER, SCENARIOS
-from percpu_proofs.explore.searches import ALONE, SMALL, searches
-from percpu_proofs.explore.searches import DRAWN as DRAWING
+from percpu_proofs.explore.search_names import ALONE, SMALL, searches
+from percpu_proofs.explore.search_names import DRAWN as DRAWING
+from percpu_proofs.explore.searches import HUNTS, SEQUENCES
 from percpu_proofs.kernel.search.plans import DRAWN, QUICK, UNNAMED
-from percpu_proofs.review.jobs import FUZZED_AT
+from percpu_proofs.review.job import FUZZED_AT
 
 _READ_BY = {
     "state": "percpu-spec state FILE, or show NAME",
@@ -84,7 +84,7 @@ def _scenario(scenario: Scenario) -> Explanation:
 
 def _searches() -> Iterator[tuple[str, Explanation]]:
     """Yield the searches, each with its engine, as `Found by` has it."""
-    for engine, plans in (("sequences", alphabets.SEQUENCES), ("hunt", alphabets.HUNTS)):
+    for engine, plans in (("sequences", SEQUENCES), ("hunt", HUNTS)):
         for plan in plans:
             at_once = f", the last {plan.together} at once" if plan.together > 1 else ""
             yield engine, {

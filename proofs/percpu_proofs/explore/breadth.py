@@ -18,10 +18,10 @@ from typing import ClassVar, Final, NamedTuple
 from percpu_contracts.contract import Level
 from percpu_contracts.history import History
 from percpu_contracts.violations import ClauseViolation
-from percpu_proofs.explore.alphabets import WORK, AlphabetPlan
 from percpu_proofs.explore.contracted_world import passing_monitor
 from percpu_proofs.explore.fingerprint import state_key
 from percpu_proofs.explore.search import EnoughError
+from percpu_proofs.explore.searches import WORK, AlphabetPlan
 from percpu_proofs.explore.start import Handles, Twins, handles_in
 from percpu_proofs.run.driver import Driver
 from percpu_proofs.run.operations import Operation

@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import combinations
 
-from percpu_proofs.explore.alphabets import WORK
 from percpu_proofs.explore.breadth import AllocatorCopy, Breadth, Operations
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.schedulers.matching import StepFacts
+from percpu_proofs.explore.searches import WORK
 from percpu_proofs.explore.start import Start
 from percpu_proofs.run.operations import Operation
 

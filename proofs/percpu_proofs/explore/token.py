@@ -25,7 +25,7 @@ from percpu_proofs.explore.packing import (
     tidy,
 )
 from percpu_proofs.explore.scenario import Scenario
-from percpu_proofs.explore.searches import MARKS, mark_of, search_of
+from percpu_proofs.explore.search_names import MARKS, mark_of, search_of
 from percpu_proofs.explore.shrink import without
 from percpu_proofs.explore.system import actor_of
 from percpu_proofs.explore.world import World

@@ -12,7 +12,7 @@ from percpu_proofs.counterexample import ChunkRow, Counterexample, CpuStep, Stat
 from percpu_proofs.counterexample.changes import changes
 from percpu_proofs.counterexample.relevance import Relevance, relevance
 from percpu_proofs.report.bars import ChunkBars
-from percpu_proofs.review.jobs import ReviewExample
+from percpu_proofs.review.job import ReviewExample
 from percpu_proofs.review.matrix import Cell
 from percpu_proofs.run.runner import counted
 from percpu_proofs.show.text import chunk_text

@@ -21,7 +21,7 @@ import platformdirs
 
 from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome
 from percpu_proofs.kernel.search.trees import CompiledTree
-from percpu_proofs.review.jobs import Job, JobOutcome
+from percpu_proofs.review.job import Job, JobOutcome
 from percpu_proofs.review.sources import OutcomeSources
 
 _DIGEST = hashlib.sha256().digest_size

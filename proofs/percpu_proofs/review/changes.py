@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from percpu_proofs.review.jobs import ReviewExample
+from percpu_proofs.review.job import ReviewExample
 from percpu_proofs.review.matrix import Cell
 from percpu_reference.variants import RELEASES, VARIANTS, base_of, variant_class
 from percpu_reference.variants.composition import findings_in

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
-from percpu_proofs.review.jobs import JobOutcome, ReviewExample
+from percpu_proofs.review.job import JobOutcome, ReviewExample
 from percpu_reference.variants import variant_class
 from percpu_spec.catalogue import clauses
 

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
-from percpu_proofs.explore import alphabets, fills
+from percpu_proofs.explore import fills, searches
 from percpu_proofs.explore.breadth import Breadth, ListFinding, Operations
 from percpu_proofs.explore.concurrent_endings import Hunt
 from percpu_proofs.explore.modes import search
@@ -20,7 +20,7 @@ from percpu_proofs.explore.rerun import Rerun
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.explore.schedulers.replay import ImpossibleStepError
 from percpu_proofs.explore.search import EnoughError
-from percpu_proofs.explore.searches import ALONE, DRAWN, SMALL
+from percpu_proofs.explore.search_names import ALONE, DRAWN, SMALL
 from percpu_proofs.explore.sequences import Sequences
 from percpu_proofs.explore.shrink import fewer
 from percpu_proofs.explore.shrink_schedule import minimise
@@ -32,7 +32,7 @@ from percpu_spec.counts import counted
 
 _STEPS: Final = 20_000  # of a search of the schedules of one counterexample's operations
 _ACTORS: Final = 4  # at once, at most, in a counterexample all schedules of which are tried
-_FINE: Final = (alphabets.QUARTERS, alphabets.CRUMBS, alphabets.EDGES)
+_FINE: Final = (searches.QUARTERS, searches.CRUMBS, searches.EDGES)
 
 
 class MechanismExample(NamedTuple):
@@ -83,7 +83,7 @@ class Mechanism:
                 made = shown.token if shortest else self._small(shown.token)
                 return self._example_of(made, "of those known", shortest=shortest), bound
         on_chunks = bool(fills.about_a_chunk(self.clause))
-        for plan in alphabets.SEQUENCES if on_chunks else alphabets.HUNTS:
+        for plan in searches.SEQUENCES if on_chunks else searches.HUNTS:
             if on_chunks and plan.alphabet.requests not in _FINE:
                 continue
             plan = replace(plan, longest=plan.least)
@@ -126,7 +126,7 @@ class Mechanism:
         shown = self._schedule_of(made)
         return token if shown is None else replace(shown.token, search=SMALL)
 
-    def _searched(self, engine: type[Breadth], plan: alphabets.AlphabetPlan) -> Token | None:
+    def _searched(self, engine: type[Breadth], plan: searches.AlphabetPlan) -> Token | None:
         """Return the first of a search of the variant alone that shows it."""
         found: list[Token] = []
 

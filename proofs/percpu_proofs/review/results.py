@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from percpu_proofs.review.cache import OutcomeCache
-from percpu_proofs.review.jobs import Job, JobOutcome, run
+from percpu_proofs.review.job import Job, JobOutcome, run
+from percpu_proofs.review.jobs import jobs_for, mechanism_jobs, put_small, shrinking_jobs
 from percpu_proofs.review.matrix import Cell, matrix
-from percpu_proofs.review.plan import jobs_for, mechanism_jobs, put_small, shrinking_jobs
 from percpu_proofs.run.processes import default_jobs, spread
 from percpu_reference.variants import RELEASES, VARIANTS, variant_class
 

@@ -13,7 +13,7 @@ from percpu_proofs.kernel.search.judge import CRASH
 from percpu_proofs.kernel.search.plans import STOPS
 from percpu_proofs.kernel.search.tree_token import found_by
 from percpu_proofs.review.changes import Changes
-from percpu_proofs.review.jobs import EXHAUSTIVE, FUZZED
+from percpu_proofs.review.job import EXHAUSTIVE, FUZZED
 from percpu_proofs.review.matrix import evidence_of
 from percpu_reference.variants import MERGED, variant_class
 from percpu_spec.catalogue import clauses

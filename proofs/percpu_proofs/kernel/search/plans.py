@@ -1,6 +1,6 @@
 """The searches of a tree: alphabets, geometries, bounds. One readable place.
 
-The alphabets are those of the searches of variants (explore/alphabets.py) as far as there are some.
+The alphabets are those of the searches of variants (explore/searches.py) as far as there are some.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from percpu_proofs.explore.alphabets import CRUMBS, EDGES, PAGES, QUARTERS
 from percpu_proofs.explore.scenario import KERNEL_32K, Scenario
 from percpu_proofs.explore.scenarios import SCENARIOS
+from percpu_proofs.explore.searches import CRUMBS, EDGES, PAGES, QUARTERS
 from percpu_proofs.kernel.instance import ACCESS
 from percpu_proofs.kernel.library import BuildForm
 from percpu_proofs.kernel.search.compiled import ALL_POINTS, LOCKS, SearchPlan
