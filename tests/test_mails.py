@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from depth import deep_unless
+from known_records import RECORDED, records
 
 from percpu_proofs import data
 from percpu_proofs.cli import main
@@ -27,7 +28,6 @@ from percpu_proofs.live.subject import SubjectKind, read_subject
 from percpu_proofs.live.verdicts import BROKEN, KNOWN, KernelStateJudge, Verdict
 from percpu_proofs.review.job import ReviewExample
 from percpu_proofs.review.matrix import Cell
-from percpu_proofs.review.records import RECORDED, records
 from percpu_proofs.review.results import cells
 from percpu_proofs.show.mail import LINES, WIDTH, block, command, listing, plain, quoted
 from percpu_reference.variants import DEFAULT, MERGED, VARIANTS

@@ -1,7 +1,7 @@
 """Counterexamples that reviews have found, one of each clause that a variant breaks, or more.
 
 They are kept without the hash that a token has, so that they outlive a change of the code; whether
-each still breaks its clause a test says. `python -m percpu_proofs.review.records` writes them.
+each still breaks its clause a test says. `python tests/known_records.py` writes them.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The record of known counterexamples, from the review itself, so that both count the same.
 
-`python -m percpu_proofs.review.records` writes it anew; a deep test says whether it is to be.
+`python tests/known_records.py` writes it anew; a deep test says whether it is to be.
 """
 
 from __future__ import annotations
