@@ -10,6 +10,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
+import workload_packaging
 from click.testing import CliRunner, Result
 
 from percpu_proofs import data
@@ -19,7 +20,6 @@ from percpu_proofs.recorded.traces.reader import read_run
 from percpu_proofs.run.driver import Driver
 from percpu_proofs.run.operations import parse_operations
 from percpu_proofs.run.state_record import checksum
-from percpu_proofs.workload import packaging
 from percpu_proofs.workload.interleaving import USUAL, Player, Schedule
 from percpu_proofs.workload.plots import cost_svg, removal_svg
 from percpu_proofs.workload.removal import BANDS, Curve, run_workload
@@ -91,7 +91,7 @@ def test_shipped_workloads_are_1000_times_11_cgroups(
 
 
 def test_the_package_ships_what_a_run_would_give(small: Workload) -> None:
-    text = packaging.text(small)
+    text = workload_packaging.text(small)
     assert parse_operations(Path("x"), text.split("\n")).operations == small.operations
     lines = text.split("\n")
     for phase in small.phases:
