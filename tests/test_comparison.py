@@ -13,6 +13,7 @@ from click.testing import CliRunner, Result
 from depth import deep_unless
 from kernel_bugs import BUGS, Bug, seeded
 from kernel_trees import FOUND, MISSING, PATCHES, tree_of
+from widths import unfolded
 
 from percpu_proofs.cli import main
 from percpu_proofs.kernel import differential
@@ -81,10 +82,11 @@ def test_schedules_are_drawn_at_every_count(jobs: str, tmp_path: Path) -> None:
 def test_what_is_equal_is_named(tmp_path: Path) -> None:
     result = conform(tree_of(NEWEST).top, tmp_path, "--count", "600", "--jobs", "1")
     assert result.exit_code == 0, result.output
-    equal = next(line for line in result.stdout.splitlines() if "is equal" in line)
+    lines = unfolded(result.stdout).splitlines()
+    equal = next(line for line in lines if "is equal" in line)
     for part in ("operations", "geometries", "schedules", "gaps entered of"):
         assert part in equal
-    said = result.stdout[result.stdout.index(equal) :].splitlines()[1:]
+    said = lines[lines.index(equal) + 1 :]
     assert any(line.startswith("not run: ") for line in said)
     assert "newly broken" not in result.stdout
     assert "compiler warning" not in result.stdout
@@ -196,7 +198,7 @@ def test_compiler_warnings_are_shown_those_of_the_patch_first(tmp_path: Path) ->
     assert second.startswith("mm/percpu.c:")
     assert "of_the_tree" in second
     result = conform(top, tmp_path, *arguments)
-    assert result.stdout.count("compiler warning: ") == 2
+    assert unfolded(result.stdout).count("compiler warning: ") == 2
 
 
 # differences in words

@@ -182,4 +182,4 @@ def test_the_whole_review_names_the_clause(tmp_path: Path, name: str) -> None:
     clause = PLANTED[name][2]
     result = CliRunner().invoke(main, ["review", "--variant", written(tmp_path, name), "--json"])
     assert result.exit_code == 1, result.output
-    assert clause in json.loads(result.output)["changes"]["new"]
+    assert clause in json.loads(result.stdout)["changes"]["new"]

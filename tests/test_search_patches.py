@@ -260,9 +260,9 @@ def test_a_review_that_is_stopped_prints_its_bounds() -> None:
     """SIGTERM ends it and all its processes, with what was searched so far."""
     source = str(tree_of(FOUND[-1]).top)
     words = (*COMMAND, "review", "--source", source, "--search", "whole", "--json", "--jobs", "2")
-    with started(*IN_BACKGROUND, *words) as stopped:
+    with started(*IN_BACKGROUND, *words, "--no-cache") as stopped:
         assert is_ready(stopped.pid)
-        sleep(12.0)
+        sleep(4.0)
         stopped.send_signal(signal.SIGTERM)
         out, err = stopped.communicate(timeout=60)
     assert stopped.returncode == 130, err

@@ -61,11 +61,11 @@ def enlarged(operation: Operation, times: int) -> Operation:
 def test_recorded_again_at_larger_pages(
     path: Path, page: int, built: Path, tmp_path: Path
 ) -> None:
-    library = library_of(FOUND[-1], built, BuildForm("vm", page))
     vector = read_vector(path)
     operations = [enlarged(o, page // 4096) for o in vector.listed.operations]
     listed = OperationList(path, operations, vector.listed.lines)
     geometry = scaled(vector.geometry, page // 4096)
+    library = library_of(FOUND[-1], built, BuildForm.of(geometry))
     recording = VectorRecording(path.name, geometry, listed, [text_of(o) for o in operations])
     again = tmp_path / path.name
     write_vector(again, library, "6.12", recording)

@@ -13,6 +13,11 @@ _MAY_BE_WIDER = re.compile(
 )
 
 
+def unfolded(text: str) -> str:
+    """Return a text with the pieces of its lines, which are indented, put together again."""
+    return re.sub(r"\n +(?=\S)", " ", text)
+
+
 def unfit(text: str) -> list[str]:
     """Return the lines of a text that do not fit a mail."""
     return [

@@ -89,9 +89,10 @@ def report(page: Path, tree: options.ChosenTree | None, jobs: int, as_json: bool
         )
     else:
         stopped = f"interrupted: {review.done} of {review.planned} searches; "
-        output.echo(
+        output.say(
+            output.console(),
             f"{stopped if review.interrupted else ''}{page}: {size / 1e6:.1f} MB, "
             f"{counts.clauses} clauses, {counts.walks} counterexamples, "
-            f"{counts.functions} kernel functions, {counts.claims} claims"
+            f"{counts.functions} kernel functions, {counts.claims} claims",
         )
     output.end(interrupted=review.interrupted)
