@@ -29,7 +29,7 @@ class Workers:
     on_done: Progress = lambda done, total: None
 
 
-SECONDS_EACH: Final = 4.0
+SECONDS_EACH: Final = 0.6
 """What a search takes a processor on average, for what is expected of a review."""
 
 
