@@ -123,6 +123,8 @@ def test_a_wrong_free_is_the_callers_error(variant: str, contracts: Level) -> No
     one, other = filled(variant, contracts=contracts), filled(variant, contracts=contracts)
     first = one.alloc(64)
     one.free(first)
+    with pytest.raises(MisuseError, match="API-2: a free of <area"):
+        one.free(first)
     second = one.alloc(64)
     assert first is not None and first == second
     for wrong in (first, other.alloc(64)):

@@ -44,6 +44,7 @@ from percpu_proofs.kernel.search.trees import CompiledTree
 from percpu_proofs.kernel.tree import MEMCONTROL, copy_tree, read_tree
 from percpu_proofs.run.difference import Difference
 from percpu_proofs.run.inputs import InputError
+from percpu_reference.chunk import Block
 from percpu_reference.environment import Task as Asking
 from percpu_reference.state import UNLIMITED_WORK
 from percpu_reference.variants import Allocator, variant_class
@@ -123,7 +124,7 @@ class RunsApart(LinuxMm):
 
     __slots__ = ()
 
-    def block_update(self, block, start, end):  # type: ignore[no-untyped-def]
+    def block_update(self, block: Block, start: int, end: int) -> None:
         block.first_free = min(block.first_free, start)
         block.left_free = end if start == 0 else block.left_free
         block.right_free = end - start if end == block.nr_bits else block.right_free
@@ -135,7 +136,7 @@ class RunsMet(LinuxMm):
 
     __slots__ = ()
 
-    def enter_apart(self, block, start, size):  # type: ignore[no-untyped-def]
+    def enter_apart(self, block: Block, start: int, size: int) -> None:
         super(RegionHints, self).block_update(block, start, start + size)
 
 

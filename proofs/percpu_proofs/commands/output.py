@@ -129,6 +129,8 @@ def folded(text: Text, width: int) -> Text:
     >>> print(folded(Text("holds  MAP-1 MAP-2 POP-1"), 21))
     holds  MAP-1 MAP-2
            POP-1
+    >>> print(folded(Text("input  /a/path/that/is/longer/than/that"), 21))
+    input  /a/path/that/is/longer/than/that
     """
     return Text("\n").join(piece for line in text.split("\n") for piece in _pieces(line, width))
 
