@@ -13,17 +13,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from percpu_proofs.prove.any_size.code import TextChange
+from percpu_proofs.prove.any_size.code import TextChange, z3
 from percpu_proofs.prove.any_size.lemma import QUERY, Lemma, case_text
 from percpu_proofs.prove.any_size.paths import Derived, Path, PathContext, all_paths
-from percpu_proofs.prove.any_size.plain_scene import (
+from percpu_proofs.prove.any_size.scenes import (
     PlainScene,
+    SymbolicScene,
     plain_scene,
     replayed,
     small_cases,
 )
-from percpu_proofs.prove.any_size.term_scene import SymbolicScene
-from percpu_proofs.prove.any_size.terms import z3
 
 _KINDS = {
     z3.Z3_OP_AND: " and ", z3.Z3_OP_OR: " or ", z3.Z3_OP_EQ: " == ", z3.Z3_OP_LE: " <= ",

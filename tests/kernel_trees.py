@@ -9,7 +9,7 @@ from tempfile import gettempdir, mkdtemp
 
 from percpu_proofs.kernel.build import compile_tree
 from percpu_proofs.kernel.differential import CaseTask, Tally, draw_task, shrink_found
-from percpu_proofs.kernel.library import USUAL, BuildForm, Library
+from percpu_proofs.kernel.instance import USUAL, BuildForm, Library
 from percpu_proofs.kernel.model import ModelVariant, probe
 from percpu_proofs.kernel.tree import Tree, read_tree, unpack
 

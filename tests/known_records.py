@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 
 from percpu_proofs.data import folder
 from percpu_proofs.explore.token import Token, read_token
+from percpu_proofs.review.jobs import cells
 from percpu_proofs.review.matrix import Cell
-from percpu_proofs.review.results import cells
 from percpu_reference.variants import DEFAULT, MERGED, VARIANTS
 
 RECORDED = tuple(dict.fromkeys((DEFAULT, MERGED, *VARIANTS)))

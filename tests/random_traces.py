@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from percpu_proofs.recorded.traces import events as ev
-from percpu_proofs.recorded.traces.fields import FORMS
+from percpu_proofs.recorded.traces.events import FORMS
 from percpu_reference.chunk import Area, Chunk
 from percpu_reference.events import FreePercpu
 from percpu_reference.gaps import FAILED, Gap, Kind

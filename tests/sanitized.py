@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from percpu_proofs.kernel.differential import CaseTask, draw_task
-from percpu_proofs.kernel.library import BuildForm, Library
+from percpu_proofs.kernel.instance import BuildForm, Library
 from percpu_proofs.kernel.model import ModelVariant
 from percpu_proofs.kernel.search.job import TreeJob, searched
 from percpu_proofs.kernel.search.plans import TreeSearch, search_named, shallower

@@ -12,7 +12,7 @@ from kernel_trees import FOUND, tree_of
 from search_bugs import Edit
 
 from percpu_proofs.kernel.build import compile_search
-from percpu_proofs.kernel.library import Library
+from percpu_proofs.kernel.instance import Library
 from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome, searched
 from percpu_proofs.kernel.search.plans import DRAWN, QUICK, TreeSearch, noting
 from percpu_proofs.kernel.search.trees import CompiledTree

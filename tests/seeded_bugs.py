@@ -10,7 +10,7 @@ from percpu_contracts.attach import checked
 from percpu_contracts.contract import Level
 from percpu_contracts.monitor import Monitor
 from percpu_contracts.violations import ClauseViolation
-from percpu_proofs.bugs.planting import KM, Row, plant, repaired
+from percpu_proofs.bugs import KM, Row, plant, repaired
 from percpu_reference.backing import KmBacking
 from percpu_reference.variants import Allocator, with_backing
 

@@ -19,10 +19,9 @@ from percpu_proofs.beside.comparison import (
     everything,
     texts_of,
 )
-from percpu_proofs.beside.html import html_fragment, page
 from percpu_proofs.beside.kernel_code import functions
 from percpu_proofs.beside.model_code import steps
-from percpu_proofs.beside.text import lines_of
+from percpu_proofs.beside.pages import html_fragment, lines_of, page
 from percpu_proofs.cli import main
 from percpu_proofs.run.inputs import InputError
 from percpu_reference.kernel_names import FILES, model_name

@@ -17,7 +17,7 @@ from percpu_proofs.bench.throughput import prepare
 from percpu_proofs.cli import main
 from percpu_proofs.commands import run as run_command
 from percpu_proofs.commands.source import expand
-from percpu_proofs.recorded.vectors import comparison as vectors_module
+from percpu_proofs.recorded import vectors as vectors_module
 from percpu_proofs.run.runner import bound, counted
 from percpu_reference.chunk import Chunk
 from percpu_reference.gaps import Steps

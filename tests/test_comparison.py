@@ -17,9 +17,9 @@ from widths import unfolded
 
 from percpu_proofs.cli import main
 from percpu_proofs.kernel import differential
-from percpu_proofs.kernel.fields import MEANINGS, OPERATION, meaning, sentence
+from percpu_proofs.kernel.record import MEANINGS, OPERATION, meaning, sentence
 from percpu_proofs.kernel.tree import BACKINGS, FILES, copy_tree
-from percpu_proofs.run.difference import Difference
+from percpu_proofs.run.state_record import Difference
 from percpu_reference.kernel_names import FILES as FUNCTIONS
 from percpu_spec.catalogue import clauses
 

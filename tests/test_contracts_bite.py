@@ -24,7 +24,7 @@ from percpu_contracts.registry import CONTRACTS
 from percpu_contracts.violations import ClauseViolation, MisuseError
 from percpu_proofs import data
 from percpu_proofs.bugs import table
-from percpu_proofs.recorded.vectors.file import Vector, find_vectors, read_vector
+from percpu_proofs.recorded.vectors import Vector, find_vectors, read_vector
 from percpu_proofs.run.driver import Driver
 from percpu_proofs.run.state_record import Recorder, counter_record
 from percpu_reference import build

@@ -13,22 +13,24 @@ from click.testing import CliRunner
 from percpu_proofs import data
 from percpu_proofs.cli import main
 from percpu_proofs.live.memory import memory_of
-from percpu_proofs.live.stacks import place_of_stack
-from percpu_proofs.live.stats_verdicts import (
+from percpu_proofs.live.subject import place_of_stack
+from percpu_proofs.live.verdicts import (
+    BROKEN,
+    HOLDS,
+    NOT_ASKED,
     empty_pages,
     isolated_words,
     stats_rows,
     stats_verdicts,
 )
-from percpu_proofs.live.verdicts import BROKEN, HOLDS, NOT_ASKED
-from percpu_proofs.logs.stacks import Stack
+from percpu_proofs.logs.messages import Stack
 from percpu_proofs.recorded.replay.comparison import conform_trace
 from percpu_proofs.recorded.replay.report import TraceReport
 from percpu_proofs.recorded.source import text_of
 from percpu_proofs.recorded.states.saved_state import read_state, state_of
 from percpu_proofs.recorded.states.stats_text import stats_of
 from percpu_proofs.recorded.traces.dialects import is_callers
-from percpu_proofs.run import reasons
+from percpu_proofs.run import failures
 from percpu_proofs.run.inputs import InputError, TraceError
 from percpu_proofs.show.stats import stats_text
 from percpu_reference.variants import build
@@ -318,7 +320,7 @@ def test_a_torn_state_has_one_answer(tmp_path: Path) -> None:
     lines = list(text_of(BOOT))
     torn.write_text("\n".join([*lines[:18], "pcpu_lock=1", *lines[18:]]))
     log = tmp_path / "log.txt"
-    log.write_text("percpu: " + reasons.printed(40, 8, True, reasons.ATOMIC) + "\n")
+    log.write_text("percpu: " + failures.printed(40, 8, True, failures.ATOMIC) + "\n")
     for words, code in (
         (["state", torn, "--ask", "40", "--what-if", "work"], 3),
         (["log", log, "--state", torn], 0),
@@ -345,5 +347,5 @@ def test_a_log_of_which_no_failure_can_be_read(line: str, tmp_path: Path) -> Non
         result = CliRunner().invoke(main, ["log", str(log)])
         assert result.exit_code == 2
         assert f"{log}:{number}: expected a whole line of a failure" in result.output
-    log.write_text(f"{line}\n\n\n\npercpu: {reasons.printed(40, 8, True, reasons.ATOMIC)}\n")
+    log.write_text(f"{line}\n\n\n\npercpu: {failures.printed(40, 8, True, failures.ATOMIC)}\n")
     assert CliRunner().invoke(main, ["log", str(log)]).exit_code == 0

@@ -19,34 +19,32 @@ from rich.console import Console
 
 from percpu_proofs.cli import main
 from percpu_proofs.commands import replay as replaying
-from percpu_proofs.commands.counterexamples import reproducer, show_example
 from percpu_proofs.commands.options import ChosenTree
+from percpu_proofs.commands.replay import reproducer, show_example
 from percpu_proofs.counterexample import Counterexample, of_schedule, of_token
 from percpu_proofs.counterexample.mail import mail
 from percpu_proofs.counterexample.of_tree import of_retraced
-from percpu_proofs.counterexample.relevance import relevance, sequential_steps
+from percpu_proofs.counterexample.record import relevance, sequential_steps
 from percpu_proofs.counterexample.text import legend, text
 from percpu_proofs.explore.fuzz import Fuzz
-from percpu_proofs.explore.known_counterexamples import examples
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.packing import MODEL
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.explore.scenarios import SCENARIOS
-from percpu_proofs.explore.search_names import searches
+from percpu_proofs.explore.searches import searches
 from percpu_proofs.explore.shrink import Program
-from percpu_proofs.explore.token import Token, read_token
-from percpu_proofs.kernel.library import Library
+from percpu_proofs.explore.token import Token, examples, read_token
+from percpu_proofs.kernel.instance import Library
 from percpu_proofs.kernel.search.compiled import SearchPlan
-from percpu_proofs.kernel.search.example import of_process
+from percpu_proofs.kernel.search.example import Retrace, TreeStep, of_process
 from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome
 from percpu_proofs.kernel.search.judge import CRASH
 from percpu_proofs.kernel.search.plans import search_named
-from percpu_proofs.kernel.search.retrace import Retrace, TreeStep
 from percpu_proofs.review.trees import verdicts
 from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.operations import parse_operations
 from percpu_proofs.show.mail import LINES, WIDTH, command
-from percpu_proofs.show.rows import StateRows
+from percpu_proofs.show.text import StateRows
 from percpu_reference.kernel_names import FILES, OF_PATCHES
 from percpu_reference.variants import RELEASES, VARIANTS, two_types
 from percpu_spec.catalogue import REFINE, clauses

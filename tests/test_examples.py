@@ -25,9 +25,9 @@ from percpu_proofs.commands.examples import (
     Example,
     examples_of,
 )
-from percpu_proofs.explain import grammar
+from percpu_proofs.explain import terms
 from percpu_proofs.explore.modes import search
-from percpu_proofs.explore.scenario_file import parse_scenario
+from percpu_proofs.explore.scenario import parse_scenario
 from percpu_proofs.explore.token import Token
 
 MINE = """\
@@ -42,7 +42,7 @@ class Mine(Linux612):
 
 @cache
 def token() -> str:
-    scenario = parse_scenario(Path("mine.txt"), grammar.SCENARIO)
+    scenario = parse_scenario(Path("mine.txt"), terms.SCENARIO)
     found = search(scenario.start("linux_6_12"), refine=False).findings["RCL-3"]
     return str(Token.of("linux_6_12", "RCL-3", scenario, found.schedule))
 
@@ -50,8 +50,8 @@ def token() -> str:
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with what stands in the examples for a reader's own files."""
-    (tmp_path / "list.ops").write_text(next(iter(grammar.LISTS.values())))
-    (tmp_path / "mine.txt").write_text(grammar.SCENARIO)
+    (tmp_path / "list.ops").write_text(next(iter(terms.LISTS.values())))
+    (tmp_path / "mine.txt").write_text(terms.SCENARIO)
     (tmp_path / "mine.py").write_text(MINE)
     (tmp_path / "dmesg.txt").write_text(
         "percpu: Embedded 56 pages/cpu s188440 r8192 d32744 u262144\n"

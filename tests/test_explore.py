@@ -18,14 +18,12 @@ from percpu_contracts.registry import SEARCH
 from percpu_proofs.bench import explorers
 from percpu_proofs.cli import main
 from percpu_proofs.counterexample import of_schedule
-from percpu_proofs.explore import footprint, parallel
+from percpu_proofs.explore import modes
 from percpu_proofs.explore import token as tokens
-from percpu_proofs.explore.modes import cross_check, search
-from percpu_proofs.explore.parallel import Spread
-from percpu_proofs.explore.sampling import Strategy, sample
+from percpu_proofs.explore.modes import Spread, Strategy, cross_check, sample, search
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.scenarios import SCENARIOS
-from percpu_proofs.explore.schedulers import dpor
+from percpu_proofs.explore.schedulers import depth_first
 from percpu_proofs.explore.search import Exploration
 from percpu_proofs.explore.shrink_schedule import minimise
 from percpu_proofs.explore.token import Token, read_token
@@ -136,8 +134,8 @@ def test_reduction_finds_what_matching_finds(name: str) -> None:
 def test_a_reduction_that_takes_too_much_to_commute_is_told(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(dpor, "CONFLICTS", [0] * len(dpor.CONFLICTS))
-    monkeypatch.setattr(dpor, "commute", lambda one, other: True)
+    monkeypatch.setattr(depth_first, "CONFLICTS", [0] * len(depth_first.CONFLICTS))
+    monkeypatch.setattr(depth_first, "commute", lambda one, other: True)
     compared = cross_check(SMALL.start("linux_6_12"), 100_000)
     assert any("dpor" in line for line in compared.differences)
 
@@ -150,9 +148,9 @@ def test_reduction_knows_what_every_step_touches() -> None:
         world, chance = World(start), random.Random(seed)
         while enabled := world.enabled():
             actor = chance.choice(enabled)
-            before = footprint.StepContext(world, actor)
+            before = depth_first.StepContext(world, actor)
             world.step(actor)
-            touched = footprint.touched(world, actor, before)
+            touched = depth_first.touched(world, actor, before)
             assert touched & ~before.footprint == 0
             seen.add(touched)
     assert len(seen) > 4
@@ -253,7 +251,7 @@ def test_parts_stop_at_their_share() -> None:
 
 
 def test_draws_do_not_depend_on_the_processes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(parallel, "_SHARE", 40)
+    monkeypatch.setattr(modes, "_SHARE", 40)
     options: dict[str, Any] = {"seed": 3, "strategy": "pct", "depth": 3}
     one, two = (Spread(jobs).drawn(SMALL, "linux_6_12", 100, **options) for jobs in (1, 2))
     assert one.schedules == two.schedules == 100 and not two.complete

@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from percpu_contracts.contract import Level
 from percpu_proofs import data
 from percpu_proofs.cli import main
-from percpu_proofs.run import reasons
+from percpu_proofs.run import failures
 from percpu_proofs.run.driver import Driver
 from percpu_proofs.run.failures import FailedOperations, with_causes
 from percpu_proofs.run.operations import parse_operations
@@ -50,20 +50,20 @@ def failed_of(report: RunReport) -> dict[str, Any]:
 
 
 CAUSES = [
-    (["a 1 0 8 -"], reasons.illegal(0, 8)),
-    (["a 1 32769 1 -"], reasons.illegal(32772, 4)),  # as rounded, which is what is printed
-    (["a 1 8 24 A"], reasons.illegal(8, 24)),
-    (["a 1 4096 8 R", "a 2 4 4 R"], reasons.RESERVED),
-    (["a 1 4096 8 R", "a 2 4 4 AR"], reasons.RESERVED),
-    (["a 1 20480 8 A", "a 2 4 4 A"], reasons.ATOMIC),
-    (["C 1", "a 1 20484 4 -"], reasons.CREATE),
-    (["Z 1", "a 1 20484 4 -"], reasons.CREATE),
-    (["P 1", "a 1 20484 4 -"], reasons.POPULATE),
-    (["M 1", "a 1 20484 4 O"], reasons.POPULATE),
-    (["H 1", "a 1 8 8 G"], reasons.CHARGE),
-    (["H 1", "a 1 8 8 AG"], reasons.CHARGE),
-    (["K 1", "a 1 8 8 -"], reasons.KILLED),
-    (["K 1", "a 1 8 8 G"], reasons.KILLED),
+    (["a 1 0 8 -"], failures.illegal(0, 8)),
+    (["a 1 32769 1 -"], failures.illegal(32772, 4)),  # as rounded, which is what is printed
+    (["a 1 8 24 A"], failures.illegal(8, 24)),
+    (["a 1 4096 8 R", "a 2 4 4 R"], failures.RESERVED),
+    (["a 1 4096 8 R", "a 2 4 4 AR"], failures.RESERVED),
+    (["a 1 20480 8 A", "a 2 4 4 A"], failures.ATOMIC),
+    (["C 1", "a 1 20484 4 -"], failures.CREATE),
+    (["Z 1", "a 1 20484 4 -"], failures.CREATE),
+    (["P 1", "a 1 20484 4 -"], failures.POPULATE),
+    (["M 1", "a 1 20484 4 O"], failures.POPULATE),
+    (["H 1", "a 1 8 8 G"], failures.CHARGE),
+    (["H 1", "a 1 8 8 AG"], failures.CHARGE),
+    (["K 1", "a 1 8 8 -"], failures.KILLED),
+    (["K 1", "a 1 8 8 G"], failures.KILLED),
 ]
 
 
@@ -91,10 +91,10 @@ def test_a_reason_goes_with_its_own_request() -> None:
     lines = ["a 1 20480 8 A", "a 2 4 4 A", "a 3 0 4 A", "K 1", "a 4 4 4 -", "P 1", "a 5 4 4 -"]
     rows = failed_of(ran(lines, SMALL))["by_size"]
     assert [(row["size"], row["flags"], row["reason"]) for row in rows] == [
-        (4, "A", reasons.ATOMIC),
-        (0, "A", reasons.illegal(0, 4)),
-        (4, "-", reasons.KILLED),
-        (4, "-", reasons.POPULATE),
+        (4, "A", failures.ATOMIC),
+        (0, "A", failures.illegal(0, 4)),
+        (4, "-", failures.KILLED),
+        (4, "-", failures.POPULATE),
     ]
 
 

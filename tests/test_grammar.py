@@ -9,9 +9,9 @@ import pytest
 from click.testing import CliRunner
 
 from percpu_proofs.cli import main
-from percpu_proofs.explain import grammar
+from percpu_proofs.explain import terms
 from percpu_proofs.explore.modes import search
-from percpu_proofs.explore.scenario_file import CONCURRENT, FIELDS, SECTIONS, parse_scenario
+from percpu_proofs.explore.scenario import CONCURRENT, FIELDS, SECTIONS, parse_scenario
 from percpu_proofs.run.driver import Driver
 from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.operations import FLAG_LETTERS, MEANINGS, SHAPES, parse_operations
@@ -72,17 +72,17 @@ def test_every_field_section_and_actor_is_printed() -> None:
     assert taken == set(CONCURRENT) and f"of {' '.join(CONCURRENT)}." in PRINTED.output
 
 
-@pytest.mark.parametrize("title", grammar.LISTS)
+@pytest.mark.parametrize("title", terms.LISTS)
 def test_every_example_list_runs(title: str) -> None:
-    listed = parse_operations(Path(title), grammar.LISTS[title].split("\n"))
+    listed = parse_operations(Path(title), terms.LISTS[title].split("\n"))
     machine = Driver(build(DEFAULT, Geometry(memcg=True), contracts="fast"))
     machine.run(listed)
     assert machine.operation == len(listed.operations)
-    assert grammar.LISTS[title].split("\n")[0] in PRINTED.output
+    assert terms.LISTS[title].split("\n")[0] in PRINTED.output
 
 
 def test_the_examples_have_every_letter() -> None:
-    whole = "\n".join(grammar.LISTS.values())
+    whole = "\n".join(terms.LISTS.values())
     operations = parsed(whole)
     assert {o[0] for o in operations} == SHAPES.keys()
     flags = "".join(line.split("#")[0].split()[-1] for line in whole.split("\n") if line[0] == "a")
@@ -90,8 +90,8 @@ def test_the_examples_have_every_letter() -> None:
 
 
 def test_the_example_scenario_finds_what_it_says() -> None:
-    scenario = parse_scenario(Path("mine.txt"), grammar.SCENARIO)
-    assert all(re.search(rf"^{name}\b", grammar.SCENARIO, re.M) for name in (*FIELDS, *SECTIONS))
+    scenario = parse_scenario(Path("mine.txt"), terms.SCENARIO)
+    assert all(re.search(rf"^{name}\b", terms.SCENARIO, re.M) for name in (*FIELDS, *SECTIONS))
     ((variant, verdict),) = scenario.verdicts.items()
     found = search(scenario.start(variant), refine=False)
     assert (found.states, frozenset(found.findings)) == verdict

@@ -22,30 +22,26 @@ from search_bugs import EDITS
 from percpu_contracts.whole_state import WholeState
 from percpu_proofs import data
 from percpu_proofs.cli import main
+from percpu_proofs.explore.breadth import Sequences
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.searches import SEQUENCES
-from percpu_proofs.explore.sequences import Sequences
 from percpu_proofs.explore.token import Token, read_token
 from percpu_proofs.explore.world import World
 from percpu_proofs.kernel import difference_report as found
 from percpu_proofs.kernel import differential
 from percpu_proofs.kernel.build import compile_tree
-from percpu_proofs.kernel.cases import run_case
+from percpu_proofs.kernel.cases import Case, run_case
 from percpu_proofs.kernel.differential import CaseTask, Tally, run_tasks
-from percpu_proofs.kernel.draws import Case
-from percpu_proofs.kernel.instance import Kernel, KernelStopped
-from percpu_proofs.kernel.library import BuildForm, Library
+from percpu_proofs.kernel.instance import BuildForm, Kernel, KernelStopped, Library
 from percpu_proofs.kernel.model import ModelVariant
 from percpu_proofs.kernel.pair import WHOLE, Pair
-from percpu_proofs.kernel.patch import apply_patch
 from percpu_proofs.kernel.record import VectorRecording, write_vector
 from percpu_proofs.kernel.schedule import confirm, replay
-from percpu_proofs.kernel.tree import copy_tree
+from percpu_proofs.kernel.tree import apply_patch, copy_tree
 from percpu_proofs.kernel.views import CompiledState
-from percpu_proofs.recorded.vectors.comparison import conform_vectors
-from percpu_proofs.recorded.vectors.file import find_vectors, read_vector
+from percpu_proofs.recorded.vectors import conform_vectors, find_vectors, read_vector
 from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.operations import parse_operations, text_of
 from percpu_reference.chunk import Chunk

@@ -15,9 +15,8 @@ from click.testing import CliRunner, Result
 
 from percpu_proofs.cli import main
 from percpu_proofs.kernel.build import compile_tree
-from percpu_proofs.kernel.cases import shrink
-from percpu_proofs.kernel.draws import expand
-from percpu_proofs.kernel.library import SourceLocation, places_of
+from percpu_proofs.kernel.cases import expand, shrink
+from percpu_proofs.kernel.instance import SourceLocation, places_of
 from percpu_proofs.kernel.messages import STUBS
 from percpu_proofs.kernel.model import ModelVariant
 from percpu_proofs.kernel.random_schedules import draw

@@ -12,7 +12,7 @@ import pytest
 from depth import deep_unless
 from formula_check import check_formula
 
-from percpu_proofs.prove.any_size.catalogue import LEMMAS
+from percpu_proofs.prove.any_size.catalogue import LEMMAS, NotReachedError, from_boot, run_entered
 from percpu_proofs.prove.any_size.code import (
     NoSuchTextError,
     TextChange,
@@ -23,7 +23,6 @@ from percpu_proofs.prove.any_size.code import (
     turn_of,
     twin_of,
 )
-from percpu_proofs.prove.any_size.from_boot import NotReachedError, from_boot, run_entered
 from percpu_proofs.prove.any_size.lemma import Lemma
 from percpu_reference import build
 from percpu_reference.balance import Balance

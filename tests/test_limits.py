@@ -22,10 +22,10 @@ from percpu_proofs.kernel.model import ASKING, FORMS, LimitsInScope, ModelVarian
 from percpu_proofs.kernel.pair import Pair
 from percpu_proofs.kernel.search.job import TreeJob, searched
 from percpu_proofs.kernel.tree import copy_tree
-from percpu_proofs.run.difference import Difference
 from percpu_proofs.run.driver import Driver
 from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.operations import parse_operations
+from percpu_proofs.run.state_record import Difference
 from percpu_reference import build
 from percpu_reference.chunk import Chunk
 from percpu_reference.environment import Task as Asking

@@ -15,13 +15,13 @@ from percpu_contracts.index_data import OWNERS, UNLOCKED
 from percpu_contracts.traps import slots_of
 from percpu_contracts.violations import ClauseViolation
 from percpu_proofs.cli import main
-from percpu_proofs.explore.contracted_world import ContractedWorld
+from percpu_proofs.explore.breadth import Sequences
 from percpu_proofs.explore.fuzz import Fuzz
+from percpu_proofs.explore.judges import ContractedWorld
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.searches import Alphabet, AlphabetPlan
-from percpu_proofs.explore.sequences import Sequences
-from percpu_proofs.explore.start import Start
+from percpu_proofs.explore.system import Start
 from percpu_proofs.explore.world import World
 from percpu_proofs.run.driver import Driver
 from percpu_reference import VARIANTS, VariantFileError, build

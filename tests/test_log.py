@@ -17,15 +17,15 @@ from click.testing import CliRunner, Result
 from percpu_proofs import data
 from percpu_proofs.cli import main
 from percpu_proofs.explain.lookup import explain
-from percpu_proofs.logs import failure_site, reading, stacks, texts
+from percpu_proofs.logs import advice, failure_site, reading
 from percpu_proofs.logs import failures as failing
 from percpu_proofs.logs.failures import ILLEGAL, UNKNOWN, read_failures
-from percpu_proofs.logs.prefixes import Message, bare, messages
+from percpu_proofs.logs.messages import Message, bare, frame, messages
 from percpu_proofs.logs.reading import read_log
 from percpu_proofs.logs.reports import read_reports
 from percpu_proofs.recorded.source import text_of
 from percpu_proofs.recorded.states.stats_text import ChunkStats, PercpuStats, stats_of
-from percpu_proofs.run import reasons
+from percpu_proofs.run import failures
 from percpu_proofs.run.inputs import InputError, TraceError, read_text
 from percpu_proofs.run.room import Bound, ChunkRoom, Demand, room_of, why
 from percpu_proofs.show.stats import stats_text
@@ -115,7 +115,7 @@ BOOTED = [
 ])  # fmt: skip
 def test_boots_are_told_apart_and_guesses_are_told(prefix: str, tmp_path: Path) -> None:
     def lines(at: float, *texts: str) -> list[str]:
-        return [prefix.format(at) + text for text in texts]
+        return [prefix.format(at) + text for text in advice]
 
     path = tmp_path / "log"
     booted = [
@@ -161,8 +161,8 @@ def test_a_journal_as_json_and_repetitions() -> None:
     entry = json.dumps({"MESSAGE": ATOMIC, "_HOSTNAME": "box"})
     repeated = f"Nov  3 10:00:01 box kernel: message repeated 3 times: [ {ATOMIC}]"
     one, more = failures_of(f"{entry}\n{repeated}")
-    assert (one.reason, one.count) == (reasons.ATOMIC, 1)
-    assert (more.reason, more.count) == (reasons.ATOMIC, 3)
+    assert (one.reason, one.count) == (failures.ATOMIC, 1)
+    assert (more.reason, more.count) == (failures.ATOMIC, 3)
 
 
 # failures
@@ -173,9 +173,9 @@ def row(line: str) -> tuple[Any, ...]:
     return one.size, one.align, one.atomic, one.reason
 
 
-@pytest.mark.parametrize("reason", reasons.WORDS)
+@pytest.mark.parametrize("reason", failures.WORDS)
 def test_every_reason_of_every_release(reason: str) -> None:
-    line = f"percpu: {reasons.printed(40, 8, False, reason)}"
+    line = f"percpu: {failures.printed(40, 8, False, reason)}"
     assert row(line) == (40, 8, False, reason)
     # up to 3.17 without atomic, up to 4.6 in capitals
     assert row(f"PERCPU: allocation failed, size=40 align=8, {reason}") == (40, 8, None, reason)
@@ -193,7 +193,7 @@ def test_the_kernels_words_are_all_known() -> None:
     for tree in trees:
         words = set(re.findall(r'\berr = "([^"]+)"', tree.read_text(errors="replace")))
         assert words
-        assert words <= set(reasons.WORDS), tree
+        assert words <= set(failures.WORDS), tree
 
 
 WRONG = [
@@ -233,7 +233,9 @@ STACKS = {
 
 @pytest.mark.parametrize("name", STACKS)
 def test_stacks_name_the_caller(name: str) -> None:
-    text = f"percpu: {reasons.printed(8, 8, False, reasons.POPULATE)}\nCall Trace:\n{STACKS[name]}"
+    text = (
+        f"percpu: {failures.printed(8, 8, False, failures.POPULATE)}\nCall Trace:\n{STACKS[name]}"
+    )
     (failure,) = failures_of(text)
     assert failure.stack.caller == "foo_init"
 
@@ -263,13 +265,13 @@ def test_illegal_requests(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_what_is_illegal_in_a_request(tmp_path: Path, size: int, align: int, said: str) -> None:
-    text = reasons.illegal(size, align)
+    text = failures.illegal(size, align)
     _, explained = read_log(written(tmp_path, text)).failures[0]
     assert said in " ".join(explained.says)
 
 
 def failed(size: int, align: int, atomic: bool, reason: str) -> str:
-    return "percpu: " + reasons.printed(size, align, atomic, reason)
+    return "percpu: " + failures.printed(size, align, atomic, reason)
 
 
 LONG = 99999999999999999999999
@@ -278,16 +280,16 @@ LONG = 99999999999999999999999
 @pytest.mark.parametrize(
     ("line", "said", "clause"),
     [
-        (failed(32772, 8, True, reasons.ATOMIC), "largest request, 32768", "API-1"),
-        (failed(0, 8, False, reasons.CREATE), "refused earlier", "API-1"),
-        (failed(40, 3, False, reasons.CREATE), "no power of two", "API-1"),
-        (failed(40, 8192, True, reasons.ATOMIC), "above a page", "API-1"),
-        (failed(40, 8, True, reasons.POPULATE), "never populates", "API-5"),
-        (failed(40, 8, True, reasons.CREATE), "never makes a chunk", "API-5"),
-        (failed(40, 8, False, reasons.ATOMIC), "atomic requests only", "API-5"),
-        (reasons.illegal(8, 8), "is legal", "API-1"),
-        (failed(LONG, 8, False, reasons.CREATE), "no size_t", "API-1"),
-        (reasons.illegal(LONG, 8), "no size_t", "API-1"),
+        (failed(32772, 8, True, failures.ATOMIC), "largest request, 32768", "API-1"),
+        (failed(0, 8, False, failures.CREATE), "refused earlier", "API-1"),
+        (failed(40, 3, False, failures.CREATE), "no power of two", "API-1"),
+        (failed(40, 8192, True, failures.ATOMIC), "above a page", "API-1"),
+        (failed(40, 8, True, failures.POPULATE), "never populates", "API-5"),
+        (failed(40, 8, True, failures.CREATE), "never makes a chunk", "API-5"),
+        (failed(40, 8, False, failures.ATOMIC), "atomic requests only", "API-5"),
+        (failures.illegal(8, 8), "is legal", "API-1"),
+        (failed(LONG, 8, False, failures.CREATE), "no size_t", "API-1"),
+        (failures.illegal(LONG, 8), "no size_t", "API-1"),
     ],
 )
 def test_what_no_kernel_prints(tmp_path: Path, line: str, said: str, clause: str) -> None:
@@ -302,8 +304,8 @@ def test_what_no_kernel_prints(tmp_path: Path, line: str, said: str, clause: str
 @pytest.mark.parametrize(
     "line",
     [
-        failed(32768, 4096, True, reasons.ATOMIC), failed(32768, 8, False, reasons.POPULATE),
-        f"Linux version 4.9.0 (gcc)\n{failed(40, 3, False, reasons.CREATE)}",
+        failed(32768, 4096, True, failures.ATOMIC), failed(32768, 8, False, failures.POPULATE),
+        f"Linux version 4.9.0 (gcc)\n{failed(40, 3, False, failures.CREATE)}",
         "foo: Could not allocate 70000 bytes percpu data",
     ],
 )  # fmt: skip
@@ -314,8 +316,8 @@ def test_what_kernels_may_print(tmp_path: Path, line: str) -> None:
 
 def test_long_numbers_are_kept() -> None:
     """A line that is not understood does not take the words of the next one."""
-    one = failed(LONG, 8, False, reasons.CREATE)
-    first, second = failures_of(f"{one}\n{failed(40, 3, False, reasons.CREATE)}")
+    one = failed(LONG, 8, False, failures.CREATE)
+    first, second = failures_of(f"{one}\n{failed(40, 3, False, failures.CREATE)}")
     assert (first.line, first.size, second.line, second.size) == (1, LONG, 2, 40)
     longer = one.replace(str(LONG), "9" * 5000)
     known, torn, _ = read_failures(found_in(f"{longer}\n{ATOMIC}"))
@@ -325,7 +327,7 @@ def test_long_numbers_are_kept() -> None:
 
 def test_pages_of_64_kib_change_the_numbers(tmp_path: Path) -> None:
     """40000 bytes are legal there, and four pages hold more."""
-    text = f"{LAYOUT}\n{ATOMIC}\n{reasons.illegal(40000, 8)}"
+    text = f"{LAYOUT}\n{ATOMIC}\n{failures.illegal(40000, 8)}"
     report = read_log(written(tmp_path, text))
     (_, atomic), (_, illegal) = report.failures
     assert f"4 pages hold {4 * (65536 // 24)}" in " ".join(atomic.says)
@@ -336,19 +338,19 @@ def test_pages_of_64_kib_change_the_numbers(tmp_path: Path) -> None:
 
 def test_a_batch_is_what_pages_hold(tmp_path: Path) -> None:
     """The advice names the numbers that the model serves between two runs (test_served)."""
-    text = "percpu: " + reasons.printed(40, 8, True, reasons.ATOMIC)
+    text = "percpu: " + failures.printed(40, 8, True, failures.ATOMIC)
     _, explained = read_log(written(tmp_path, text)).failures[0]
     assert "4 pages hold 408" in " ".join(explained.says)
     assert "at most about 408" in " ".join(explained.advice)
-    text = "percpu: " + reasons.printed(20, 64, True, reasons.ATOMIC)
+    text = "percpu: " + failures.printed(20, 64, True, failures.ATOMIC)
     _, explained = read_log(written(tmp_path, text)).failures[0]
     assert "4 pages hold 256" in " ".join(explained.says)  # each in a step of 64
-    text = "percpu: " + reasons.printed(9000, 8, True, reasons.ATOMIC)
+    text = "percpu: " + failures.printed(9000, 8, True, failures.ATOMIC)
     _, explained = read_log(written(tmp_path, text)).failures[0]
     assert "a populated hole over at least 3 pages, of which all but the outer two" in " ".join(
         explained.says)  # fmt: skip
     assert "mostly enough" in explained.advice[0]
-    text = "percpu: " + reasons.printed(32768, 8, True, reasons.ATOMIC)
+    text = "percpu: " + failures.printed(32768, 8, True, failures.ATOMIC)
     _, explained = read_log(written(tmp_path, text)).failures[0]
     assert "for 8 in a row it may take several failures and runs" in explained.advice[0]
 
@@ -356,20 +358,20 @@ def test_a_batch_is_what_pages_hold(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("reason", "clause", "said"),
     [
-        (reasons.ATOMIC, "BAL-5", "not out of memory"),
-        (reasons.RESERVED, "API-7", "8192 bytes a CPU"),
-        (reasons.CREATE, "API-9", "vmalloc"),
-        (reasons.POPULATE, "POP-4", "pages could not be had"),
-        (reasons.EXTEND, "API-9", "up to 4.13"),
+        (failures.ATOMIC, "BAL-5", "not out of memory"),
+        (failures.RESERVED, "API-7", "8192 bytes a CPU"),
+        (failures.CREATE, "API-9", "vmalloc"),
+        (failures.POPULATE, "POP-4", "pages could not be had"),
+        (failures.EXTEND, "API-9", "up to 4.13"),
     ],
 )
 def test_each_reason_has_its_clause(tmp_path: Path, reason: str, clause: str, said: str) -> None:
-    text = "percpu: " + reasons.printed(40, 8, reason == reasons.ATOMIC, reason)
+    text = "percpu: " + failures.printed(40, 8, reason == failures.ATOMIC, reason)
     _, explained = read_log(written(tmp_path, text)).failures[0]
     assert clause in explained.clauses
     assert set(explained.clauses) <= set(clauses())
     assert said in " ".join(explained.says)
-    assert explained.harmless is (reason in (reasons.ATOMIC, reasons.EXTEND))
+    assert explained.harmless is (reason in (failures.ATOMIC, failures.EXTEND))
     assert explained.effect
     assert explained.advice
 
@@ -421,7 +423,7 @@ def test_failures_of_requests_that_do_not_warn(tmp_path: Path) -> None:
              "align=8")  # fmt: skip
     report = read_log(written(tmp_path, f"{event.format(1)}\n{event.format(0)}"))
     (atomic, _), (blocking, explained) = report.failures
-    assert (atomic.reason, atomic.source) == (reasons.ATOMIC, "event")
+    assert (atomic.reason, atomic.source) == (failures.ATOMIC, "event")
     assert blocking.reason == UNKNOWN
     assert explained.clauses == ("API-9",)
 
@@ -754,16 +756,16 @@ def test_a_log_cut_anywhere_is_read_or_refused(tmp_path: Path) -> None:
         except TraceError:
             assert end < len(LAYOUT)
             continue
-        whole_lines = (ATOMIC, MODULE.split("\n")[0], reasons.illegal(40004, 8))
+        whole_lines = (ATOMIC, MODULE.split("\n")[0], failures.illegal(40004, 8))
         begun = ("allocation failed, size=", "illegal size (")
         assert sum(map(whole[:end].count, whole_lines)) <= found.failed
         assert found.failed <= sum(map(whole[:end].count, begun))
 
 
 def test_a_reason_cut_off() -> None:
-    assert row(ATOMIC[:-15]) == (24, 8, True, reasons.ATOMIC)
+    assert row(ATOMIC[:-15]) == (24, 8, True, failures.ATOMIC)
     assert row(ATOMIC[: ATOMIC.index("atomic alloc") + 5])[3] == UNKNOWN
-    assert row("percpu: " + reasons.printed(8, 8, False, "failed to"))[3] == UNKNOWN
+    assert row("percpu: " + failures.printed(8, 8, False, "failed to"))[3] == UNKNOWN
 
 
 def test_bad_input(tmp_path: Path) -> None:
@@ -802,7 +804,7 @@ def invoke(*arguments: object) -> Result:
 
 def test_explain_takes_a_line() -> None:
     found = json.loads(invoke("explain", f"[1] {ATOMIC}", "--json").output)
-    assert found["title"].endswith(reasons.ATOMIC)
+    assert found["title"].endswith(failures.ATOMIC)
     assert "BAL-5" in [one["clause"] for one in found["clauses"]]
     assert "BAL-5" in invoke("explain", ATOMIC).output
 
@@ -824,7 +826,7 @@ def test_command(tmp_path: Path) -> None:
     found = json.loads(invoke("log", path, "--json").output)
     assert found["layout"]["page"] == 65536
     assert [(f["line"], f["reason"], f["atomic"]) for f in found["failures"]] == [
-        (5, reasons.ATOMIC, True), (6, reasons.RESERVED, False),
+        (5, failures.ATOMIC, True), (6, failures.RESERVED, False),
     ]  # fmt: skip
     assert {"size", "align", "clauses", "harmless", "advice"} <= set(found["failures"][0])
     assert found["reports"][0]["kind"] == "lock order"
@@ -881,31 +883,31 @@ def guesses_too(text: str) -> tuple[str, bool] | None:
     return entry and (entry[0], False)
 
 
-FRAME = stacks.frame
+FRAME = frame
 BUGS: dict[str, tuple[str, Any, Callable[[Path], None]]] = {
     "prefixes stay": (
-        "percpu_proofs.logs.prefixes.bare", keeps_prefix,
+        "percpu_proofs.logs.messages.bare", keeps_prefix,
         lambda _: test_prefixes("Nov  3 10:00:01 box kernel: [ 12.3] ")),
     "guesses are callers": (
-        "percpu_proofs.logs.stacks.frame", guesses_too,
+        "percpu_proofs.logs.messages.frame", guesses_too,
         lambda _: test_stacks_name_the_caller("guesses")),
     "a short reason hides a long one": (
         "percpu_proofs.logs.failures._REASON",
-        re.compile("|".join(map(re.escape, reversed(reasons.WORDS)))),
-        lambda _: test_every_reason_of_every_release(reasons.EXTEND_RESERVED)),
+        re.compile("|".join(map(re.escape, reversed(failures.WORDS)))),
+        lambda _: test_every_reason_of_every_release(failures.EXTEND_RESERVED)),
     "every report is ours": (
-        "percpu_proofs.logs.block.ReportBlock.is_ours", True,
+        "percpu_proofs.logs.messages.ReportBlock.is_ours", True,
         lambda _: test_others_reports_are_not_ours()),
     "failures are not told together": (
         "percpu_proofs.logs.reading.merge_alike", list, test_alike_are_told_once_and_the_limit),
     "pages are always of 4 KiB": (
-        "percpu_proofs.logs.boots.Boot.machine", reading.MachineFacts(),
+        "percpu_proofs.logs.reading.Boot.machine", reading.MachineFacts(),
         test_pages_of_64_kib_change_the_numbers),
     "reclaim is seen nowhere": (
         "percpu_proofs.logs.reports._RECLAIM", re.compile("nothing"),
         lambda _: test_lock_chains("frozen queue")),
     "the last boot is not told": (
-        "percpu_proofs.logs.boots._edges", lambda lines, found: [], test_boots_of_two_kernels),
+        "percpu_proofs.logs.reading._edges", lambda lines, found: [], test_boots_of_two_kernels),
 }  # fmt: skip
 
 
@@ -923,10 +925,10 @@ def test_these_tests_see_bugs(
 
 
 FAILED_THERE = "\n".join(
-    "percpu: " + reasons.printed(size, align, atomic, reason)
+    "percpu: " + failures.printed(size, align, atomic, reason)
     for size, align, atomic, reason in (
-        (40, 8, True, reasons.ATOMIC), (30000, 8, True, reasons.ATOMIC),
-        (4104, 32, False, reasons.RESERVED), (30000, 8, False, reasons.POPULATE),
+        (40, 8, True, failures.ATOMIC), (30000, 8, True, failures.ATOMIC),
+        (4104, 32, False, failures.RESERVED), (30000, 8, False, failures.POPULATE),
     )
 )  # fmt: skip
 
@@ -942,7 +944,7 @@ def test_why_it_happened_in_a_state(tmp_path: Path) -> None:
     found = json.loads(invoke("log", path, "--state", state, "--json").output)
     there = [failure["there"] for failure in found["failures"]]
     assert [one["served"] for one in there][:3] == [True, False, True]
-    assert there[1]["reason"] == reasons.ATOMIC
+    assert there[1]["reason"] == failures.ATOMIC
     assert any("8192 bytes free" in line for line in there[2]["lines"])
     assert found["state"]["source"] == str(state)
 
@@ -976,7 +978,7 @@ def there_of(tmp_path: Path, text: str, stats: Path) -> tuple[dict[str, Any], st
     return found["failures"][0]["there"], " ".join(found["state"]["notes"])
 
 
-RESERVED_FAILED = failed(64, 64, False, reasons.RESERVED)
+RESERVED_FAILED = failed(64, 64, False, failures.RESERVED)
 
 
 def test_a_reserved_failure_is_not_answered_by_other_chunks(tmp_path: Path) -> None:
@@ -1012,7 +1014,7 @@ def test_a_state_of_another_machine(tmp_path: Path) -> None:
 
 
 def test_what_no_kernel_prints_is_not_looked_for(tmp_path: Path) -> None:
-    line = failed(40000, 8, True, reasons.ATOMIC)
+    line = failed(40000, 8, True, failures.ATOMIC)
     assert there_of(tmp_path, line, stats_of_a_machine(tmp_path))[0] is None
 
 
@@ -1114,7 +1116,7 @@ def test_other_drivers_sizes_are_no_failures_of_percpu(line: str) -> None:
 
 @pytest.mark.parametrize("file", ["advice", "reports", "material"])
 def test_every_text_is_told_of_something(file: str) -> None:
-    code = "".join(path.read_text("utf-8") for path in texts.FOLDER.glob("*.py"))
-    entries = texts.entries(file)
+    code = "".join(path.read_text("utf-8") for path in advice.FOLDER.glob("*.py"))
+    entries = advice.entries(file)
     assert len(entries) > 5
     assert [name for name in entries if f'"{name}"' not in code] == []

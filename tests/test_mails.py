@@ -20,15 +20,14 @@ from percpu_proofs.counterexample import of_schedule
 from percpu_proofs.counterexample.mail import mail
 from percpu_proofs.explain.lookup import explain
 from percpu_proofs.explain.mail import explain_mail
-from percpu_proofs.explore.known_counterexamples import examples, from_record
 from percpu_proofs.explore.rerun import broken_by
-from percpu_proofs.explore.search_names import searches
-from percpu_proofs.explore.token import Token, compact
+from percpu_proofs.explore.searches import searches
+from percpu_proofs.explore.token import Token, compact, examples, from_record
 from percpu_proofs.live.subject import SubjectKind, read_subject
 from percpu_proofs.live.verdicts import BROKEN, KNOWN, KernelStateJudge, Verdict
 from percpu_proofs.review.job import ReviewExample
+from percpu_proofs.review.jobs import cells
 from percpu_proofs.review.matrix import Cell
-from percpu_proofs.review.results import cells
 from percpu_proofs.show.mail import LINES, WIDTH, block, command, listing, plain, quoted
 from percpu_reference.variants import DEFAULT, MERGED, VARIANTS
 from percpu_spec.catalogue import clauses, findings

@@ -7,16 +7,15 @@ from dataclasses import replace
 import pytest
 from depth import deep_unless
 
-from percpu_proofs.explore import breadth, fills, shrink_schedule
-from percpu_proofs.explore.breadth import ListFinding
+from percpu_proofs.explore import breadth, fuzz, shrink_schedule
+from percpu_proofs.explore.breadth import ListFinding, Sequences
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.rerun import broken_by
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.explore.scenarios import SCENARIOS
-from percpu_proofs.explore.schedulers.replay import ImpossibleStepError
+from percpu_proofs.explore.schedulers.fixed import ImpossibleStepError
 from percpu_proofs.explore.search import EnoughError
 from percpu_proofs.explore.searches import SEQUENCES
-from percpu_proofs.explore.sequences import Sequences
 from percpu_proofs.explore.shrink import Program, resized, shrink
 from percpu_proofs.explore.token import Token, compact
 from percpu_proofs.review.job import Job, run
@@ -140,7 +139,7 @@ def test_an_operation_less_may_take_another_size() -> None:
 def test_a_mechanism_that_is_not_found_is_told_with_its_bound(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(fills, "LISTS", 3)
+    monkeypatch.setattr(fuzz, "LISTS", 3)
     monkeypatch.setattr("percpu_proofs.review.mechanisms._FINE", ())
     (first,) = (
         job for job in mechanism_jobs([run(Job("linux_7_1", "sequences", "limits"))])
@@ -205,9 +204,9 @@ def test_who_looks_at_counterexamples_may_end_a_search() -> None:
 
 
 def test_lists_that_are_drawn_break_what_they_are_for() -> None:
-    assert fills.about_a_chunk("HINT-5") and not fills.about_a_chunk("RCL-3")
-    drawn = list(zip(range(4), fills.lists("HINT-5"), strict=False))
-    assert drawn == list(zip(range(4), fills.lists("HINT-5"), strict=False))
-    broken = [fills.breaks("linux_7_1", "HINT-5", operations) for _, operations in drawn]
+    assert fuzz.about_a_chunk("HINT-5") and not fuzz.about_a_chunk("RCL-3")
+    drawn = list(zip(range(4), fuzz.lists("HINT-5"), strict=False))
+    assert drawn == list(zip(range(4), fuzz.lists("HINT-5"), strict=False))
+    broken = [fuzz.breaks("linux_7_1", "HINT-5", operations) for _, operations in drawn]
     assert any(broken)
-    assert not any(fills.breaks("reference", "HINT-5", operations) for _, operations in drawn)
+    assert not any(fuzz.breaks("reference", "HINT-5", operations) for _, operations in drawn)

@@ -11,11 +11,11 @@ from percpu_proofs.counterexample import of_schedule
 from percpu_proofs.counterexample.mail import mail
 from percpu_proofs.counterexample.of_tree import of_retraced
 from percpu_proofs.counterexample.text import text
-from percpu_proofs.explore.overlap import OperationStep, listed, parts, parts_of, spans
+from percpu_proofs.explore.rerun import OperationStep, listed, parts, parts_of, spans
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.explore.token import Token, compact
 from percpu_proofs.kernel.search.compiled import SearchPlan
-from percpu_proofs.kernel.search.retrace import Retrace, TreeStep
+from percpu_proofs.kernel.search.example import Retrace, TreeStep
 from percpu_proofs.review.job import ReviewExample
 from percpu_proofs.run.operations import parse_operations, text_of
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from depth import deep_unless
 
-from percpu_proofs.kernel.draws import draw_case
-from percpu_proofs.kernel.library import BuildForm
+from percpu_proofs.kernel.cases import draw_case
+from percpu_proofs.kernel.instance import BuildForm
 from percpu_proofs.run.choices import drawn
 from percpu_proofs.run.operations import OperationList
 from percpu_proofs.run.runner import RunReport, run_list

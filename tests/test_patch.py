@@ -12,8 +12,7 @@ import pytest
 from test_kernel_input import conform, make_tree, needs_compiler
 
 from percpu_proofs.kernel.build import compile_tree
-from percpu_proofs.kernel.patch import apply_patch, read_patch
-from percpu_proofs.kernel.tree import FILES, LANDMARKS, read_tree
+from percpu_proofs.kernel.tree import FILES, LANDMARKS, apply_patch, read_patch, read_tree
 from percpu_proofs.run.inputs import InputError
 
 pytestmark = pytest.mark.skipif(shutil.which("patch") is None, reason="needs patch")

@@ -42,8 +42,8 @@ from percpu_proofs.kernel.differential import CaseTask
 from percpu_proofs.kernel.model import ModelVariant, probe
 from percpu_proofs.kernel.search.trees import CompiledTree
 from percpu_proofs.kernel.tree import MEMCONTROL, copy_tree, read_tree
-from percpu_proofs.run.difference import Difference
 from percpu_proofs.run.inputs import InputError
+from percpu_proofs.run.state_record import Difference
 from percpu_reference.chunk import Block
 from percpu_reference.environment import Task as Asking
 from percpu_reference.state import UNLIMITED_WORK

@@ -8,8 +8,8 @@ import pytest
 from depth import deep_unless
 from workloads import SMALL
 
+from percpu_proofs.explore.judges import StepJudge
 from percpu_proofs.explore.search import Exploration
-from percpu_proofs.explore.step_judge import StepJudge
 from percpu_proofs.explore.token import read_token
 from percpu_proofs.explore.world import World
 from percpu_proofs.prove.protocol.claims import (
@@ -25,9 +25,8 @@ from percpu_proofs.prove.protocol.claims import (
 from percpu_proofs.prove.protocol.induction import prove_action
 from percpu_proofs.prove.protocol.machine_claims import whole_claims
 from percpu_proofs.prove.protocol.races import NoRaceError, kinds_of_failure, race
-from percpu_proofs.refine.allocator import refined
+from percpu_proofs.refine.allocator import refined, run_randomly
 from percpu_proofs.refine.checker import StepMismatch
-from percpu_proofs.refine.firing import run_randomly
 from percpu_reference.variants.linux_6_12 import Linux612
 from percpu_spec.protocol.variants import LINUX_6_12, MACHINES, REFERENCE, RFC_1_REVIEWED
 

@@ -19,7 +19,7 @@ from scripted import broken_by
 from workloads import ALIGNED, EARLY, HIDDEN, KERNEL, KM, SMALL, Scene, scenes
 
 from percpu_proofs import data
-from percpu_proofs.recorded.vectors.file import find_vectors, read_vector
+from percpu_proofs.recorded.vectors import find_vectors, read_vector
 from percpu_proofs.run.driver import Driver
 from percpu_proofs.run.operations import OperationList, read_operations
 from percpu_proofs.run.state_record import checksum

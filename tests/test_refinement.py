@@ -15,10 +15,9 @@ from percpu_contracts.attach import checked
 from percpu_contracts.monitor import Monitor
 from percpu_proofs.data import folder
 from percpu_proofs.prove.protocol.claims import NEVER_SEEN
-from percpu_proofs.recorded.vectors.file import find_vectors, read_vector
-from percpu_proofs.refine.allocator import refined
+from percpu_proofs.recorded.vectors import find_vectors, read_vector
+from percpu_proofs.refine.allocator import fired, refined, run_randomly
 from percpu_proofs.refine.checker import RefinementChecker, StepMismatch
-from percpu_proofs.refine.firing import fired, run_randomly
 from percpu_proofs.run.driver import Driver as OperationMachine
 from percpu_reference.chunk import Chunk
 from percpu_reference.gaps import MUTEX, Gap

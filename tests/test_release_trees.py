@@ -30,11 +30,10 @@ from release_edits import (
 
 from percpu_proofs.cli import main
 from percpu_proofs.kernel.build import compile_tree
-from percpu_proofs.kernel.cases import run_case
+from percpu_proofs.kernel.cases import Case, draw_case, run_case
 from percpu_proofs.kernel.changes import counts_every_unit
 from percpu_proofs.kernel.differential import CaseTask, Tally
-from percpu_proofs.kernel.draws import Case, draw_case
-from percpu_proofs.kernel.library import BuildForm
+from percpu_proofs.kernel.instance import BuildForm
 from percpu_proofs.kernel.model import ModelVariant, probe
 from percpu_proofs.run.choices import drawn
 from percpu_proofs.run.driver import Driver

@@ -13,9 +13,9 @@ from percpu_proofs.cli import main
 from percpu_proofs.commands.source import asked_for
 from percpu_proofs.explain.lookup import explain
 from percpu_proofs.explain.releases import stand_in_note
+from percpu_proofs.kernel.cases import draw_case
 from percpu_proofs.kernel.changes import CHANGES, HAS, SLEEPABLE, WORDS, nearest, with_changes
-from percpu_proofs.kernel.draws import draw_case
-from percpu_proofs.kernel.library import USUAL
+from percpu_proofs.kernel.instance import USUAL
 from percpu_proofs.kernel.model import ModelVariant
 from percpu_proofs.run.choices import drawn
 from percpu_proofs.run.driver import Driver

@@ -24,15 +24,11 @@ from percpu_proofs import data
 from percpu_proofs.cli import main
 from percpu_proofs.commands import output
 from percpu_proofs.counterexample import of_token
-from percpu_proofs.report.bars import LEGEND, ChunkBars
 from percpu_proofs.report.book import book
-from percpu_proofs.report.citations import citations
-from percpu_proofs.report.code import Code
-from percpu_proofs.report.functions import kernel_functions
-from percpu_proofs.report.of_variants import report_of_variants
-from percpu_proofs.report.pictures import part
-from percpu_proofs.report.places import Places
-from percpu_proofs.report.prose import Prose
+from percpu_proofs.report.document import Code, Places, Prose
+from percpu_proofs.report.entries import citations, kernel_functions
+from percpu_proofs.report.pictures import LEGEND, ChunkBars, part
+from percpu_proofs.report.reviews import report_of_variants
 from percpu_proofs.report.walks import walk, walks
 from percpu_proofs.review.job import Job, JobOutcome, run
 from percpu_proofs.review.matrix import Cell, matrix
@@ -238,10 +234,10 @@ def test_a_cold_book_says_what_it_takes_and_is_made_of_what_is_known(
         time.sleep(2.5)  # of long work, as the bar sees it
         return [outcome] if outcome.job in tasks else [], True  # as Ctrl-C does
 
-    monkeypatch.setattr("percpu_proofs.review.results.spread", stopped)
+    monkeypatch.setattr("percpu_proofs.review.jobs.spread", stopped)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr("percpu_proofs.commands.progress._EXPECTED_LINE", 1.0)
-    monkeypatch.setattr("percpu_proofs.commands.progress._FIRST_LINE", 2.0)
+    monkeypatch.setattr("percpu_proofs.commands.console._EXPECTED_LINE", 1.0)
+    monkeypatch.setattr("percpu_proofs.commands.console._FIRST_LINE", 2.0)
     into = tmp_path / "book.html"
     done = CliRunner().invoke(main, ["report", "--html", str(into), "--jobs", "2"])
     expected = r"^review: (\d+) of \1 searches to run, about \d+ (?:min|s)$"
@@ -259,9 +255,9 @@ def test_lines_of_long_work_say_how_far_it_is(
     with output.progress_bar("short", 1.0) as bar:
         bar(1, 3)
     assert capsys.readouterr().err == ""
-    monkeypatch.setattr("percpu_proofs.commands.progress._EXPECTED_LINE", 0.02)
-    monkeypatch.setattr("percpu_proofs.commands.progress._FIRST_LINE", 0.05)
-    monkeypatch.setattr("percpu_proofs.commands.progress._NEXT_LINE", 0.05)
+    monkeypatch.setattr("percpu_proofs.commands.console._EXPECTED_LINE", 0.02)
+    monkeypatch.setattr("percpu_proofs.commands.console._FIRST_LINE", 0.05)
+    monkeypatch.setattr("percpu_proofs.commands.console._NEXT_LINE", 0.05)
     with output.progress_bar("long", 60.0) as bar:
         bar(0, 4)
         bar(1, 4)

@@ -22,17 +22,15 @@ from percpu_proofs.bugs import BUGS
 from percpu_proofs.cli import main
 from percpu_proofs.counterexample import of_schedule, of_token
 from percpu_proofs.explore import breadth, searches
-from percpu_proofs.explore.breadth import Breadth, Operations
-from percpu_proofs.explore.concurrent_endings import Hunt
+from percpu_proofs.explore.breadth import Breadth, Hunt, Operations, Sequences
 from percpu_proofs.explore.fingerprint import state_key
 from percpu_proofs.explore.fuzz import Fuzz
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.explore.searches import WORK, Alphabet
-from percpu_proofs.explore.sequences import Sequences
 from percpu_proofs.explore.shrink import Program
 from percpu_proofs.explore.token import Token, variant_hash
-from percpu_proofs.recorded.vectors.file import read_vector
-from percpu_proofs.review import results
+from percpu_proofs.recorded.vectors import read_vector
+from percpu_proofs.review import jobs
 from percpu_proofs.review.job import Engine, Job, JobOutcome, ReviewExample, run
 from percpu_proofs.review.jobs import put_small, shrinking_jobs, workloads
 from percpu_proofs.review.matrix import matrix
@@ -374,7 +372,7 @@ def test_the_exit_status_tells(
     spoil(judged, broken)
     outcome = JobOutcome(JOB, "fuzzed", "so far", "so", judged, broken)
     monkeypatch.setattr(
-        results, "spread", lambda todo, *_, **__: ([outcome] if todo else [], interrupted)
+        jobs, "spread", lambda todo, *_, **__: ([outcome] if todo else [], interrupted)
     )
     command = ["review", "--no-cache", "--variant", "linux_6_12", *options]
     done = CliRunner().invoke(main, command)

@@ -21,13 +21,12 @@ from percpu_proofs.commands.review import SERIES
 from percpu_proofs.commands.review_lines import FindingLines
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.explore.token import Token
-from percpu_proofs.review import cache, results
-from percpu_proofs.review.cache import OutcomeCache
+from percpu_proofs.review import cache, jobs
+from percpu_proofs.review.cache import OutcomeCache, OutcomeSources
 from percpu_proofs.review.changes import changes
 from percpu_proofs.review.job import Engine, Job, JobOutcome, ReviewExample
 from percpu_proofs.review.jobs import jobs_for
 from percpu_proofs.review.matrix import Cell, matrix
-from percpu_proofs.review.sources import OutcomeSources
 from percpu_reference.variants import variant_class
 from percpu_spec.catalogue import clauses
 
@@ -80,7 +79,7 @@ def canned(monkeypatch: pytest.MonkeyPatch, *outcomes: JobOutcome) -> None:
             keep(one)
         return done, False
 
-    monkeypatch.setattr(results, "spread", spread)
+    monkeypatch.setattr(jobs, "spread", spread)
 
 
 def reviewed(*words: str) -> tuple[int, str, str]:
@@ -234,14 +233,14 @@ def test_mechanisms_of_a_variant_begin_with_those_of_its_base(
     base = ReviewExample.of("wrong", token, shortest=True)
     canned(monkeypatch, outcome("linux_6_12", "mechanism", "RCL-3 R1", RCL_3=base))
     rounds: list[list[Job]] = []
-    spread = results.spread
+    spread = jobs.spread
 
     def recording(tasks: list[Job], *given: Any, **options: Any) -> Any:
         rounds.append(tasks)
         return spread(tasks, *given, **options)
 
-    monkeypatch.setattr(results, "spread", recording)
-    results.ReviewRun((mine, "linux_6_12")).run(results.Workers(1))
+    monkeypatch.setattr(jobs, "spread", recording)
+    jobs.ReviewRun((mine, "linux_6_12")).run(jobs.Workers(1))
     _, second, third = rounds
     assert {job.variant for job in second} == {"linux_6_12"}
     known = {job.what: job.known for job in third if job.variant == mine}
@@ -543,11 +542,11 @@ def test_kept_outcomes_are_not_searched_again(
 ) -> None:
     canned(monkeypatch, declared("linux_7_1"))
     kept = OutcomeCache(tmp_path)
-    found = results.cells(["linux_7_1"], cache=kept)
-    monkeypatch.setattr(results, "spread", lambda tasks, *_, **__: ([], bool(tasks)))
-    assert results.cells(["linux_7_1"], cache=kept) == found
+    found = jobs.cells(["linux_7_1"], cache=kept)
+    monkeypatch.setattr(jobs, "spread", lambda tasks, *_, **__: ([], bool(tasks)))
+    assert jobs.cells(["linux_7_1"], cache=kept) == found
     with pytest.raises(KeyboardInterrupt):
-        results.cells(["linux_6_12"], cache=kept)
+        jobs.cells(["linux_6_12"], cache=kept)
 
 
 # as it runs

@@ -20,7 +20,7 @@ from kernel_trees import FOUND, MISSING, tree_of
 from sanitized import FORMS
 
 from percpu_proofs.kernel.build import compile_search, compile_tree
-from percpu_proofs.kernel.library import USUAL, BuildForm, Library
+from percpu_proofs.kernel.instance import USUAL, BuildForm, Library
 from percpu_proofs.kernel.tree import Tree, copy_tree
 
 pytestmark = pytest.mark.skipif(

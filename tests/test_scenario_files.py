@@ -9,7 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from percpu_proofs.cli import main
-from percpu_proofs.explore.scenario_file import parse_scenario, read_scenario
+from percpu_proofs.explore.scenario import parse_scenario, read_scenario
 from percpu_proofs.explore.scenarios import FOLDER, SCENARIOS
 
 MINE = """\

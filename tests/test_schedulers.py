@@ -8,15 +8,18 @@ from typing import Any
 
 import pytest
 
-from percpu_proofs.explore import cursor, shrink
+from percpu_proofs.explore import shrink
 from percpu_proofs.explore.modes import cross_check, search
 from percpu_proofs.explore.scenarios import SCENARIOS
-from percpu_proofs.explore.schedulers.bursts import Bursts
+from percpu_proofs.explore.schedulers.drawn import Bursts, Pct, Uniform
+from percpu_proofs.explore.schedulers.fixed import (
+    ImpossibleStepError,
+    InTurn,
+    ScheduleReplay,
+    drain,
+)
 from percpu_proofs.explore.schedulers.matching import StepFacts
-from percpu_proofs.explore.schedulers.pct import Pct
-from percpu_proofs.explore.schedulers.quiesce import drain
-from percpu_proofs.explore.schedulers.replay import ImpossibleStepError, InTurn, ScheduleReplay
-from percpu_proofs.explore.schedulers.uniform import Uniform
+from percpu_proofs.explore.search import Cursor
 from percpu_proofs.explore.shrink import Program, simpler, smaller
 from percpu_proofs.explore.shrink_schedule import minimise
 from percpu_proofs.explore.system import ActorPosition, Scheduler, SharedState, System, scheduled
@@ -160,7 +163,7 @@ def test_worlds_are_systems() -> None:
 
 def test_a_cursor_comes_to_the_end_of_any_schedule() -> None:
     schedules = [run(Uniform(drawn(n))) for n in range(20)]
-    here = cursor.Cursor(SMALL, refine=True)
+    here = Cursor(SMALL, refine=True)
     for schedule in schedules:
         for length in (len(schedule), len(schedule) // 2):
             here.come_to(schedule[:length])

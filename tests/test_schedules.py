@@ -12,12 +12,12 @@ from hypothesis import HealthCheck, find, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
 
+from percpu_proofs.explore.judges import StepJudge
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.search import Exploration
-from percpu_proofs.explore.start import Start
-from percpu_proofs.explore.step_judge import StepJudge
+from percpu_proofs.explore.system import Start
 from percpu_proofs.explore.world import World
 from percpu_proofs.refine.allocator import checker_of
 from percpu_reference import VARIANTS

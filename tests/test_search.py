@@ -28,8 +28,7 @@ from percpu_proofs.counterexample.text import text
 from percpu_proofs.explore.modes import search as model_search
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.kernel import build
-from percpu_proofs.kernel.library import Library
-from percpu_proofs.kernel.patch import apply_patch
+from percpu_proofs.kernel.instance import Library
 from percpu_proofs.kernel.search.compiled import CompiledSearch
 from percpu_proofs.kernel.search.job import TreeJob, searched
 from percpu_proofs.kernel.search.judge import SearchJudge
@@ -41,7 +40,7 @@ from percpu_proofs.kernel.search.plans import (
 )
 from percpu_proofs.kernel.search.records import SearchState
 from percpu_proofs.kernel.search.tree_token import found_by
-from percpu_proofs.kernel.tree import Tree, copy_tree
+from percpu_proofs.kernel.tree import Tree, apply_patch, copy_tree
 from percpu_proofs.show.mail import LINES, WIDTH
 from percpu_reference.variants.linux_6_12 import Linux612
 

@@ -13,7 +13,7 @@ from searched_trees import FEWEST, changed, search_library
 from percpu_proofs.explore.scenario import KERNEL_32K, Scenario
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.kernel.build import compile_search
-from percpu_proofs.kernel.library import USUAL, Library
+from percpu_proofs.kernel.instance import USUAL, Library
 from percpu_proofs.kernel.search.compiled import LOCKS, CompiledSearch, SearchPlan
 from percpu_proofs.kernel.search.job import TreeJob, searched
 from percpu_proofs.kernel.search.judge import SearchJudge

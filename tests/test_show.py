@@ -17,11 +17,11 @@ from percpu_proofs import data
 from percpu_proofs.cli import main
 from percpu_proofs.commands.moments import of_token, of_tree_token
 from percpu_proofs.counterexample import of_schedule
-from percpu_proofs.explain import grammar
+from percpu_proofs.explain import terms
 from percpu_proofs.explain.shipped import DRAWN, Kind, names
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.packing import MODEL, TREE
-from percpu_proofs.explore.scenario_file import parse_scenario
+from percpu_proofs.explore.scenario import parse_scenario
 from percpu_proofs.explore.token import Token
 from percpu_proofs.kernel.search.plans import search_named
 from percpu_proofs.kernel.search.tree_token import TreeToken
@@ -29,14 +29,13 @@ from percpu_proofs.kernel.search.trees import compiled_trees
 from percpu_proofs.live import source
 from percpu_proofs.live.kernel_memory import RecordedMemory, memory_of_reads
 from percpu_proofs.recorded.replay.comparison import conform_trace
-from percpu_proofs.recorded.vectors.file import read_vector
+from percpu_proofs.recorded.vectors import read_vector
 from percpu_proofs.run.operations import parse_operations
 from percpu_proofs.run.runner import state_after
 from percpu_proofs.show.picture import PageState, StatePicture, picture_of_state
-from percpu_proofs.show.rows import page_row
 from percpu_proofs.show.stats import fragments, stats_text
 from percpu_proofs.show.svg import chunk_svg
-from percpu_proofs.show.text import chunk_text, state_text
+from percpu_proofs.show.text import chunk_text, page_row, state_text
 from percpu_reference.chunk import Chunk
 from percpu_reference.variants import Allocator
 from percpu_spec.geometry import Geometry
@@ -385,7 +384,7 @@ def test_all_chunks_are_on_one_page(tmp_path: Path) -> None:
 
 def token() -> Token:
     """Return a schedule in which a free beside reclaim leaves a page behind (R1)."""
-    scenario = parse_scenario(Path("mine.txt"), grammar.SCENARIO)
+    scenario = parse_scenario(Path("mine.txt"), terms.SCENARIO)
     found = search(scenario.start("linux_6_12"), refine=False).findings["RCL-3"]
     return Token.of("linux_6_12", "RCL-3", scenario, found.schedule)
 

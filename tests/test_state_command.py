@@ -19,8 +19,7 @@ from percpu_proofs.commands import state as state_command
 from percpu_proofs.commands.source import read_source
 from percpu_proofs.live.kernel_memory import memory_of_reads
 from percpu_proofs.live.reader import Reader
-from percpu_proofs.live.stats_verdicts import floats, stats_verdicts
-from percpu_proofs.live.verdicts import BROKEN, HOLDS, KNOWN, NOT_ASKED
+from percpu_proofs.live.verdicts import BROKEN, HOLDS, KNOWN, NOT_ASKED, floats, stats_verdicts
 from percpu_proofs.recorded.states.stats_text import read_stats, stats_of
 from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.runner import state_after

@@ -16,7 +16,7 @@ from guest.machine import Machine, Missing, initrd, kernel
 
 from percpu_proofs.live.subject import SubjectKind, read_subject
 from percpu_proofs.live.verdicts import BROKEN, HOLDS, KernelStateJudge
-from percpu_proofs.recorded.states.quiescence import Stability
+from percpu_proofs.recorded.states.kernel_state import Stability
 
 FOLDER = os.environ.get("PERCPU_SPEC_GUEST", "")
 

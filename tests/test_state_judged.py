@@ -29,8 +29,7 @@ from percpu_proofs.live.verdicts import (
     NOT_ASKED,
     KernelStateJudge,
 )
-from percpu_proofs.recorded.states.kernel_state import KernelState
-from percpu_proofs.recorded.states.quiescence import Quiescence, Stability
+from percpu_proofs.recorded.states.kernel_state import KernelState, Quiescence, Stability
 from percpu_proofs.recorded.states.saved_state import read_state, save_state, state_lines, state_of
 from percpu_proofs.recorded.states.snapshot import BlockSnapshot, ChunkSnapshot, Snapshot
 from percpu_proofs.run.inputs import InputError, TraceError

@@ -15,8 +15,8 @@ from test_state_judged import READS, STATES, of_reads, same
 
 from percpu_proofs import data
 from percpu_proofs.live import source
-from percpu_proofs.live.btf import Btf
 from percpu_proofs.live.kernel_memory import (
+    Btf,
     KernelMemory,
     RecordedMemory,
     UnreadableError,
@@ -28,17 +28,17 @@ from percpu_proofs.live.sample import (
     TRIES,
     UnstableError,
     changes,
+    equal_chunks,
     read_samples,
     samples_svg,
     stable_copy,
     watch,
 )
-from percpu_proofs.live.stable_chunks import equal_chunks
 from percpu_proofs.live.subject import SubjectKind, kind_of, read_subject, state_in
 from percpu_proofs.live.verdicts import BROKEN, HOLDS, KernelStateJudge
-from percpu_proofs.recorded.states.comparison import differences
-from percpu_proofs.recorded.states.quiescence import Stability
+from percpu_proofs.recorded.states.kernel_state import Stability
 from percpu_proofs.recorded.states.saved_state import read_state
+from percpu_proofs.recorded.states.snapshot import differences
 from percpu_proofs.run.inputs import InputError
 from percpu_reference.variants import Allocator, build
 from percpu_spec.geometry import Geometry

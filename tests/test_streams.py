@@ -18,7 +18,7 @@ from processes import COMMAND
 
 from percpu_proofs import data
 from percpu_proofs.cli import main
-from percpu_proofs.commands.streams import CUT_OFF, any_streams
+from percpu_proofs.commands.console import CUT_OFF, any_streams
 from percpu_proofs.run.inputs import InputError
 
 SAID = "percpu-spec: standard output: expected a place that can be written (No space left on devic"

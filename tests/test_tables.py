@@ -12,7 +12,7 @@ from rich.console import Console
 from percpu_proofs import data
 from percpu_proofs.cli import main
 from percpu_proofs.commands import output
-from percpu_proofs.commands.tables import FittedTable
+from percpu_proofs.commands.console import FittedTable
 
 STATE = str(data.folder("states") / "612_4.removed60.txt.gz")
 

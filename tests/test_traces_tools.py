@@ -17,9 +17,9 @@ from tool_texts import GEOMETRY, Sequence, bpftrace, hashed, perf, trace_cmd, tr
 from percpu_proofs.cli import main
 from percpu_proofs.commands.source import InputKind, kind_of
 from percpu_proofs.recorded.replay import search
+from percpu_proofs.recorded.replay.actors import restored
 from percpu_proofs.recorded.replay.comparison import conform_trace
 from percpu_proofs.recorded.replay.given_states import FEW, _vouched, with_marks
-from percpu_proofs.recorded.replay.model import restored
 from percpu_proofs.recorded.states.text import read_snapshot
 from percpu_proofs.recorded.traces import events as ev
 from percpu_proofs.recorded.traces.losses import between_losses

@@ -19,18 +19,17 @@ from percpu_proofs import data
 from percpu_proofs.cli import main
 from percpu_proofs.commands import options as command_options
 from percpu_proofs.explore.scenario import KERNEL_32K
-from percpu_proofs.kernel.library import USUAL, Library
+from percpu_proofs.kernel.instance import USUAL, Library
 from percpu_proofs.kernel.model import ModelVariant
 from percpu_proofs.kernel.search.accesses import Access, added
 from percpu_proofs.kernel.search.compiled import RUNS, SearchPlan
-from percpu_proofs.kernel.search.example import TreeExample
+from percpu_proofs.kernel.search.example import Retrace, TreeExample
 from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome
 from percpu_proofs.kernel.search.plans import DRAWN, QUICK, UNNAMED, TreeSearch, search_named
-from percpu_proofs.kernel.search.retrace import Retrace
 from percpu_proofs.kernel.search.tree_token import TreeToken, bound_of, read_tree_token
 from percpu_proofs.kernel.search.trees import CompiledTree
 from percpu_proofs.kernel.tree import read_tree
-from percpu_proofs.review import tree_results
+from percpu_proofs.review import trees as tree_review
 from percpu_proofs.review.trees import TreeCell, changes, verdicts
 from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.operations import parse_operations
@@ -120,8 +119,8 @@ def test_the_exit_status_tells(
     monkeypatch.setattr(CompiledTree, "model", lambda self: ModelVariant())
     monkeypatch.setattr(CompiledTree, "library", lambda self, search: outcomes[0].job.library)
     monkeypatch.setattr(command_options, "compiled_trees", lambda *_: nullcontext(trees))
-    monkeypatch.setattr(tree_results, "jobs_for", lambda *_: [o.job for o in outcomes])
-    monkeypatch.setattr(tree_results, "spread", lambda *_, **__: (outcomes, interrupted))
+    monkeypatch.setattr(tree_review, "jobs_for", lambda *_: [o.job for o in outcomes])
+    monkeypatch.setattr(tree_review, "spread", lambda *_, **__: (outcomes, interrupted))
     patches = ["folder/some.patch"] if len(trees) > 1 else []
     patch = [word for path in patches for word in ("--patch", path)]
     done = CliRunner().invoke(main, ["review", "--source", "tree", *patch, *options])

@@ -13,7 +13,7 @@ from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.scenario import Scenario, fill, free
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.search import Exploration, Mode
-from percpu_proofs.explore.start import Start
+from percpu_proofs.explore.system import Start
 from percpu_proofs.explore.world import World
 from percpu_proofs.show.picture import picture_of_state
 from percpu_reference import build

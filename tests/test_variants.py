@@ -24,7 +24,7 @@ from workloads import ALIGNED, HIDDEN, KM, SMALL, Scene, scenes
 
 from percpu_proofs import data
 from percpu_proofs.commands.source import Source, read_source
-from percpu_proofs.recorded.vectors.file import find_vectors
+from percpu_proofs.recorded.vectors import find_vectors
 from percpu_proofs.review.job import KM_MEMORY
 from percpu_proofs.run.driver import Driver
 from percpu_reference import VARIANTS, Allocator, build

@@ -12,13 +12,11 @@ from typing import Any
 import pytest
 
 from percpu_proofs import data
-from percpu_proofs.recorded.vectors.comparison import VectorReport, conform_vectors
-from percpu_proofs.recorded.vectors.file import read_vector
-from percpu_proofs.run.difference import differing_bits
+from percpu_proofs.recorded.vectors import VectorReport, conform_vectors, read_vector
 from percpu_proofs.run.driver import Driver
 from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.operations import OperationList, read_operations
-from percpu_proofs.run.state_record import Recorder, checksum
+from percpu_proofs.run.state_record import Recorder, checksum, differing_bits
 from percpu_reference import build
 from percpu_spec.geometry import Geometry
 

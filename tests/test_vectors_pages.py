@@ -11,10 +11,9 @@ import pytest
 from kernel_trees import FOUND, MISSING, library_of
 
 from percpu_proofs import data
-from percpu_proofs.kernel.library import BuildForm
+from percpu_proofs.kernel.instance import BuildForm
 from percpu_proofs.kernel.record import VectorRecording, write_vector
-from percpu_proofs.recorded.vectors.comparison import conform_vectors
-from percpu_proofs.recorded.vectors.file import find_vectors, read_vector
+from percpu_proofs.recorded.vectors import conform_vectors, find_vectors, read_vector
 from percpu_proofs.run.operations import Operation, OperationList, text_of
 from percpu_spec.geometry import Geometry
 

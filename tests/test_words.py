@@ -22,12 +22,12 @@ from percpu_proofs.cli import main
 from percpu_proofs.explain import messages, terms
 from percpu_proofs.explain.lookup import UnknownWordError, explain
 from percpu_proofs.explain.shipped import shipped
-from percpu_proofs.explore.known_counterexamples import examples
 from percpu_proofs.explore.modes import MODES
 from percpu_proofs.explore.scenarios import SCENARIOS
+from percpu_proofs.explore.token import examples
 from percpu_proofs.live import verdicts
 from percpu_proofs.prove import claim
-from percpu_proofs.recorded.states.quiescence import Stability
+from percpu_proofs.recorded.states.kernel_state import Stability
 from percpu_proofs.review import job, matrix
 from percpu_proofs.run.operations import FLAGS, SHAPES
 from percpu_proofs.workload.fix_cost import COLUMNS

@@ -20,15 +20,14 @@ from seeded_bugs import plant
 from percpu_proofs.cli import main
 from percpu_proofs.explore.fuzz import Fuzz
 from percpu_proofs.explore.modes import search
-from percpu_proofs.explore.scenario_file import parse_scenario
+from percpu_proofs.explore.scenario import parse_scenario
 from percpu_proofs.kernel.build import compile_tree
 from percpu_proofs.kernel.differential import CaseTask
 from percpu_proofs.kernel.model import probe
 from percpu_proofs.kernel.search.plans import UNNAMED
 from percpu_proofs.kernel.search.trees import CompiledTree
-from percpu_proofs.run.driver import Driver
+from percpu_proofs.run.driver import Driver, HandleError
 from percpu_proofs.run.inputs import InputError
-from percpu_proofs.run.invalid_frees import HandleError
 from percpu_proofs.run.operations import parse_operations
 from percpu_proofs.run.state_record import Recorder
 from percpu_reference import build

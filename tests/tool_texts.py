@@ -9,7 +9,7 @@ from pathlib import Path
 
 from random_traces import DYN, FIRST, PAGES, RELEASES, RESERVED, SIZES, STATIC, UNIT
 
-from percpu_proofs.recorded.replay.model import booted
+from percpu_proofs.recorded.replay.actors import booted
 from percpu_proofs.recorded.traces import events as ev
 from percpu_reference import events as made
 from percpu_reference.chunk import Area, Block, Chunk

@@ -14,12 +14,13 @@ import click
 from percpu_proofs.commands import output
 from percpu_proofs.commands.bench import bench
 from percpu_proofs.commands.beside import beside
-from percpu_proofs.commands.completion import complete, completion
 from percpu_proofs.commands.conform import conform
+from percpu_proofs.commands.console import any_streams
 from percpu_proofs.commands.examples import with_examples
 from percpu_proofs.commands.explain import explain, operations
 from percpu_proofs.commands.explore import explore
 from percpu_proofs.commands.log import log
+from percpu_proofs.commands.options import complete, completion, usage_line
 from percpu_proofs.commands.prove import prove
 from percpu_proofs.commands.replay import replay
 from percpu_proofs.commands.report import report
@@ -27,12 +28,9 @@ from percpu_proofs.commands.review import review
 from percpu_proofs.commands.run import run
 from percpu_proofs.commands.show import show
 from percpu_proofs.commands.state import state
-from percpu_proofs.commands.streams import any_streams
-from percpu_proofs.commands.usage import usage_line
 from percpu_proofs.commands.workload import workload
-from percpu_proofs.run.inputs import unusable
+from percpu_proofs.run.inputs import BAD_INPUT, guard, unusable
 from percpu_proofs.run.processes import interruptible
-from percpu_proofs.run.variant_errors import BAD_INPUT, guard
 
 NAME: Final = "percpu-spec"
 _SETTINGS: Final = {

@@ -10,8 +10,7 @@ from rich.console import Console
 
 from percpu_contracts.contract import Level
 from percpu_contracts.violations import MisuseError, Violation
-from percpu_proofs.api.arguments import parameters, require, require_bytes
-from percpu_proofs.api.display import Display
+from percpu_proofs.api.results import Display, parameters, require, require_bytes
 from percpu_proofs.api.state import Drawing, draw
 from percpu_proofs.commands.source import asked_for
 from percpu_proofs.run.driver import Driver, HandleError

@@ -9,14 +9,12 @@ from typing import overload
 
 from rich.console import Console
 
-from percpu_proofs.api.arguments import parameters, require
-from percpu_proofs.api.display import Display
+from percpu_proofs.api.results import Display, parameters, require
 from percpu_proofs.commands import options, output, review_tree
-from percpu_proofs.review import results
 from percpu_proofs.review.changes import Changes, bases, changes
+from percpu_proofs.review.jobs import ReviewRun, Workers
 from percpu_proofs.review.matrix import Cell
-from percpu_proofs.review.tree_results import TreeResults, results_of, searches_for
-from percpu_proofs.review.trees import TreeCell
+from percpu_proofs.review.trees import TreeCell, TreeResults, results_of, searches_for
 from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.processes import default_jobs
 from percpu_reference.variants import variant_name
@@ -183,13 +181,13 @@ def review(
         tree = options.ChosenTree(Path(source), tuple(map(Path, given)), tuple(fixes), None)
         chosen = searches_for(searches, deep=deep)
         with tree.compiled() as trees:
-            found = results_of(trees, chosen, results.Workers(jobs or default_jobs()))
+            found = results_of(trees, chosen, Workers(jobs or default_jobs()))
         return TreeReview(found, bool(searches))
     if patches or fixes:
         raise InputError("review", None, "a tree (source=) beside patches and fixes")
     if not variants:
         raise InputError("review", None, "at least one variant, or a tree (source=)")
     named = tuple(dict.fromkeys(map(variant_name, variants)))
-    done = results.ReviewRun(named, deep, searches=tuple(searches))
-    done.run(results.Workers(jobs or default_jobs()))
+    done = ReviewRun(named, deep, searches=tuple(searches))
+    done.run(Workers(jobs or default_jobs()))
     return Review(named, done.cells(), done.partial)

@@ -2,23 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 from rich.console import Console
 
-from percpu_proofs.api.arguments import require
-from percpu_proofs.api.display import Display
+from percpu_contracts.monitor import Monitor
+from percpu_contracts.registry import RECORDED, When, state_clauses
+from percpu_contracts.situations import subjectless
+from percpu_contracts.whole_state import KERNELS, WholeState
+from percpu_proofs.api.results import Display, require
 from percpu_proofs.commands.moments import map_svg, map_text, picture_of_kernel
 from percpu_proofs.commands.output import write_file
-from percpu_proofs.commands.state_report import show_kernel
+from percpu_proofs.commands.state_report import show_kernel, show_verdicts
 from percpu_proofs.explain import shipped
 from percpu_proofs.live.subject import SubjectKind, kind_of, read_subject
+from percpu_proofs.live.verdicts import (
+    BROKEN,
+    HOLDS,
+    KNOWN,
+    NO_OPERATION,
+    NOT_ASKED,
+    KernelStateJudge,
+    Verdict,
+)
 from percpu_proofs.recorded.states.kernel_state import KernelState
 from percpu_proofs.recorded.states.snapshot import Snapshot
 from percpu_proofs.run.inputs import InputError
 from percpu_proofs.show.picture import StatePicture, picture_of_state
+from percpu_spec.catalogue import clause, clauses, entry_id, title
+from percpu_spec.counts import counted, times
+from percpu_spec.definitions import Listing
 from percpu_spec.views import AllocatorView
 
 _SOME = ("geometry", "slot_chunks", "owned_chunks", "nr_empty_pop_pages", "first_chunk")
@@ -150,3 +165,174 @@ def read_state(what: str | Path, *, debug: str | Path | None = None) -> StateRep
         raise InputError(path, None, f"a state; for {kind.value}: percpu-spec state FILE")
     symbols = None if debug is None else Path(debug)
     return StateReport(read_subject(path, kind, symbols, owners=False))
+
+
+class Verdicts(Display, Mapping[str, Verdict]):
+    """The verdict of each clause by id: holds, known, broken or not asked, with what was found.
+
+    True if nothing is broken; known is what the variant declares, or the release is known for.
+    """
+
+    def __init__(self, verdicts: Mapping[str, Verdict]) -> None:
+        self._verdicts = dict(verdicts)
+
+    def __getitem__(self, clause_id: str) -> Verdict:
+        """Return one verdict. Raises UnknownClauseError, naming ids that look alike."""
+        clause_id = entry_id(clause_id)
+        if clause_id not in self._verdicts:
+            clause(clause_id)
+        return self._verdicts[clause_id]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._verdicts)
+
+    def __len__(self) -> int:
+        return len(self._verdicts)
+
+    def __bool__(self) -> bool:
+        return not self.broken
+
+    @property
+    def broken(self) -> dict[str, Verdict]:
+        """The clauses that are broken and not known to be."""
+        return self._of(BROKEN)
+
+    @property
+    def known(self) -> dict[str, Verdict]:
+        """The clauses that are broken as the variant declares, or the release is known for."""
+        return self._of(KNOWN)
+
+    @property
+    def holding(self) -> dict[str, Verdict]:
+        """The clauses that hold."""
+        return self._of(HOLDS)
+
+    @property
+    def not_asked(self) -> dict[str, str]:
+        """The clauses that were not asked, each with the reason."""
+        return {name: verdict.reason for name, verdict in self._of(NOT_ASKED).items()}
+
+    def _of(self, word: str) -> dict[str, Verdict]:
+        return {name: v for name, v in self._verdicts.items() if v.verdict == word}
+
+    def show(self, out: Console) -> None:
+        """Print the clauses by verdict, and what was found of each that does not hold."""
+        show_verdicts(out, self._verdicts)
+
+
+class Answer(Display):
+    """The verdict of one clause; true unless it is broken."""
+
+    def __init__(self, verdict: Verdict) -> None:
+        self.clause, self.verdict = verdict.clause, verdict.verdict
+        self.found, self.reason = verdict.found, verdict.reason
+
+    def __bool__(self) -> bool:
+        return self.verdict != BROKEN
+
+    def show(self, out: Console) -> None:
+        """Print the clause, its verdict, and what was found."""
+        reason = f" ({self.reason})" if self.reason else ""
+        out.print(f"{self.clause}, {title(self.clause)}: {self.verdict}{reason}", markup=False)
+        for found in self.found:
+            out.print(f"  {found}", markup=False)
+
+
+@overload
+def check(view: object) -> Verdicts: ...
+@overload
+def check(view: object, clause_id: str) -> Answer: ...
+@overload
+def check(view: object, clause_id: list[str] | tuple[str, ...]) -> Verdicts: ...
+
+
+def check(
+    view: object, clause_id: str | list[str] | tuple[str, ...] | None = None
+) -> Verdicts | Answer:
+    """Ask the clauses of a state: Verdicts of all or of several, or the Answer of one.
+
+    view: what `allocator` or `read_state` returns, an allocator of the model, or any AllocatorView.
+    A state shows nothing of operations: those clauses are answered where the allocator runs under
+    contracts, by what these have found so far, and else not asked. Raises InputError for what is
+    no view, or no ids, UnknownClauseError for an id that is none.
+    """
+    asked = _ids(clause_id)
+    kernel = kernel_of(view)
+    verdicts = (
+        KernelStateJudge().verdicts(kernel) if kernel is not None else _verdicts(view_of(view))
+    )
+    if isinstance(clause_id, str):
+        return Answer(verdicts[asked[0]])
+    return Verdicts({name: verdicts[name] for name in asked or verdicts})
+
+
+def _ids(asked: object) -> list[str]:
+    """Return the ids of clauses that are asked for, none for all."""
+    if asked is None:
+        return []
+    given = [asked] if isinstance(asked, str) else asked
+    listed = isinstance(given, list | tuple) and given
+    if not listed or not all(isinstance(one, str) for one in listed):
+        raise InputError("check", None, "the id of a clause (HINT-5) or a list of ids", repr(asked))
+    return [clause(entry_id(one)).id for one in listed]
+
+
+def _verdicts(view: AllocatorView) -> dict[str, Verdict]:
+    """Return the verdicts on a view that is no real kernel's."""
+    declared: Mapping[str, str] = getattr(view, "EXPECTED", {})
+    found = {
+        name: Verdict(name, KNOWN if name in declared else BROKEN, said, declared.get(name, ""))
+        for name, said in _found(view).items()
+    }
+    for verdict in _by_contracts(view):
+        found.setdefault(verdict.clause, verdict)
+    reasons = subjectless(Listing(view)) | _not_asked(view)
+    for name in clauses():
+        why = reasons.get(name)
+        asked = Verdict(name, HOLDS) if why is None else Verdict(name, NOT_ASKED, (), why)
+        found.setdefault(name, asked)
+    return {name: found[name] for name in clauses()}
+
+
+def _found(view: AllocatorView) -> dict[str, tuple[str, ...]]:
+    """Return what is wrong with a state, by clause."""
+    found: dict[str, tuple[str, ...]] = {}
+    judge = WholeState(_inapplicable(view))
+    for name, wrong in judge.broken(view, quiescent=_quiescent(view)):
+        found[name] = (*found.get(name, ()), wrong)
+    return found
+
+
+def _by_contracts(view: AllocatorView) -> Iterator[Verdict]:
+    """Yield what contracts have found of an allocator that runs under some."""
+    monitor: Monitor | None = getattr(view, "monitor", None)
+    if monitor is None:
+        return
+    for name, broken in monitor.violations.items():
+        word = KNOWN if broken.expected else BROKEN
+        often = counted(broken.count, "operation")
+        where = f"by contracts, at {often}, first {broken.first_operation}"
+        yield Verdict(name, word, (broken.first_message,), where)
+    of_states = set(RECORDED.asks())
+    for name, count in monitor.asked().items():
+        if count > 0 and name not in of_states and name in clauses():
+            yield Verdict(name, HOLDS, (), f"asked {times(count)} by contracts")
+
+
+def _not_asked(view: AllocatorView) -> dict[str, str]:
+    """Return why some clauses are not asked of a view."""
+    reasons = dict.fromkeys(RECORDED.not_asked(), NO_OPERATION)
+    if not _quiescent(view):
+        reasons |= dict.fromkeys(state_clauses(When.QUIESCENT), "the allocator is not quiescent")
+    return reasons | _inapplicable(view)
+
+
+def _inapplicable(view: AllocatorView) -> dict[str, str]:
+    """Return the clauses that a view's variant does not know, or that are no kernel's."""
+    named: Mapping[str, str] | None = getattr(view, "NOT_APPLICABLE", None)
+    return dict(named) if named is not None else dict.fromkeys(KERNELS, "asked of reference only")
+
+
+def _quiescent(view: AllocatorView) -> bool:
+    """Return whether a view says that it is quiescent; one that says nothing is taken for it."""
+    return bool(getattr(view, "quiescent", True))

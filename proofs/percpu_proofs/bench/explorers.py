@@ -16,8 +16,7 @@ import time
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from percpu_proofs.explore.modes import search
-from percpu_proofs.explore.parallel import Spread
+from percpu_proofs.explore.modes import Spread, search
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.search import Exploration, Mode
 from percpu_proofs.kernel.search.job import TreeJob, searched

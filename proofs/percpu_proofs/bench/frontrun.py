@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 
 from percpu_proofs.explore.scenarios import SCENARIOS
-from percpu_proofs.explore.start import Start
+from percpu_proofs.explore.system import Start
 from percpu_proofs.explore.world import World
 
 

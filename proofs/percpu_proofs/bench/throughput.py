@@ -14,10 +14,9 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from percpu_proofs import data
-from percpu_proofs.kernel.instance import Kernel
-from percpu_proofs.kernel.library import Library
+from percpu_proofs.kernel.instance import Kernel, Library
 from percpu_proofs.kernel.views import CompiledState
-from percpu_proofs.recorded.vectors.file import SUFFIX, read_vector
+from percpu_proofs.recorded.vectors import SUFFIX, read_vector
 from percpu_proofs.run.driver import Driver
 from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.operations import OperationList, read_operations

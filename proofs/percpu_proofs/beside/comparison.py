@@ -13,10 +13,9 @@ from functools import cache
 from typing import Any, Final
 
 from percpu_contracts.contract import Condition, marks_of, sentence
-from percpu_proofs.beside.alignment import AlignmentRow, Likeness, align
+from percpu_proofs.beside.alignment import AlignmentRow, FunctionStep, Likeness, Role, align
 from percpu_proofs.beside.kernel_code import Function, functions
 from percpu_proofs.beside.model_code import Definition, definitions, steps, words_of
-from percpu_proofs.beside.step import FunctionStep, Role
 from percpu_proofs.kernel.tree import BACKINGS, Tree
 from percpu_proofs.recorded.traces.functions import plain_name
 from percpu_proofs.run.inputs import InputError

@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from pygments.lexers import get_lexer_by_name
 from pygments.token import Comment, Keyword, Operator, Punctuation, Whitespace, _TokenType
 
-from percpu_proofs.beside.step import FunctionStep, Role, collected
+from percpu_proofs.beside.alignment import FunctionStep, Role, collected
 
 _DIRECTIVE: Final = re.compile(r"^[ \t]*#[ \t]*(\w*)((?:\\\n|[^\n])*)", re.MULTILINE)
 _HEADS: Final = {"if": "if", "switch": "if", "while": "loop", "for": "loop"}

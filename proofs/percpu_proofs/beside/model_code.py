@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Final
 
-from percpu_proofs.beside.step import FunctionStep, Role, collected
+from percpu_proofs.beside.alignment import FunctionStep, Role, collected
 from percpu_proofs.run.inputs import InputError
 from percpu_reference.environment import Environment
 from percpu_reference.kernel_names import PART_OF, origin

@@ -14,9 +14,9 @@ from percpu_proofs.bench.explorers import Rate, of_tree
 from percpu_proofs.bench.explorers import measure as measure_explorer
 from percpu_proofs.bench.throughput import BenchmarkWork, BenchReport, measure, prepare
 from percpu_proofs.commands import output
-from percpu_proofs.kernel.library import USUAL
+from percpu_proofs.kernel.build import workshop
+from percpu_proofs.kernel.instance import USUAL
 from percpu_proofs.kernel.search.trees import compiled_trees
-from percpu_proofs.kernel.workshop import workshop
 from percpu_reference.variants import MERGED
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from percpu_proofs.beside import html
+from percpu_proofs.beside import pages
 from percpu_proofs.beside.comparison import (
     Comparison,
     ComparisonSources,
@@ -15,7 +15,7 @@ from percpu_proofs.beside.comparison import (
     everything,
     texts_of,
 )
-from percpu_proofs.beside.text import NARROW, lines_of
+from percpu_proofs.beside.pages import NARROW, lines_of
 from percpu_proofs.commands import options, output
 from percpu_proofs.kernel.search.trees import CompiledTree
 from percpu_proofs.run.inputs import InputError
@@ -58,7 +58,7 @@ def beside(
         sources = sources_of(trees, variant)
         found = everything(sources) if function is None else [compare(sources, function, backing)]
     if page is not None:
-        output.write_file(page, html.page(found))
+        output.write_file(page, pages.page(found))
     if as_json:
         given = [one.as_json() for one in found]
         output.print_json(given if every else given[0])

@@ -14,14 +14,14 @@ from rich.text import Text
 from percpu_contracts.registry import COMPILED
 from percpu_proofs.commands import output
 from percpu_proofs.kernel import difference_report as differences
+from percpu_proofs.kernel.build import Workshop
 from percpu_proofs.kernel.cases import Parting
 from percpu_proofs.kernel.differential import DifferingCase, Tally
-from percpu_proofs.kernel.fields import meaning, sentence
-from percpu_proofs.kernel.library import BuildForm
+from percpu_proofs.kernel.instance import BuildForm
 from percpu_proofs.kernel.postconditions import ASKED
+from percpu_proofs.kernel.record import meaning, sentence
 from percpu_proofs.kernel.schedule import LockstepOutcome
 from percpu_proofs.kernel.tree import BACKINGS
-from percpu_proofs.kernel.workshop import Workshop
 from percpu_proofs.run.operations import WRONG
 from percpu_reference.gaps import Kind
 from percpu_spec.geometry import Backing

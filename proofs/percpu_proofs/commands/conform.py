@@ -16,7 +16,7 @@ from percpu_proofs.commands.kernel import kernel, record
 from percpu_proofs.commands.source import geometry_option
 from percpu_proofs.recorded.replay.holders import is_memleak, of_memleak
 from percpu_proofs.recorded.replay.report import TraceReport
-from percpu_proofs.recorded.vectors.comparison import VectorReport, conform_vectors
+from percpu_proofs.recorded.vectors import VectorReport, conform_vectors
 
 
 @click.group()

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from percpu_proofs.commands import output
-from percpu_proofs.explain import Explanation, grammar
+from percpu_proofs.explain import Explanation, terms
 from percpu_proofs.explain import lookup as explaining
 from percpu_proofs.explain.mail import explain_mail
 from percpu_spec.catalogue import clauses, findings
@@ -126,6 +126,6 @@ def _show_sense(out: Console, found: Mapping[str, Any]) -> None:
 def operations(as_json: bool) -> None:
     """Print the language of operation lists and of scenario files, with examples."""
     if as_json:
-        output.print_json(grammar.as_json())
+        output.print_json(terms.as_json())
     else:
-        output.say(output.console(), grammar.text())
+        output.say(output.console(), terms.text())

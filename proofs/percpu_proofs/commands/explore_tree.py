@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from percpu_proofs.commands import options, output
-from percpu_proofs.commands.counterexamples import show_example
+from percpu_proofs.commands.replay import show_example
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.kernel.search.job import TreeJob, run
 from percpu_proofs.kernel.search.plans import of_scenario

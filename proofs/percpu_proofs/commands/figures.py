@@ -10,10 +10,9 @@ from rich.text import Text
 
 from percpu_proofs.commands import output
 from percpu_proofs.workload.burst import Served
-from percpu_proofs.workload.interleaving import USUAL
 from percpu_proofs.workload.plots import examined
 from percpu_proofs.workload.removal import BANDS, Curve
-from percpu_proofs.workload.requests import STAGES, Workload, published
+from percpu_proofs.workload.requests import STAGES, USUAL, Workload, published
 from percpu_proofs.workload.search_cost import Burst
 
 

@@ -21,9 +21,10 @@ from percpu_proofs.commands.source import (
     page_asked_for,
     read_source,
 )
-from percpu_proofs.explore.token import read_token
-from percpu_proofs.explore.token_file import token_of
+from percpu_proofs.explore.token import read_token, token_of
 from percpu_proofs.kernel import difference_report as differences
+from percpu_proofs.kernel.build import Workshop, workshop
+from percpu_proofs.kernel.cases import Case
 from percpu_proofs.kernel.differential import (
     CASES,
     OPERATIONS,
@@ -34,13 +35,10 @@ from percpu_proofs.kernel.differential import (
     run_tasks,
     shrink_found,
 )
-from percpu_proofs.kernel.draws import Case
-from percpu_proofs.kernel.instance import KernelStopped
-from percpu_proofs.kernel.library import BuildForm
+from percpu_proofs.kernel.instance import BuildForm, KernelStopped
 from percpu_proofs.kernel.record import VectorRecording, write_manifest, write_vector
 from percpu_proofs.kernel.schedule import LockstepOutcome, confirm
-from percpu_proofs.kernel.workshop import Workshop, workshop
-from percpu_proofs.recorded.vectors.file import SUFFIX, read_vector
+from percpu_proofs.recorded.vectors import SUFFIX, read_vector
 from percpu_proofs.run.driver import Driver, HandleError
 from percpu_proofs.run.inputs import InputError, read_text, writing
 from percpu_reference import build

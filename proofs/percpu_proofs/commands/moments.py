@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from percpu_proofs.explore.scenario_file import FIELDS, SECTIONS, read_scenario
-from percpu_proofs.explore.schedulers.replay import ImpossibleStepError, InTurn, ScheduleReplay
+from percpu_proofs.explore.scenario import FIELDS, SECTIONS, read_scenario
+from percpu_proofs.explore.schedulers.fixed import ImpossibleStepError, InTurn, ScheduleReplay
 from percpu_proofs.explore.system import Scheduler, actor_of, scheduled
 from percpu_proofs.explore.token import Token, with_handles
 from percpu_proofs.explore.world import World
-from percpu_proofs.kernel.library import Library
+from percpu_proofs.kernel.instance import Library
 from percpu_proofs.kernel.search.compiled import CompiledSearch
 from percpu_proofs.kernel.search.records import (
     FIRST,

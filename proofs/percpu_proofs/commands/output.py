@@ -18,8 +18,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from percpu_proofs.commands.progress import ProgressLines
-from percpu_proofs.commands.tables import Column, FittedTable
+from percpu_proofs.commands.console import Column, FittedTable, ProgressLines
 from percpu_proofs.explain.releases import stand_in_note
 from percpu_proofs.run.inputs import writing
 from percpu_reference.variants import UnknownVariantError, variant_name

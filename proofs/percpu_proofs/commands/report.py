@@ -13,11 +13,11 @@ from percpu_proofs.commands import options, output
 from percpu_proofs.commands.beside import sources_of
 from percpu_proofs.live.verdicts import Verdict
 from percpu_proofs.recorded.states.kernel_state import KernelState
-from percpu_proofs.review import results
 from percpu_proofs.review.cache import OutcomeCache
 from percpu_proofs.review.changes import Changes
+from percpu_proofs.review.jobs import SECONDS_EACH, ReviewRun, Workers
 from percpu_proofs.review.matrix import Cell
-from percpu_proofs.review.tree_results import TreeResults
+from percpu_proofs.review.trees import TreeResults
 from percpu_reference.variants import DEFAULT, VARIANTS
 
 
@@ -25,14 +25,14 @@ def write_variants(
     page: Path, cells: Sequence[Cell], changed: Mapping[str, Changes]
 ) -> None:
     """Write the report of a review of variants; changed: of those that are compared, what is."""
-    from percpu_proofs.report.of_variants import report_of_variants
+    from percpu_proofs.report.reviews import report_of_variants
 
     write(page, report_of_variants(cells, changed))
 
 
 def write_trees(page: Path, chosen: options.ChosenTree, found: TreeResults) -> None:
     """Write the report of a review of a tree and its patches."""
-    from percpu_proofs.report.of_trees import report_of_trees
+    from percpu_proofs.report.reviews import report_of_trees
 
     base = replace(chosen, patches=(), fixes=())
     write(page, report_of_trees(found, (base.options(), chosen.options())))
@@ -72,9 +72,9 @@ def report(page: Path, tree: options.ChosenTree | None, jobs: int, as_json: bool
     """
     from percpu_proofs.report.book import book  # what only pages need takes time to load
 
-    review = results.ReviewRun((*VARIANTS, DEFAULT))
-    with output.progress_bar("review", results.SECONDS_EACH / jobs) as bar:
-        review.run(results.Workers(jobs, cache=OutcomeCache(), on_done=bar))
+    review = ReviewRun((*VARIANTS, DEFAULT))
+    with output.progress_bar("review", SECONDS_EACH / jobs) as bar:
+        review.run(Workers(jobs, cache=OutcomeCache(), on_done=bar))
     comparisons: list[Comparison] = []
     if tree is not None and not review.interrupted:
         with output.progress_bar("the tree"), tree.compiled() as trees:

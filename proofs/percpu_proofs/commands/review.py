@@ -13,8 +13,8 @@ from percpu_proofs.commands.review_tree import review_trees
 from percpu_proofs.commands.review_variants import review_variants
 from percpu_proofs.commands.source import geometry_option, page_asked_for
 from percpu_proofs.review.cache import OutcomeCache
-from percpu_proofs.review.results import Workers
-from percpu_proofs.review.tree_results import searches_for
+from percpu_proofs.review.jobs import Workers
+from percpu_proofs.review.trees import searches_for
 from percpu_proofs.run.inputs import InputError, one_of
 from percpu_reference.variants import DEFAULT, VARIANTS, variant_class
 from percpu_reference.variants.composition import findings_in

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from percpu_proofs.commands.output import grouped, say
-from percpu_proofs.explore.overlap import listed
+from percpu_proofs.explore.rerun import listed
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.kernel.search.job import TreeOutcome
 from percpu_proofs.kernel.search.trees import BASE, PATCHED

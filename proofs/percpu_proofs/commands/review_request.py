@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import click
 
-from percpu_proofs.commands.counterexamples import and_others, reproducer, show_mail
+from percpu_proofs.commands.replay import and_others, reproducer, show_mail
 from percpu_proofs.counterexample import Counterexample, of_token
 from percpu_proofs.review.changes import Changes, clause_and_finding, example_of
 from percpu_proofs.review.job import ReviewExample

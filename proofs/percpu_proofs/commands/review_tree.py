@@ -12,7 +12,8 @@ import click
 from rich.console import Console
 
 from percpu_proofs.commands import options, output
-from percpu_proofs.commands.counterexamples import (
+from percpu_proofs.commands.console import FittedTable
+from percpu_proofs.commands.replay import (
     and_others,
     reproducer,
     show_example,
@@ -21,17 +22,15 @@ from percpu_proofs.commands.counterexamples import (
 )
 from percpu_proofs.commands.report import write_trees
 from percpu_proofs.commands.review_lines import TreeLines
-from percpu_proofs.commands.tables import FittedTable
 from percpu_proofs.counterexample import of_tree
+from percpu_proofs.kernel.build import ONE_UNIT
 from percpu_proofs.kernel.search.accesses import AccessSite
 from percpu_proofs.kernel.search.job import TreeOutcome
 from percpu_proofs.kernel.search.plans import TreeSearch
 from percpu_proofs.kernel.search.trees import BASE, CompiledTree
-from percpu_proofs.kernel.workshop import ONE_UNIT
 from percpu_proofs.review.changes import Changes
-from percpu_proofs.review.results import Workers
-from percpu_proofs.review.tree_results import MOST_STOPS, TreeResults, results_of
-from percpu_proofs.review.trees import KM_COUNTS, not_asked
+from percpu_proofs.review.jobs import Workers
+from percpu_proofs.review.trees import KM_COUNTS, MOST_STOPS, TreeResults, not_asked, results_of
 from percpu_proofs.run.inputs import InputError
 
 

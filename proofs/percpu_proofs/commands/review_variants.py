@@ -31,8 +31,8 @@ from percpu_proofs.review.changes import (
     example_of,
 )
 from percpu_proofs.review.job import JobOutcome, ReviewExample
+from percpu_proofs.review.jobs import SECONDS_EACH, ReviewRun, Workers
 from percpu_proofs.review.matrix import Cell, matrix_json, not_asked
-from percpu_proofs.review.results import SECONDS_EACH, ReviewRun, Workers
 from percpu_reference.variants import variant_class
 from percpu_spec.catalogue import clause as clause_of
 from percpu_spec.counts import counted, times

@@ -11,13 +11,12 @@ from typing import Any, TypeVar
 
 import click
 
-from percpu_proofs.logs.prefixes import bare
+from percpu_proofs.logs.messages import bare
 from percpu_proofs.recorded.boot.layout import told_size
 from percpu_proofs.recorded.boot.log import is_layout
 from percpu_proofs.recorded.traces.dialects import looks_like_text
 from percpu_proofs.recorded.traces.reader import is_run
-from percpu_proofs.recorded.vectors.comparison import NOT_VOUCHED
-from percpu_proofs.recorded.vectors.file import SUFFIX, find_vectors, read_vector
+from percpu_proofs.recorded.vectors import NOT_VOUCHED, SUFFIX, find_vectors, read_vector
 from percpu_proofs.run.inputs import InputError, read_json, read_text
 from percpu_proofs.run.operations import SHAPES, OperationList, parse_operations
 from percpu_reference.variants import DEFAULT, MERGED

@@ -24,24 +24,25 @@ from percpu_proofs.live.memory import memory_of
 from percpu_proofs.live.reader import TornError
 from percpu_proofs.live.sample import (
     Sample,
+    StableChunks,
     UnstableError,
     changes,
     read_samples,
     samples_svg,
     watch,
 )
-from percpu_proofs.live.stable_chunks import StableChunks
-from percpu_proofs.live.stats_verdicts import (
+from percpu_proofs.live.subject import SubjectKind, kind_of, read_subject, reader_of, state_in
+from percpu_proofs.live.verdicts import (
     NOT_DETERMINED,
+    KernelStateJudge,
+    Verdict,
+    broken,
     empty_pages,
     floats,
     stats_rows,
     stats_verdicts,
 )
-from percpu_proofs.live.subject import SubjectKind, kind_of, read_subject, reader_of, state_in
-from percpu_proofs.live.verdicts import KernelStateJudge, Verdict, broken
-from percpu_proofs.recorded.states.kernel_state import KernelState
-from percpu_proofs.recorded.states.quiescence import Stability
+from percpu_proofs.recorded.states.kernel_state import KernelState, Stability
 from percpu_proofs.recorded.states.saved_state import save_state
 from percpu_proofs.recorded.states.stats_text import read_stats
 from percpu_proofs.run.inputs import InputError

@@ -6,13 +6,20 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from percpu_proofs.counterexample.sentences import first_sentence, kernel_of
+from percpu_proofs.counterexample.record import first_sentence, kernel_of
 from percpu_proofs.live.continuation import largest
 from percpu_proofs.live.memory import Memory, isolated_kb, memory_of
-from percpu_proofs.live.stats_verdicts import NOT_DETERMINED, floats, isolated_words
-from percpu_proofs.live.verdicts import BROKEN, HOLDS, KNOWN, NOT_ASKED, Verdict
-from percpu_proofs.recorded.states.kernel_state import KernelState
-from percpu_proofs.recorded.states.quiescence import Stability
+from percpu_proofs.live.verdicts import (
+    BROKEN,
+    HOLDS,
+    KNOWN,
+    NOT_ASKED,
+    NOT_DETERMINED,
+    Verdict,
+    floats,
+    isolated_words,
+)
+from percpu_proofs.recorded.states.kernel_state import KernelState, Stability
 from percpu_proofs.recorded.states.stats_text import PercpuStats
 from percpu_proofs.run.runner import counted
 from percpu_proofs.show.mail import LINES, WIDTH, block, command, listing, plain

@@ -15,25 +15,22 @@ from percpu_proofs.commands.output import say
 from percpu_proofs.live.continuation import After, RequestOutcome, largest
 from percpu_proofs.live.memory import WAITS, ChunkMemory, chunk_rows, isolated_kb, memory_of
 from percpu_proofs.live.owners import all_held, held_by, pinned_pages
-from percpu_proofs.live.stable_chunks import StableChunks
-from percpu_proofs.live.stacks import changing_cpus
-from percpu_proofs.live.stats_verdicts import (
-    NOT_DETERMINED,
-    UNTOLD,
-    floats,
-    isolated_words,
-    stats_rows,
-)
+from percpu_proofs.live.sample import StableChunks
+from percpu_proofs.live.subject import changing_cpus
 from percpu_proofs.live.verdicts import (
     BROKEN,
     HOLDS,
     KNOWN,
     NO_OPERATION,
     NOT_ASKED,
+    NOT_DETERMINED,
+    UNTOLD,
     Verdict,
+    floats,
+    isolated_words,
+    stats_rows,
 )
-from percpu_proofs.recorded.states.kernel_state import KernelState
-from percpu_proofs.recorded.states.quiescence import Stability
+from percpu_proofs.recorded.states.kernel_state import KernelState, Stability
 from percpu_proofs.recorded.states.stats_text import PercpuStats
 from percpu_proofs.run.runner import counted
 from percpu_spec.views import HINTS

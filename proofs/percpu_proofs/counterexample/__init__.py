@@ -3,7 +3,7 @@
 from percpu_proofs.counterexample.of_model import of_schedule, of_token
 from percpu_proofs.counterexample.of_tree import of_tree
 from percpu_proofs.counterexample.record import WORK, Counterexample, CpuStep, Spoken
-from percpu_proofs.show.rows import PAGES, ChunkRow, StateRows
+from percpu_proofs.show.text import PAGES, ChunkRow, StateRows
 
 __all__ = [
     "PAGES",

@@ -9,11 +9,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
 
-from percpu_proofs.counterexample.record import Counterexample
-from percpu_proofs.counterexample.relevance import Relevance, relevance, sequential_steps
-from percpu_proofs.counterexample.sentences import first_sentence, subject_of
-from percpu_proofs.counterexample.table import TableRow, fold_rows, rows, table
-from percpu_proofs.counterexample.text import group_operations, legend, state
+from percpu_proofs.counterexample.record import (
+    Counterexample,
+    Relevance,
+    first_sentence,
+    relevance,
+    sequential_steps,
+    subject_of,
+)
+from percpu_proofs.counterexample.text import (
+    TableRow,
+    fold_rows,
+    group_operations,
+    legend,
+    rows,
+    state,
+    table,
+)
 from percpu_proofs.run.runner import counted
 from percpu_proofs.show.mail import LINES, WIDTH, block, command, plain, wrap
 

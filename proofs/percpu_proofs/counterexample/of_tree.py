@@ -9,11 +9,10 @@ from pathlib import Path
 from percpu_proofs.counterexample.record import WORK, Counterexample, CpuStep
 from percpu_proofs.counterexample.words import Names
 from percpu_proofs.kernel.search.compiled import SearchPlan
-from percpu_proofs.kernel.search.example import TreeExample
-from percpu_proofs.kernel.search.retrace import Retrace, TreeStep
+from percpu_proofs.kernel.search.example import Retrace, TreeExample, TreeStep
 from percpu_proofs.kernel.search.tree_token import bound_of
 from percpu_proofs.run.operations import Operation, parse_operations, renumbered, text_of
-from percpu_proofs.show.rows import NO_LIST, StateRows
+from percpu_proofs.show.text import NO_LIST, StateRows
 
 
 def of_tree(example: TreeExample, subject: str, bound: str) -> Counterexample:

@@ -1,16 +1,73 @@
-"""What a counterexample shows, of the model and of compiled code alike: plain values for renderers.
+"""What clauses, and what stands in the place of one, say; and what they are said of.
 
 Names are the kernel's, ranges of pages are closed: [1, 4] are four pages.
 """
 
 from __future__ import annotations
 
+import inspect
+import re
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from pathlib import Path
+from typing import Any, Final, NamedTuple
 
-from percpu_proofs.counterexample.sentences import kernel_of, sentence_of, title_of
-from percpu_proofs.show.rows import StateRows
+from percpu_proofs.kernel.search.judge import CRASH
+from percpu_proofs.show.text import ChunkRow, StateRows
+from percpu_reference.variants import VARIANTS
+from percpu_spec import catalogue
+from percpu_spec.catalogue import clauses, findings, title
+from percpu_spec.releases import RELEASES
+
+
+def title_of(clause_id: str) -> str:
+    """Return a clause's title."""
+    return "The kernel stops, or warns of itself" if clause_id == CRASH else title(clause_id)
+
+
+def sentence_of(clause_id: str) -> str:
+    """Return a clause's statement."""
+    if clause_id in clauses():
+        return catalogue.clause(clause_id).statement
+    found = findings().get(clause_id)
+    return found.what if found is not None else ""
+
+
+def kernel_of(clause_id: str) -> str:
+    """Return the kernel functions and comments that a clause is about, and their files."""
+    if clause_id not in clauses():
+        return ""
+    stated = catalogue.clause(clause_id)
+    files = re.search(r"\((mm/percpu[^()]*)\)$", stated.since)
+    return stated.kernel.rstrip(".") + (f" ({files[1]})" if files else "")
+
+
+def first_sentence(text: str) -> str:
+    """Return the first sentence of a text that says something, with what it gives names to.
+
+    >>> first_sentence("Let R be the longest run. It is free. Nothing else is.")
+    'Let R be the longest run. It is free.'
+    """
+    sentences = re.split(r"(?<=[A-Za-z0-9)\]]\.)\s+(?=[A-Z])", " ".join(text.split()))
+    named = next((n for n, said in enumerate(sentences) if not said.startswith("Let ")), 0)
+    return " ".join(sentences[: named + 1])
+
+
+def subject_of(variant: str) -> str:
+    """Return what a variant of the model stands for, in words; of a file, its name."""
+    base, _, fixes = variant.partition("+")
+    mended = f" with {fixes.replace('+', ', ')} mended" if fixes else ""
+    for release in RELEASES:
+        if release.variant == base:
+            what = release.releases
+            return f"Linux {what}{mended} ({variant})".replace("Linux linux-", "linux-")
+    if base in VARIANTS:
+        doc = inspect.getdoc(sys.modules[VARIANTS[base].__module__]) or ""
+        said = doc.partition("\n\n")[0].replace("\n", " ").partition(": ")[2].rstrip(".")
+        return f"{variant} ({said})" if said else variant
+    return Path(variant).name if variant.endswith(".py") else variant
+
 
 WORK = "work"
 """Names the column of the balance work, which runs on a CPU of its own."""
@@ -202,3 +259,78 @@ def _state_record(state: StateRows) -> dict[str, Any]:
         "counters": dict(state.counters),
         "memory": [f"{row.place:13} {row.name}: {row.pages}" for row in state.chunks],
     }
+
+
+_OF_HINTS: Final = ("HINT", "SLOT", "FIT", "MAP")
+"""Chapters of which a row of pages does not show the point: areas and hints do."""
+_SPOKEN: Final = {
+    "pcpu_nr_empty_pop_pages": r"\bfloat|empty (populated )?page|empty_pop",
+    "pcpu_nr_populated": r"nr_populated|counter of populated",
+    "pcpu_atomic_alloc_failed": r"atomic (allocation|request).* fail|failed atomic|\bmark\b",
+    "pcpu_balance_work pending": r"\bquiescent\b|asks? for (balance )?work|is pending",
+}
+"""Which words speak of a counter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Relevance:
+    """The names of counters and chunks to be shown."""
+
+    counters: frozenset[str]
+    chunks: frozenset[str]
+    hints: bool  # areas and hints are shown too
+
+    def rows(self, state: StateRows) -> list[ChunkRow]:
+        """Return the chunks of a state to be shown."""
+        return [row for row in state.chunks if row.name in self.chunks]
+
+    def others(self, state: StateRows) -> int:
+        """Return how many chunks of a state are not shown."""
+        return len({row.name for row in state.chunks} - self.chunks)
+
+
+def relevance(c: Counterexample, since: int = 0, *, spoken_only: bool = False) -> Relevance:
+    """Return what bears on the clause: what it speaks of, and what changes from a step on.
+
+    spoken_only: of counters those that it speaks of only.
+    """
+    states = [c.state_at(number) for number in range(since, len(c.steps) + 1)]
+    said = f"{c.sentence} {c.title} {c.message}"
+    counters = {
+        name
+        for name, value in states[0].counters
+        if (not spoken_only and any(dict(s.counters).get(name) != value for s in states))
+        or re.search(_SPOKEN.get(name.partition("[")[0], "$^"), said, re.IGNORECASE)
+    }
+    changed = {name for state in states for name, *_ in _rows(states[0]) ^ _rows(state)}
+    chunks = changed | set(re.findall(r"\bchunk (-?\d+)", c.message))
+    for list_name in ("sidelined", "to_depopulate"):
+        if list_name in said:
+            chunks |= {r.name for s in states for r in s.chunks if list_name in r.place}
+    if re.search(r"first (and the reserved )?chunk", said):
+        chunks.add("0")
+    if not chunks and states[-1].chunks:
+        chunks = {row.name for row in states[-1].chunks}
+    return Relevance(frozenset(counters), frozenset(chunks), c.clause.startswith(_OF_HINTS))
+
+
+def _rows(state: StateRows) -> set[tuple[str, str, str, object]]:
+    """Return what of each chunk is compared with other states."""
+    return {(row.name, row.place, row.pages, row.areas) for row in state.chunks}
+
+
+def sequential_steps(c: Counterexample) -> int:
+    """Return how many steps at the start are of operations that ran one after the other.
+
+    The last operation is not among them, nor one that breaks the clause.
+    """
+    done = 0
+    for number, step in enumerate(c.steps[:-1], 1):
+        if any(clause == c.clause for clause, _ in step.broken):
+            break
+        following = c.steps[number]
+        if step.ends and following.begins:
+            done = number
+        elif following.begins or following.actor != step.actor:
+            break
+    return done

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from typing import Final
 
 from percpu_proofs.explain import Explanation, titles
+from percpu_proofs.explore.token import read_token
+from percpu_proofs.kernel.search.tree_token import read_tree_token
 from percpu_proofs.logs.advice import MachineFacts
 from percpu_proofs.logs.advice import explain as meaning
-from percpu_proofs.logs.block import block_of
 from percpu_proofs.logs.failures import Failure, merge_alike, read_failures
 from percpu_proofs.logs.material import read_material
-from percpu_proofs.logs.prefixes import Message, messages
+from percpu_proofs.logs.messages import Message, block_of, messages
 from percpu_proofs.logs.reports import Report, kind_of, read_reports, without_illegal
 from percpu_proofs.recorded.boot.layout import layout
 from percpu_proofs.recorded.boot.log import is_layout
 from percpu_proofs.run.inputs import InputError, TraceError
 from percpu_proofs.run.operations import FLAGS, MEANINGS, SHAPES, parse_operations
+from percpu_proofs.show.text import PAGES
+from percpu_spec.catalogue import clauses, findings
 from percpu_spec.glossary import Term, kernel_messages
 
 _PASTED = Path("the pasted line")
@@ -177,3 +181,140 @@ cgroup (__GFP_ACCOUNT)'
         said = said.replace(name, f"handle {value}" if name == "HANDLE" else value)
     flags = ", ".join(FLAGS[flag] for flag in given[3] if flag != "-") if kind == "a" else ""
     return f"{said}; {flags}" if flags else said
+
+
+_PART: Final = 4  # words of a sentence that say which it is
+_SIZES: Final = {
+    "page": "bytes of a page, which is a block of hints too",
+    "unit": "bytes of a unit: what a chunk has for each CPU",
+    "static": "bytes of the static part of the first chunk",
+    "reserved": "bytes reserved for modules' static variables",
+    "dyn": "bytes of the dynamic part of the first chunk",
+    "cpus": "CPUs, each with a unit in every chunk",
+    "groups": "groups of units that are allocated together, as NUMA nodes are",
+    "spare": "units that belong to no CPU",
+    "memcg": "1 where accounted requests are charged to a memory cgroup",
+    "async": "1 where balance work can be asked for from the start",
+    "backing": "vm: pages are mapped as they are needed; km: a chunk is one block of memory",
+}
+_LEGEND: Final = "".join(PAGES)
+_ROW: Final = rf"[{re.escape(_LEGEND)}0-9 ]+?"
+_PLACE: Final = r"(?:slot \d+(?: \w+)?|reserved|no list|held by .+?|.+?, also held by .+?)"
+_LISTED: Final = r"(?:\d+(?: (?:free|sidelined|to_depopulate|isolated))?|reserved)"
+_COUNTED: Final = r"(?:-?\d[\d.,]*|-|\.\.\.)"
+_DRAWN: Final = (
+    "A chunk is a row of pages, one character each; what stands before -> was before the step."
+)
+_FORMS: Final = (
+    (rf"(?:-> )?chunk -?\w+:? +(?:{_PLACE} +)?{_ROW}(?: -> {_ROW})?", "pages", _DRAWN),
+    (rf"(?:-> )?chunk -?\w+: {_PLACE}(?: -> {_PLACE})?", "list of a chunk",
+     "On which list a chunk is, or who holds it between two; what stands before -> was before the "
+     "step."),
+    (rf"-?\d+ +{_LISTED}(?: +{_COUNTED}){{2,}}", "chunk in a table",
+     "A row of the chunks of percpu-spec state: its number, its slot with the list if that is "
+     "another, then pages used (used), populated and empty (empty), unpopulated below a populated "
+     "one (hole); then areas, and of one unit the bytes used (bytes), the advertised run (hint) "
+     "and the longest free one (longest). What is 0 may be blank."),
+    (rf"\d+(?:-\d*)?[{re.escape(_LEGEND)}] ?\|.*\|.*", "page of a chunk",
+     "A page or several alike, of percpu-spec show: their numbers and what they are; the map bits "
+     "of areas ([ one begins, = in use, + partly in use, . free); then areas that begin there, and "
+     "the hints of the block: contig_hint, scan_hint, left_free, right_free, first_free."),
+    (r"contig \S+ +scan \S+ +left \d+ +right \d+ +first free \d+", "hints of a chunk",
+     "contig_hint and scan_hint (length@start in map bits; - none), left_free, right_free and "
+     "first_free of a chunk, as percpu-spec show has them."),
+    (r"(?:slot \d+(?: \w+)?|no list: \w+)(?: +-?\d+)+", "list with its chunks",
+     "A list of the allocator, and the numbers of its chunks from head to tail."),
+    (r"chunk -?\d+(?: \(.+\))?: (?:slot \d+(?: \w+)?|first|modules' static variables)",
+     "chunk by its number", "What a chunk is, and its list: 0 the first one, -1 the reserved one."),
+    (r"float -?\d+, low \d+, high \d+", "float with its bounds",
+     "The float (pcpu_nr_empty_pop_pages), and between which numbers of pages the balance work "
+     "keeps it (PCPU_EMPTY_POP_PAGES_LOW and HIGH)."),
+    (r".*\d+ CPUs?, units of \d+ kB.*", "kernel whose state it is",
+     "The release, its CPUs, the size of a unit and of a page, and the parts of the first chunk in "
+     "bytes: s static, r reserved, d dynamic."),
+    (r"\d+ more runs? of the work", "runs that are left",
+     "So often the balance work runs again before the allocator is at rest."),
+    (r"(?:one|\d+) more chunks? unchanged", "chunks left out",
+     "Other chunks of the allocator, which no step of this counterexample changes; they are not "
+     "drawn."),
+    (r"(?:(?:-> )?pcpu_alloc_mutex |.*also )?held by (?:work|CPU \d+|a step)", "holder",
+     "Who holds pcpu_alloc_mutex, or a chunk that is on no list meanwhile: the balance work, or a "
+     "CPU that allocates. Others wait for the mutex."),
+)  # fmt: skip
+"""Lines of screens: their form, what they are, and what they say."""
+
+
+def entry_of_title(text: str) -> str | None:
+    """Return the clause or finding that has this title."""
+    return _titles().get(" ".join(text.split()).rstrip(".").lower())
+
+
+def entry_of_part(text: str) -> str | None:
+    """Return the clause or finding of whose sentence, as it is folded, this is a part."""
+    part = " ".join(text.split())
+    if len(re.findall(r"[A-Za-z]{2,}", part)) < _PART:
+        return None
+    said = [(one.id, one.statement) for one in clauses().values()]
+    said += [(one.id, one.breaks) for one in findings().values()]
+    return next((entry for entry, text in said if part in " ".join(text.split())), None)
+
+
+def explain_screen(text: str) -> Iterator[Explanation]:
+    """Yield what a token, sizes or a row of a table says."""
+    text = " ".join(text.split())
+    yield from _token(text)
+    yield from _sizes(text)
+    yield from _legend(text)
+    for form, title, says in _FORMS:
+        if re.fullmatch(form, text):
+            shown = [f"{mark} {what}" for mark, what in PAGES.items()] if says == _DRAWN else []
+            more = f" Pages: {', '.join(shown)}." if shown else ""
+            yield {"id": "line", "title": title, "says": f"{says}{more}"}
+            return
+
+
+@cache
+def _titles() -> Mapping[str, str]:
+    """Return the ids of clauses and findings by their titles."""
+    found = {one.title.lower(): one.id for one in findings().values()}
+    return found | {one.title.lower(): one.id for one in clauses().values()}
+
+
+def _token(text: str) -> Iterator[Explanation]:
+    """Yield what a token replays."""
+    if not re.fullmatch(r"[a-z]\d\.[\w-]{8,}", text):
+        return
+    found: Explanation = {"id": "token", "title": "a counterexample, to be run again"}
+    says = "It holds operations and a schedule, and is refused where the code is another one now."
+    with suppress(InputError):
+        token = read_token(text)
+        yield found | {
+            "says": f"It breaks {token.clause} on {token.variant}; sizes: {token.geometry}.",
+            "operations": "; ".join((*token.setup, *token.actors)),
+            "read_it_with": f"percpu-spec replay {text}",
+        }
+        return
+    with suppress(InputError):
+        tree = read_tree_token(text)
+        says = f"It breaks {tree.clause} on the compiled code of Linux {tree.release}."
+        text += " --source TREE"
+    yield found | {"says": says, "read_it_with": f"percpu-spec replay {text}"}
+
+
+def _sizes(text: str) -> Iterator[Explanation]:
+    """Yield what sizes say, as --geometry takes them."""
+    given = re.split(r", ?", re.sub(r"^Sizes: ?", "", text).rstrip("."))
+    pairs = [one.split("=", 1) for one in given]
+    if all(len(pair) == 2 and pair[0] in _SIZES for pair in pairs):
+        yield {
+            "id": "sizes", "title": "the sizes of an allocator",
+            "says": "; ".join(f"{name}={value}: {_SIZES[name]}" for name, value in pairs),
+        }  # fmt: skip
+
+
+def _legend(text: str) -> Iterator[Explanation]:
+    """Yield what a character of a row of pages stands for."""
+    for mark, what in PAGES.items():
+        if text in (what, f"{mark} {what}"):
+            says = f"In a row of pages {mark} is a page that is {what}. {_DRAWN}"
+            yield {"id": f"{mark} {what}", "title": "a character of a row", "says": says}

@@ -27,9 +27,15 @@ from percpu_proofs.explain import (
     unwrapped,
 )
 from percpu_proofs.explain.code import gaps
-from percpu_proofs.explain.lines import explain_damaged, explain_letter, explain_lines
+from percpu_proofs.explain.lines import (
+    entry_of_part,
+    entry_of_title,
+    explain_damaged,
+    explain_letter,
+    explain_lines,
+    explain_screen,
+)
 from percpu_proofs.explain.messages import explain_printed
-from percpu_proofs.explain.screens import entry_of_part, entry_of_title, explain_screen
 from percpu_proofs.run.inputs import InputError
 from percpu_reference import VARIANTS, Allocator, events
 from percpu_reference.backing import KmBacking

@@ -10,9 +10,8 @@ from typing import Any
 from percpu_proofs.counterexample.of_model import mechanism
 from percpu_proofs.counterexample.words import Names
 from percpu_proofs.explain import Explanation
-from percpu_proofs.explore.known_counterexamples import examples_of
-from percpu_proofs.explore.overlap import parts_of
-from percpu_proofs.explore.token import Token, compact
+from percpu_proofs.explore.rerun import parts_of
+from percpu_proofs.explore.token import Token, compact, examples_of
 from percpu_proofs.run.operations import parse_operations
 from percpu_proofs.run.runner import counted
 from percpu_proofs.show.mail import LINES, WIDTH, block, command, listing, plain, quoted

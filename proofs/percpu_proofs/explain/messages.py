@@ -22,7 +22,7 @@ import percpu_spec
 from percpu_contracts.contract import marked_names, marks_of
 from percpu_contracts.registry import statements
 from percpu_proofs.explain import Explanation, titles
-from percpu_proofs.logs import texts
+from percpu_proofs.logs import advice
 from percpu_reference import VARIANTS, Allocator
 from percpu_spec.catalogue import clauses
 
@@ -113,7 +113,7 @@ def _texts_of() -> Mapping[Path, str]:
     packages = (percpu_contracts, percpu_proofs, percpu_reference, percpu_spec)
     folders = [Path(package.__path__[0]) for package in packages]
     paths = [path for f in folders for path in sorted(f.rglob("*.py"))]
-    return {p: p.read_text("utf-8") for p in (*paths, *sorted(texts.FOLDER.glob("*.md")))}
+    return {p: p.read_text("utf-8") for p in (*paths, *sorted(advice.FOLDER.glob("*.md")))}
 
 
 def _plain(text: str) -> str:
@@ -179,7 +179,7 @@ def _of_file(path: Path) -> tuple[PrintedMessage, ...]:
     if path.suffix == ".md":
         return tuple(
             PrintedMessage(re.sub(r"\{\w*\}", _HOLE, paragraph.text), entry, "", module)
-            for entry, (_, paragraphs) in texts.entries(path.stem).items()
+            for entry, (_, paragraphs) in advice.entries(path.stem).items()
             for paragraph in paragraphs
         )
     asking = _asking() if module.startswith(percpu_contracts.__name__) else {}

@@ -10,9 +10,8 @@ from percpu_proofs.explain import Explanation
 from percpu_proofs.explain.shipped import shipped
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.scenarios import FOLDER, SCENARIOS
-from percpu_proofs.explore.search_names import ALONE, SMALL, searches
-from percpu_proofs.explore.search_names import DRAWN as DRAWING
-from percpu_proofs.explore.searches import HUNTS, SEQUENCES
+from percpu_proofs.explore.searches import ALONE, HUNTS, SEQUENCES, SMALL, searches
+from percpu_proofs.explore.searches import DRAWN as DRAWING
 from percpu_proofs.kernel.search.plans import DRAWN, QUICK, UNNAMED
 from percpu_proofs.review.job import FUZZED_AT
 

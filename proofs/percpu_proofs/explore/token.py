@@ -2,18 +2,24 @@
 
 Schedules are steps of the model, so a token holds for the variant it was found on, and for that
 alone: it carries a hash of the variant's code and is refused when that has changed.
+
+They are kept without the hash that a token has, so that they outlive a change of the code; whether
+each still breaks its clause a test says. `python tests/known_records.py` writes them.
 """
 
 from __future__ import annotations
 
 import ast
+import difflib
 import hashlib
 import inspect
+import json
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Final
 
+from percpu_proofs.data import folder
 from percpu_proofs.explore import short_form
 from percpu_proofs.explore.packing import (
     MODEL,
@@ -25,11 +31,11 @@ from percpu_proofs.explore.packing import (
     tidy,
 )
 from percpu_proofs.explore.scenario import Scenario
-from percpu_proofs.explore.search_names import MARKS, mark_of, search_of
+from percpu_proofs.explore.searches import MARKS, mark_of, search_of
 from percpu_proofs.explore.shrink import without
 from percpu_proofs.explore.system import actor_of
 from percpu_proofs.explore.world import World
-from percpu_proofs.run.inputs import InputError
+from percpu_proofs.run.inputs import InputError, read_text, writing
 from percpu_proofs.run.operations import renumbered, text_of
 from percpu_reference import chunk, kernel_names
 from percpu_reference.variants import variant_class
@@ -223,3 +229,85 @@ def _read(source: TokenReader) -> tuple[Token, str, int]:
         search_of(found_by),
     )  # fmt: skip
     return token, made_with, found_by
+
+
+def token_of(text: str) -> str:
+    """Return the token that a text is, or that NAME@FILE names. Raises InputError."""
+    text = tidy(text)
+    name, at, file = text.partition("@")
+    if not at:
+        return text
+    known = read_names(Path(file))
+    if name not in known:
+        near = difflib.get_close_matches(name, known) or list(known)[:5]
+        expected = f"one of its names, {', '.join(near)}" if near else "a line NAME TOKEN"
+        raise InputError(Path(file), None, expected, name)
+    return known[name]
+
+
+def read_names(path: Path) -> dict[str, str]:
+    """Return the tokens of a file by their names. Raises InputError with the line."""
+    found: dict[str, str] = {}
+    for number, line in enumerate(read_text(path).split("\n"), 1):
+        words = line.partition("#")[0].split()
+        if not words:
+            continue
+        if len(words) != 2 or found.get(words[0], words[1]) != words[1]:
+            expected = "a name of its own and a token" if len(words) == 2 else "NAME TOKEN"
+            raise InputError(path, number, expected, line.strip()[:60])
+        found[words[0]] = words[1]
+    return found
+
+
+def name_in(path: Path, preferred: str, token: str) -> str:
+    """Return NAME@FILE for a token, whose name is entered if there is none yet.
+
+    It is the one that is preferred, with a number behind it if that is another's. Raises InputError
+    for a file that cannot be read or written.
+    """
+    known = read_names(path) if path.exists() else {}
+    name = next((name for name, its in known.items() if its == token), None)
+    if name is None:
+        numbered = (f"{preferred}-{number}" for number in range(2, len(known) + 3))
+        name = preferred if preferred not in known else next(n for n in numbered if n not in known)
+        with writing(path), path.open("a", encoding="utf-8") as file:
+            file.write(f"{name} {token}\n")
+    return f"{name}@{path}"
+
+
+@cache
+def examples() -> tuple[Token, ...]:
+    """Return all that is known, the newest kernel's first."""
+    text = (folder("counterexamples") / "known.jsonl").read_text("utf-8")
+    return tuple(_token(json.loads(line)) for line in text.splitlines())
+
+
+def examples_of(clause: str) -> list[Token]:
+    """Return the counterexamples of a clause, the newest kernel's first."""
+    return [token for token in examples() if token.clause == clause]
+
+
+def from_record(token: Token) -> Token:
+    """Return a token with what found it, if it says that itself or is the one of a record."""
+    same = (known for known in examples() if not token.search and known.search)
+    found = next((known for known in same if compact(known) == compact(token)), None)
+    return token if found is None else replace(token, search=found.search)
+
+
+def _token(said: dict[str, str]) -> Token:
+    return Token(
+        said["variant"],
+        said["clause"],
+        said["geometry"],
+        _operations(said.get("setup", "")),
+        _operations(said.get("actors", "")),
+        int(said.get("works", 0)),
+        tuple(map(int, said.get("schedule", "").split())),
+        int(said.get("failures", 0)),
+        bool(said.get("waiting", False)),
+        said.get("search", ""),
+    )
+
+
+def _operations(said: str) -> tuple[str, ...]:
+    return tuple(said.split("; ")) if said else ()

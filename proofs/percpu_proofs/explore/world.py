@@ -15,17 +15,20 @@ from percpu_contracts.history import History
 from percpu_contracts.monitor import Monitor
 from percpu_contracts.operation_steps import Actor, after, before, handed_out, is_seen, waiting
 from percpu_proofs.explore.fingerprint import Fingerprints, generator_key
-from percpu_proofs.explore.start import (
+from percpu_proofs.explore.system import (
     MOST_STEPS,
+    ActorPosition,
+    Need,
     Runner,
+    SharedState,
     Start,
     Twins,
     WorldCopy,
+    actor_of,
+    enabled,
     handles_in,
 )
-from percpu_proofs.explore.system import ActorPosition, Need, SharedState, actor_of, enabled
-from percpu_proofs.run.driver import script
-from percpu_proofs.run.invalid_frees import WrongFree, aim, place_of
+from percpu_proofs.run.driver import WrongFree, aim, place_of, script
 from percpu_proofs.run.operations import WRONG, Operation
 from percpu_reference.chunk import Chunk
 from percpu_reference.gaps import Kind, Steps

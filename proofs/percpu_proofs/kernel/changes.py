@@ -14,8 +14,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, Generic, NamedTuple, TypeVar
 
-from percpu_proofs.kernel.instance import Kernel, KernelStopped
-from percpu_proofs.kernel.library import Library
+from percpu_proofs.kernel.instance import Kernel, KernelStopped, Library
 from percpu_proofs.kernel.views import CompiledState
 from percpu_proofs.run.driver import Driver
 from percpu_proofs.run.inputs import InputError

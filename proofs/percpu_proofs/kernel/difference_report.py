@@ -11,16 +11,15 @@ from typing import Any, Final
 from percpu_proofs.kernel.cases import run_case
 from percpu_proofs.kernel.changes import REFUSES, ROOT, SCOPE, SLEEPABLE, WORDS
 from percpu_proofs.kernel.differential import DifferingCase
-from percpu_proofs.kernel.fields import OPERATION, meaning
 from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.model import ModelVariant
 from percpu_proofs.kernel.pair import Pair
 from percpu_proofs.kernel.random_schedules import DifferingSchedule
-from percpu_proofs.kernel.record import VectorRecording, write_vector
+from percpu_proofs.kernel.record import OPERATION, VectorRecording, meaning, write_vector
 from percpu_proofs.kernel.views import CompiledState
-from percpu_proofs.run.difference import Difference
 from percpu_proofs.run.inputs import writing
 from percpu_proofs.run.operations import OperationList, text_of
+from percpu_proofs.run.state_record import Difference
 from percpu_proofs.show.picture import StatePicture, picture_of_state
 from percpu_proofs.show.text import chunk_text, state_text
 from percpu_reference.variants.reference import FIXES

@@ -14,19 +14,17 @@ from multiprocessing.synchronize import Event
 from typing import Any, Final, TypeVar
 
 from percpu_proofs.kernel import random_schedules
-from percpu_proofs.kernel.cases import Parting, go_on, run_case, shrink
-from percpu_proofs.kernel.draws import Case, draw_case
-from percpu_proofs.kernel.instance import KernelStopped
-from percpu_proofs.kernel.library import Library
+from percpu_proofs.kernel.cases import Case, Parting, draw_case, go_on, run_case, shrink
+from percpu_proofs.kernel.instance import KernelStopped, Library
 from percpu_proofs.kernel.model import ModelVariant
 from percpu_proofs.kernel.pair import Pair
 from percpu_proofs.kernel.random_schedules import DifferingSchedule
-from percpu_proofs.run import variant_errors
+from percpu_proofs.run import inputs
 from percpu_proofs.run.choices import drawn
-from percpu_proofs.run.difference import Difference
 from percpu_proofs.run.driver import HandleError
 from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.processes import start_worker
+from percpu_proofs.run.state_record import Difference
 from percpu_spec.geometry import Geometry
 
 _R = TypeVar("_R")
@@ -328,7 +326,7 @@ def run_tasks(
         running: deque[Future[Tally]] = deque()
 
         def submit(run: Callable[..., _R], *given: Any) -> Future[_R]:
-            return pool.submit(variant_errors.run_guarded, variant_errors.LIMIT, run, *given)
+            return pool.submit(inputs.run_guarded, inputs.LIMIT, run, *given)
 
         try:
             while not enough():

@@ -7,8 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from percpu_proofs.kernel.patch import shown_line
-from percpu_proofs.kernel.tree import FILES, Tree, damage
+from percpu_proofs.kernel.tree import FILES, Tree, damage, shown_line
 from percpu_proofs.run.inputs import InputError
 
 STUBS: Final = Path(__file__).parent / "stubs"

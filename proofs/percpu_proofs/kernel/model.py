@@ -27,8 +27,8 @@ from percpu_proofs.kernel.changes import (
     on_model,
     with_changes,
 )
-from percpu_proofs.kernel.library import Library
-from percpu_proofs.recorded.vectors.file import VERSIONS
+from percpu_proofs.kernel.instance import Library
+from percpu_proofs.recorded.vectors import VERSIONS
 from percpu_proofs.run.inputs import InputError
 from percpu_reference.environment import Task
 from percpu_reference.operations import Operations

@@ -10,18 +10,19 @@ from operator import attrgetter
 from typing import Final
 
 from percpu_contracts.violations import Breach
-from percpu_proofs.kernel.instance import Kernel, KernelStopped, OperationResult
-from percpu_proofs.kernel.library import Library
+from percpu_proofs.kernel.instance import Kernel, KernelStopped, Library, OperationResult
 from percpu_proofs.kernel.model import ModelVariant
 from percpu_proofs.kernel.postconditions import CompiledWholeState, Postconditions
 from percpu_proofs.kernel.views import RESERVED, CompiledState, KernelChunk
-from percpu_proofs.run.difference import Difference, differences, first_difference
 from percpu_proofs.run.driver import Driver
 from percpu_proofs.run.operations import Operation
 from percpu_proofs.run.state_record import (
+    Difference,
     Record,
     Recorder,
     counter_record,
+    differences,
+    first_difference,
     model_record,
     outcome_record,
 )

@@ -8,12 +8,12 @@ from typing import Final
 
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.scenarios import SCENARIOS
-from percpu_proofs.explore.schedulers.bursts import Bursts
+from percpu_proofs.explore.schedulers.drawn import Bursts
 from percpu_proofs.explore.shrink import Program, shrink, smaller
 from percpu_proofs.explore.system import Schedule
 from percpu_proofs.explore.token import Token
-from percpu_proofs.kernel.draws import DrawPhase, expand, paged
-from percpu_proofs.kernel.library import Library
+from percpu_proofs.kernel.cases import DrawPhase, expand, paged
+from percpu_proofs.kernel.instance import Library
 from percpu_proofs.kernel.model import ModelVariant
 from percpu_proofs.kernel.schedule import LockstepOutcome, follow
 from percpu_proofs.run.choices import Choices, drawn

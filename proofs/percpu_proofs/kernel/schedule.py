@@ -17,22 +17,19 @@ from percpu_contracts.operation_steps import judged_step
 from percpu_contracts.registry import Scope, When, asked
 from percpu_contracts.whole_state import WholeState
 from percpu_proofs.explore.scenario import Scenario
-from percpu_proofs.explore.schedulers.quiesce import Drain
-from percpu_proofs.explore.schedulers.replay import ImpossibleStepError, ScheduleReplay
-from percpu_proofs.explore.start import Runner
-from percpu_proofs.explore.system import Schedule, Scheduler, actor_of, scheduled
+from percpu_proofs.explore.schedulers.fixed import Drain, ImpossibleStepError, ScheduleReplay
+from percpu_proofs.explore.system import Runner, Schedule, Scheduler, actor_of, scheduled
 from percpu_proofs.explore.token import Token
 from percpu_proofs.explore.world import World
 from percpu_proofs.kernel import instance as points
-from percpu_proofs.kernel.fields import sentence
-from percpu_proofs.kernel.instance import KernelStopped, OperationResult
-from percpu_proofs.kernel.library import Library
+from percpu_proofs.kernel.instance import KernelStopped, Library, OperationResult
 from percpu_proofs.kernel.model import ModelVariant
 from percpu_proofs.kernel.pair import Pair
+from percpu_proofs.kernel.record import sentence
 from percpu_proofs.kernel.views import OWNED
-from percpu_proofs.run.difference import Difference
 from percpu_proofs.run.driver import HandleError
 from percpu_proofs.run.inputs import InputError
+from percpu_proofs.run.state_record import Difference
 from percpu_reference.gaps import DONE, FAILED, Gap, Kind
 from percpu_reference.variants.fixes.free_chunks import AGAIN
 from percpu_spec.definitions import Listing

@@ -9,8 +9,7 @@ from typing import Final
 
 from percpu_contracts.history import History
 from percpu_proofs.kernel.build import compile_tree
-from percpu_proofs.kernel.instance import Kernel
-from percpu_proofs.kernel.library import Library
+from percpu_proofs.kernel.instance import Kernel, Library
 from percpu_proofs.kernel.tree import Tree, copy_tree
 from percpu_proofs.kernel.views import CompiledState, KernelChunk
 from percpu_proofs.run.inputs import InputError

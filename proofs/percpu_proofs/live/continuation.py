@@ -7,9 +7,8 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from percpu_proofs.recorded.replay.model import restored
-from percpu_proofs.recorded.states.kernel_state import KernelState
-from percpu_proofs.recorded.states.quiescence import Stability
+from percpu_proofs.recorded.replay.actors import restored
+from percpu_proofs.recorded.states.kernel_state import KernelState, Stability
 from percpu_proofs.run.room import Demand, longest_hole
 from percpu_proofs.run.runner import counted
 from percpu_reference.chunk import Chunk

@@ -11,8 +11,7 @@ from dataclasses import dataclass, field, replace
 
 from percpu_proofs.live.kernel_memory import KernelMemory, UnreadableError, reading
 from percpu_proofs.live.structures import DIFFERS, Structures
-from percpu_proofs.recorded.states.kernel_state import KernelState, with_floats
-from percpu_proofs.recorded.states.quiescence import Quiescence
+from percpu_proofs.recorded.states.kernel_state import KernelState, Quiescence, with_floats
 from percpu_proofs.recorded.states.snapshot import BlockSnapshot, ChunkSnapshot, Snapshot, unpacked
 from percpu_proofs.recorded.states.variables import VARIABLES, BootChunk, ShapeError, geometry_of
 from percpu_spec.definitions import served_areas

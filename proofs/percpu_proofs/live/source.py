@@ -8,8 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from percpu_proofs.live.btf import Btf
-from percpu_proofs.live.kernel_memory import UnreadableError
+from percpu_proofs.live.kernel_memory import Btf, UnreadableError
 from percpu_proofs.run.inputs import InputError
 
 logging.getLogger("drgn").setLevel(logging.CRITICAL)  # what it lacks is told by this module

@@ -1,4 +1,4 @@
-"""What a failure means: the clause that explains it, whether it does harm, what to change.
+"""The texts of answers and advice: entries of the Markdown files beside this module, filled in.
 
 Some no mainline kernel prints with their numbers: they are damaged, made up, or of a patch.
 """
@@ -8,16 +8,79 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
 from typing import Final, NamedTuple
 
 from percpu_proofs.logs.failures import ILLEGAL, UNKNOWN, Failure
-from percpu_proofs.logs.texts import texts
-from percpu_proofs.run import reasons
+from percpu_proofs.run import failures
 from percpu_proofs.run.runner import counted
 from percpu_reference.variants import of_release, variant_class
 from percpu_spec.geometry import LEAST_UNIT, Geometry
 from percpu_spec.gfp import DIRECT_RECLAIM
 from percpu_spec.releases import BACKPORTED
+
+FOLDER = Path(__file__).parent
+_HEADING = re.compile(r"^## ", re.M)
+_PARAGRAPH = re.compile(r"(>|harmless:)?\s*(?:\[(\w+)\] )?(.*)")
+
+
+class Paragraph(NamedTuple):
+    """A text with holes. kind: what it begins with; condition: a value, without which it is not."""
+
+    kind: str
+    condition: str
+    text: str
+
+
+class Entry(NamedTuple):
+    """An entry of a file, with what stands in its heading behind the name."""
+
+    marks: str
+    paragraphs: list[Paragraph]
+
+
+class Texts(NamedTuple):
+    """An entry filled in. marks: clauses and what else its heading says."""
+
+    marks: tuple[str, ...]
+    harmless: str
+    says: tuple[str, ...]
+    advice: tuple[str, ...]
+
+
+def texts(file: str, name: str, **values: object) -> Texts:
+    """Return an entry of a file, filled in."""
+    marks, paragraphs = entries(file)[name]
+    by_kind: dict[str, list[str]] = {"": [], ">": [], "harmless:": []}
+    for kind, condition, text in paragraphs:
+        if not condition or values[condition]:
+            by_kind[kind].append(text.format(**values))
+    listed = tuple(filter(None, marks.format(**values).split(", ")))
+    return Texts(listed, "".join(by_kind["harmless:"]), tuple(by_kind[""]), tuple(by_kind[">"]))
+
+
+@cache
+def entries(file: str) -> dict[str, Entry]:
+    """Return the entries of a file by name."""
+    found = {}
+    for entry in _HEADING.split((FOLDER / f"{file}.md").read_text("utf-8"))[1:]:
+        heading, _, body = entry.partition("\n")
+        name, _, marks = heading.partition(":")
+        found[name] = Entry(marks.strip(), list(map(_paragraph, body.strip().split("\n\n"))))
+    return found
+
+
+def _paragraph(lines: str) -> Paragraph:
+    """Return a paragraph on one line.
+
+    >>> _paragraph("> [short] batches: at most\\n> {most}")
+    Paragraph(kind='>', condition='short', text='batches: at most {most}')
+    """
+    match = _PARAGRAPH.fullmatch(" ".join(lines.replace("\n>", "\n").split()))
+    assert match is not None
+    return Paragraph(match[1] or "", match[2] or "", match[3])
+
 
 LOW, HIGH = Geometry().empty_low, Geometry().empty_high  # pages
 _GRANULE: Final = Geometry().granule
@@ -192,12 +255,12 @@ def _explanation(entry: str, **values: object) -> Explanation:
 
 
 _BY_REASON: Final[dict[str, Callable[[Failure, MachineFacts], Explanation]]] = {
-    reasons.ATOMIC: _atomic,
-    reasons.RESERVED: _reserved,
-    reasons.CREATE: _create,
-    reasons.POPULATE: _populate,
-    reasons.EXTEND: _extend,
-    reasons.EXTEND_RESERVED: _extend,
+    failures.ATOMIC: _atomic,
+    failures.RESERVED: _reserved,
+    failures.CREATE: _create,
+    failures.POPULATE: _populate,
+    failures.EXTEND: _extend,
+    failures.EXTEND_RESERVED: _extend,
     ILLEGAL: _illegal,
     UNKNOWN: _unknown,
 }
@@ -255,11 +318,11 @@ def impossible(
         return None if illegal else _impossible("legal", page=page, size=size, align=align)
     if illegal:
         return _impossible("illegal", illegal=illegal, size=size, align=align)
-    if failure.atomic and failure.reason in (reasons.POPULATE, reasons.CREATE):
-        done = "populates pages" if failure.reason == reasons.POPULATE else "makes a chunk"
-        return _impossible("atomic", done=done, reason=reasons.ATOMIC)
-    if failure.atomic is False and failure.reason == reasons.ATOMIC:
-        return _impossible("not atomic", reason=reasons.ATOMIC)
+    if failure.atomic and failure.reason in (failures.POPULATE, failures.CREATE):
+        done = "populates pages" if failure.reason == failures.POPULATE else "makes a chunk"
+        return _impossible("atomic", done=done, reason=failures.ATOMIC)
+    if failure.atomic is False and failure.reason == failures.ATOMIC:
+        return _impossible("not atomic", reason=failures.ATOMIC)
     return None
 
 

@@ -14,7 +14,7 @@ from percpu_proofs.logs.advice import MachineFacts, impossible
 from percpu_proofs.logs.failures import ILLEGAL, Failure
 from percpu_proofs.recorded.states.kernel_state import KernelState
 from percpu_proofs.recorded.states.stats_text import ChunkStats, PercpuStats, read_stats
-from percpu_proofs.run import reasons
+from percpu_proofs.run import failures
 from percpu_proofs.run.room import Bound, ChunkRoom, Demand, Room, Why, capacity, room_of, why
 from percpu_spec.definitions import is_legal
 from percpu_spec.geometry import Geometry
@@ -133,9 +133,9 @@ def _no_reserve(place: FailureSite) -> Why:
     told = "" if size is None else f" (r{size})"
     line = (
         f"there is no reserved chunk in it{told}: such a kernel serves modules from the others, "
-        f"and never prints '{reasons.RESERVED}'; {_NOTHING}"
+        f"and never prints '{failures.RESERVED}'; {_NOTHING}"
     )
-    return Why(None, reasons.RESERVED, (line,), ("API-7",))
+    return Why(None, failures.RESERVED, (line,), ("API-7",))
 
 
 def _concluded(found: Why, demand: Demand) -> Why:

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
-from percpu_proofs.logs.prefixes import Message
-from percpu_proofs.logs.stacks import NO_STACK, Stack, stack_below
-from percpu_proofs.run import reasons
+from percpu_proofs.logs.messages import NO_STACK, Message, Stack, stack_below
+from percpu_proofs.run import failures as reasons
 
 ILLEGAL: Final = "illegal size or align"
 """Stands for a reason where the kernel warns of the request itself."""

@@ -9,8 +9,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from percpu_proofs.logs.prefixes import Message
-from percpu_proofs.logs.texts import texts
+from percpu_proofs.logs.advice import texts
+from percpu_proofs.logs.messages import Message
 from percpu_proofs.run.operations import parse_operations
 from percpu_proofs.run.runner import counted
 

@@ -11,9 +11,16 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
-from percpu_proofs.logs.block import AT, OUR_LOCKS, ReportAnswer, ReportBlock, block_of, lock_name
-from percpu_proofs.logs.prefixes import Message
-from percpu_proofs.logs.texts import texts
+from percpu_proofs.logs.advice import texts
+from percpu_proofs.logs.messages import (
+    AT,
+    OUR_LOCKS,
+    Message,
+    ReportAnswer,
+    ReportBlock,
+    block_of,
+    lock_name,
+)
 from percpu_proofs.recorded.traces.functions import plain_name
 
 _LONGEST: Final = 400  # lines of one report

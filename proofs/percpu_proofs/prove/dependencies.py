@@ -19,7 +19,7 @@ from typing import Any
 import percpu_contracts
 import percpu_reference
 import percpu_spec
-from percpu_proofs.bugs import planting
+from percpu_proofs import bugs
 from percpu_proofs.run import choices
 from percpu_reference import chunk, environment, gaps
 from percpu_reference.variants import variant_class, with_backing
@@ -67,7 +67,7 @@ def sources_of(variant: str, functions: Sequence[str], *asking: Any) -> tuple[An
         chunk,
         environment,
         gaps,
-        planting,
+        bugs,
         choices,
         *_asking(*asking),
         *_declared(cls),

@@ -7,24 +7,24 @@ from dataclasses import dataclass
 from importlib import resources
 from typing import Any
 
-from percpu_proofs.beside import html as beside
+from percpu_proofs.beside import pages as beside
 from percpu_proofs.beside.comparison import Comparison
 from percpu_proofs.data import folder
 from percpu_proofs.explain import docstring
 from percpu_proofs.explore.scenarios import FOLDER, SCENARIOS
 from percpu_proofs.prove.ledger import committed
-from percpu_proofs.report import terms
-from percpu_proofs.report.citations import citations
-from percpu_proofs.report.document import Document, IndexEntry, clause_index
-from percpu_proofs.report.entries import ClauseEntry, chapters
-from percpu_proofs.report.functions import (
+from percpu_proofs.report import entries as terms
+from percpu_proofs.report.document import Document, IndexEntry, Places, clause_index
+from percpu_proofs.report.entries import (
+    ClauseEntry,
     KernelFunction,
+    chapters,
+    citations,
     kernel_functions,
     own_functions,
     plain_definitions,
 )
 from percpu_proofs.report.pictures import plots
-from percpu_proofs.report.places import Places
 from percpu_proofs.report.walks import walks
 from percpu_proofs.review.matrix import Cell
 from percpu_reference.variants import RELEASES, VARIANTS, Allocator

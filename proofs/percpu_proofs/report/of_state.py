@@ -13,8 +13,7 @@ from percpu_proofs.live.continuation import largest
 from percpu_proofs.live.memory import ChunkMemory, chunk_rows, memory_of
 from percpu_proofs.live.owners import all_held
 from percpu_proofs.live.verdicts import BROKEN, HOLDS, KNOWN, NOT_ASKED, Verdict
-from percpu_proofs.recorded.states.kernel_state import KernelState
-from percpu_proofs.recorded.states.quiescence import Stability
+from percpu_proofs.recorded.states.kernel_state import KernelState, Stability
 from percpu_proofs.report.document import Document, IndexEntry, clause_index
 from percpu_proofs.report.pictures import part
 from percpu_proofs.run.runner import counted

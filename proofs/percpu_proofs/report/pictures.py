@@ -1,14 +1,98 @@
-"""SVG documents as parts of a page, which gives them its colours and fonts; the book's charts."""
+"""Chunks as bars: pages, areas and the advertised runs at scale, each distinct one drawn once."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from markupsafe import Markup
 
 from percpu_proofs.data import folder
 from percpu_proofs.show import canvas
+from percpu_proofs.show.picture import ChunkPicture
+
+_PAGE = 100  # units across, so that a bar stretches with its page of the document
+_HEIGHT = 24
+_LANE = 3  # of a run that hints name, below the bar
+_LEAST = 1.0  # so narrow areas are seen
+_STATES = {"-": "n", "e": "e", "#": "u", "!": "w", "x": "r", "X": "r"}
+"""Classes of the style sheet by the characters of a page row."""
+LEGEND = (
+    ("n", "unpopulated"), ("e", "populated and empty"), ("t", "empty in an isolated chunk"),
+    ("u", "in use: its free part"),
+    ("a", "area"), ("b", "the next area"), ("h", "outside the chunk"), ("r", "being released"),
+    ("w", "in use, not populated"), ("g", "contig_hint"), ("s", "scan_hint"),
+)  # fmt: skip
+"""What the classes show."""
+
+
+class ChunkBars:
+    """The bars of one document: drawn once, and used where they stand."""
+
+    def __init__(self) -> None:
+        self._drawn: dict[str, str] = {}  # ids by drawing
+
+    def bar(self, chunk: ChunkPicture, pages: str, most: int) -> Markup:
+        """Return a chunk as a bar, as wide as its pages are of the most that a chunk has.
+
+        pages: a character for each page, as counterexamples have them.
+        """
+        drawing = _drawing(chunk, pages)
+        name = self._drawn.setdefault(drawing, f"bar{len(self._drawn)}")
+        width = len(pages) * _PAGE
+        share = f"{len(pages) / most:.1%}"
+        return Markup(
+            '<svg class="bar" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" '
+            'aria-label="{}" width="{}"><use href="#{}"/></svg>'
+        ).format(width, _height(), pages, share, name)
+
+    def symbols(self) -> Markup:
+        """Return the drawings, to stand once in the document."""
+        return Markup("\n").join(
+            Markup('<g id="{}">{}</g>').format(name, Markup(drawing))
+            for drawing, name in self._drawn.items()
+        )
+
+
+def _height() -> int:
+    return _HEIGHT + 2 * _LANE
+
+
+def _drawing(chunk: ChunkPicture, pages: str) -> str:
+    """Return the paths of a bar, one for each class."""
+    paths: dict[str, list[str]] = {}
+    for style, x, width, y, height in _boxes(chunk, pages):
+        box = f"M{_n(x)} {_n(y)}h{_n(width)}v{_n(height)}h-{_n(width)}z"
+        paths.setdefault(style, []).append(box)
+    lines = "".join(f"M{page * _PAGE} 0v{_HEIGHT}" for page in range(len(pages) + 1))
+    paths["l"] = [f"{lines}M0 0h{len(pages) * _PAGE}M0 {_HEIGHT}h{len(pages) * _PAGE}"]
+    return "".join(f'<path class="{style}" d="{"".join(d)}"/>' for style, d in paths.items())
+
+
+def _boxes(chunk: ChunkPicture, pages: str) -> Iterator[tuple[str, float, float, float, float]]:
+    """Yield class, x, width, y and height of each box."""
+    scale = _PAGE / chunk.page_bits
+    states = _STATES | ({"e": "t"} if "isolated" in chunk.marks else {})
+    for number, state in enumerate(pages):
+        yield states[state], number * _PAGE, _PAGE, 0, _HEIGHT
+    for page in chunk.pages:
+        for piece in page.pieces:
+            style = "h" if piece.hidden else "ab"[piece.number % 2]
+            width = max((piece.end - piece.start) * scale, _LEAST)
+            yield style, page.index * _PAGE + piece.start * scale, width, 0, _HEIGHT
+    hints = chunk.hints
+    for style, start, length, lane in (
+        ("g", hints.contig_start, hints.contig, 0), ("s", hints.scan_start, hints.scan, 1)
+    ):  # fmt: skip
+        if length:
+            y = _HEIGHT + lane * _LANE
+            yield style, start * scale, max(length * scale, _LEAST), y, _LANE
+
+
+def _n(value: float) -> str:
+    return f"{value:.1f}".removesuffix(".0")
+
 
 _COLOURS: Final = {
     canvas.INK: "ink", canvas.FAINT: "faint", canvas.LINE: "line", canvas.PAPER: "paper",

@@ -9,9 +9,9 @@ from pathlib import Path
 from markupsafe import Markup
 
 from percpu_proofs.counterexample import ChunkRow, Counterexample, CpuStep, StateRows, of_token
-from percpu_proofs.counterexample.changes import changes
-from percpu_proofs.counterexample.relevance import Relevance, relevance
-from percpu_proofs.report.bars import ChunkBars
+from percpu_proofs.counterexample.record import Relevance, relevance
+from percpu_proofs.counterexample.words import changes
+from percpu_proofs.report.pictures import ChunkBars
 from percpu_proofs.review.job import ReviewExample
 from percpu_proofs.review.matrix import Cell
 from percpu_proofs.run.runner import counted

@@ -1,18 +1,25 @@
-"""Which jobs a review has: what is searched first, and what depends on what that has found."""
+"""Which jobs a review has, and what they come to: run, or their outcomes taken from earlier runs.
+
+`cells` is what a report begins with.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Final
 
 from percpu_proofs import data
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.searches import HUNTS, SEQUENCES
-from percpu_proofs.review.job import FUZZED_AT, Engine, Job, JobOutcome
+from percpu_proofs.review.cache import OutcomeCache
+from percpu_proofs.review.job import FUZZED_AT, Engine, Job, JobOutcome, run
+from percpu_proofs.review.matrix import Cell, matrix
 from percpu_proofs.review.mechanisms import mechanisms
 from percpu_proofs.run.inputs import InputError, one_of
-from percpu_reference.variants import RELEASES, VARIANTS, base_of
+from percpu_proofs.run.processes import default_jobs, spread
+from percpu_reference.variants import RELEASES, VARIANTS, base_of, variant_class
 
 
 def jobs_for(
@@ -127,3 +134,137 @@ def put_small(outcomes: Sequence[JobOutcome], small: Sequence[JobOutcome]) -> No
         for smaller in small:
             if replace(smaller.job, found=None) == outcome.job:
                 outcome.examples |= smaller.examples
+
+
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Workers:
+    """Who runs jobs: processes of this machine or of a dask cluster, and what is kept of them."""
+
+    jobs: int
+    dask: str | None = None
+    cache: OutcomeCache | None = None
+    on_done: Progress = lambda done, total: None
+
+
+SECONDS_EACH: Final = 0.6
+"""What a search takes a processor on average, for what is expected of a review."""
+
+
+@dataclass(slots=True)
+class ReviewRun:
+    """The jobs of a review of variants, round by round; `run` fills the rest.
+
+    quick, searches: not everything is done, so what does not show is no verdict. Raises InputError
+    for a search that is none, UnknownVariantError, VariantFileError.
+    """
+
+    variants: tuple[str, ...]
+    deep: bool = False
+    quick: bool = False
+    searches: tuple[str, ...] = ()
+    on_outcome: Callable[[JobOutcome, Job | None], None] = lambda outcome, following: None
+    outcomes: list[JobOutcome] = field(default_factory=list)
+    planned: int = 0
+    done: int = 0
+    cached: int = 0  # of the outcomes, from earlier runs
+    interrupted: bool = False
+    _jobs: list[Job] = field(init=False)  # of the first round
+
+    def __post_init__(self) -> None:
+        for name in self.variants:
+            variant_class(name)
+        self._jobs = jobs_for(
+            self.variants, deep=self.deep, quick=self.quick, searches=self.searches
+        )
+
+    @property
+    def partial(self) -> bool:
+        """Whether less was done than a verdict takes."""
+        return self.interrupted or self.quick or bool(self.searches)
+
+    def run(self, workers: Workers) -> None:
+        """Run what is not known from earlier runs; Ctrl-C ends it with what is done.
+
+        on_outcome gets outcomes in the order of the plan, each as soon as those before it are
+        there, with the job that follows in its round. What is drawn is made small in the end, and
+        each mechanism of a clause looked for.
+        """
+        self.outcomes = self._round(self._jobs, workers)
+        if self.interrupted:
+            return
+        small = shrinking_jobs(self.outcomes)
+        wanted = [] if self.partial else mechanism_jobs(self.outcomes)
+        first: dict[str, Job] = {}  # of each mechanism; of other variants it is known then
+        for job in sorted(wanted, key=lambda job: job.variant not in VARIANTS | RELEASES):
+            first.setdefault(job.what, job)
+        done = self._round([*small, *first.values()], workers)
+        put_small(self.outcomes, [outcome for outcome in done if outcome.job in small])
+        self.outcomes += [outcome for outcome in done if outcome.job.engine == "mechanism"]
+        if not self.interrupted and wanted:
+            known = {(outcome.job.variant, outcome.job.what) for outcome in self.outcomes}
+            again = mechanism_jobs(self.outcomes)
+            left = [job for job in again if (job.variant, job.what) not in known]
+            self.outcomes += self._round(left, workers)
+
+    def cells(self, variants: Collection[str] = ()) -> list[Cell]:
+        """Return a cell for every clause and every variant, or some."""
+        chosen = [name for name in self.variants if not variants or name in variants]
+        return matrix(chosen, self.outcomes, partial=self.partial)
+
+    def _round(self, planned: Sequence[Job], workers: Workers) -> list[JobOutcome]:
+        """Return the outcomes of jobs that depend on none of each other."""
+        find = workers.cache.find if workers.cache is not None else lambda job: None
+        found = {job: outcome for job in planned if (outcome := find(job)) is not None}
+        self.planned += len(planned)
+        self.cached += len(found)
+        waiting = list(planned)
+
+        def tell() -> None:
+            while waiting and waiting[0] in found:
+                outcome = found[waiting.pop(0)]
+                self.on_outcome(outcome, waiting[0] if waiting else None)
+
+        def keep(outcome: JobOutcome) -> None:
+            if workers.cache is not None:
+                workers.cache.keep(outcome)
+            found[outcome.job] = outcome
+            tell()
+
+        tell()
+        missing = [job for job in planned if job not in found]
+        ready = len(found)
+        workers.on_done(ready, len(planned))
+        done, self.interrupted = spread(
+            missing, run, jobs=workers.jobs, dask=workers.dask, keep=keep, partial=True,
+            on_done=lambda now, _: workers.on_done(ready + now, len(planned)),
+        )  # fmt: skip
+        found |= {outcome.job: outcome for outcome in done}
+        self.done += len(found)
+        for job in waiting:  # behind one that was broken off
+            if job in found:
+                self.on_outcome(found[job], None)
+        return [found[job] for job in planned if job in found]
+
+
+def cells(
+    variants: Sequence[str],
+    *,
+    deep: bool = False,
+    jobs: int | None = None,
+    cache: OutcomeCache | None = None,
+    on_done: Progress = lambda done, total: None,
+) -> list[Cell]:
+    """Return a cell for every variant and clause: what `percpu-spec review` says of them.
+
+    What is not known from earlier runs is run. Raises KeyboardInterrupt where Ctrl-C came before
+    all was known; what was done is kept.
+    """
+    workers = Workers(jobs or default_jobs(), cache=cache or OutcomeCache(), on_done=on_done)
+    review = ReviewRun(tuple(variants), deep=deep)
+    review.run(workers)
+    if review.interrupted:
+        raise KeyboardInterrupt
+    return review.cells()

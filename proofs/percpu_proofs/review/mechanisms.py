@@ -12,16 +12,14 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, NamedTuple
 
-from percpu_proofs.explore import fills, searches
-from percpu_proofs.explore.breadth import Breadth, ListFinding, Operations
-from percpu_proofs.explore.concurrent_endings import Hunt
+from percpu_proofs.explore import fuzz, searches
+from percpu_proofs.explore.breadth import Breadth, Hunt, ListFinding, Operations, Sequences
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.rerun import Rerun
 from percpu_proofs.explore.scenario import KERNEL_32K
-from percpu_proofs.explore.schedulers.replay import ImpossibleStepError
+from percpu_proofs.explore.schedulers.fixed import ImpossibleStepError
 from percpu_proofs.explore.search import EnoughError
-from percpu_proofs.explore.search_names import ALONE, DRAWN, SMALL
-from percpu_proofs.explore.sequences import Sequences
+from percpu_proofs.explore.searches import ALONE, DRAWN, SMALL
 from percpu_proofs.explore.shrink import fewer
 from percpu_proofs.explore.shrink_schedule import minimise
 from percpu_proofs.explore.token import Token, compact
@@ -82,7 +80,7 @@ class Mechanism:
             if shown is not None:
                 made = shown.token if shortest else self._small(shown.token)
                 return self._example_of(made, "of those known", shortest=shortest), bound
-        on_chunks = bool(fills.about_a_chunk(self.clause))
+        on_chunks = bool(fuzz.about_a_chunk(self.clause))
         for plan in searches.SEQUENCES if on_chunks else searches.HUNTS:
             if on_chunks and plan.alphabet.requests not in _FINE:
                 continue
@@ -94,7 +92,7 @@ class Mechanism:
             if found is not None:
                 return self._example_of(found, f"{kind} {plan.name}", shortest=True), bound
         if on_chunks:
-            bound += f"; {fills.LISTS:,} lists drawn of up to {fills.LENGTH} operations"
+            bound += f"; {fuzz.LISTS:,} lists drawn of up to {fuzz.LENGTH} operations"
             drawn = self._by_draws()
             if drawn is not None:
                 return self._example_of(drawn, "drawn, then made small", shortest=False), bound
@@ -145,15 +143,15 @@ class Mechanism:
 
         def shows(operations: Operations) -> bool:
             return (
-                bool(fills.breaks(self.others_fixed, self.clause, operations))
-                and bool(fills.breaks(self.variant, self.clause, operations))
-                and not fills.breaks(self.all_fixed, self.clause, operations)
+                bool(fuzz.breaks(self.others_fixed, self.clause, operations))
+                and bool(fuzz.breaks(self.variant, self.clause, operations))
+                and not fuzz.breaks(self.all_fixed, self.clause, operations)
             )
 
-        for operations in fills.lists(self.clause):
-            last = fills.breaks(self.others_fixed, self.clause, operations)
+        for operations in fuzz.lists(self.clause):
+            last = fuzz.breaks(self.others_fixed, self.clause, operations)
             if last and shows(operations[:last]):
-                setup = tuple(map(text_of, fills.small(operations[:last], shows)))
+                setup = tuple(map(text_of, fuzz.small(operations[:last], shows)))
                 return Token(
                     self.variant, self.clause, KERNEL_32K, setup[:-1], setup[-1:], 1, (),
                     search=DRAWN,

@@ -1,19 +1,49 @@
-"""The allocations of a run that failed, each with the kernel's reason."""
+"""Why an allocation fails, in the words that the kernel prints, in ours where it prints none."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Final
 
-from percpu_proofs.run import reasons
 from percpu_proofs.run.operations import Operation, OperationList, flags_of, text_of
 from percpu_reference.chunk import Chunk
 from percpu_reference.gaps import Steps
 from percpu_reference.variants import Allocator
 from percpu_spec.definitions.requests import is_legal, rounded_align, rounded_size
 from percpu_spec.geometry import Geometry
+
+RESERVED: Final = "alloc from reserved chunk failed"
+ATOMIC: Final = "atomic alloc failed, no space left"
+CREATE: Final = "failed to allocate new chunk"
+POPULATE: Final = "failed to populate"
+EXTEND: Final = "failed to extend area map"
+EXTEND_RESERVED: Final = "failed to extend area map of reserved chunk"
+"""The last two up to 4.13: maps were arrays of areas then, and grew."""
+
+CHARGE: Final = "the charge to its memory cgroup was refused (the kernel prints nothing)"
+KILLED: Final = "killed while it waited for pcpu_alloc_mutex (the kernel prints nothing)"
+
+WORDS: Final = (EXTEND_RESERVED, RESERVED, ATOMIC, CREATE, POPULATE, EXTEND)
+"""What can stand behind "allocation failed, size=.. align=.. atomic=..,", longer ones first."""
+
+
+def illegal(size: int, align: int) -> str:
+    """Return the kernel's words for a request that no allocator serves (API-1).
+
+    They are those of a warning of its own. Since 4.14 the size is rounded up to 4 before.
+    """
+    return f"illegal size ({size}) or align ({align}) for percpu allocation"
+
+
+def printed(size: int, align: int, atomic: bool, reason: str) -> str:
+    """Return the line that the kernel prints of a failed allocation.
+
+    >>> printed(40, 8, True, ATOMIC)
+    'allocation failed, size=40 align=8 atomic=1, atomic alloc failed, no space left'
+    """
+    return f"allocation failed, size={size} align={align} atomic={int(atomic)}, {reason}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,8 +122,8 @@ class FailedOperations:
     def _untold(self, size: int, align: int) -> str:
         """Return why a request came to nothing before anything was tried for it."""
         if is_legal(self.geometry, size, align):
-            return reasons.KILLED
-        return reasons.illegal(
+            return KILLED
+        return illegal(
             rounded_size(self.geometry, size), rounded_align(self.geometry, align)
         )
 
@@ -118,20 +148,20 @@ class _NamesCauses(Allocator):
     causes: ClassVar[list[str]]
 
     def undo_area(self, chunk: Chunk, off: int) -> Steps[None]:
-        self.causes.append(reasons.POPULATE)
+        self.causes.append(POPULATE)
         yield from super().undo_area(chunk, off)
 
     def alloc_failed(
         self, reserved: bool, is_atomic: bool, size: int, align: int, gfp: int
     ) -> None:
-        if self.causes[-1:] != [reasons.POPULATE]:
+        if self.causes[-1:] != [POPULATE]:
             self.causes.append(_reason(reserved and self.reserved_chunk is not None, is_atomic))
         super().alloc_failed(reserved, is_atomic, size, align, gfp)
 
     def memcg_pre_alloc_hook(self, size: int, gfp: int) -> tuple[bool, object | None]:
         charged = super().memcg_pre_alloc_hook(size, gfp)
         if not charged[0]:
-            self.causes.append(reasons.CHARGE)
+            self.causes.append(CHARGE)
         return charged
 
 
@@ -146,5 +176,5 @@ def with_causes(cls: type[Allocator], causes: list[str]) -> type[Allocator]:
 
 def _reason(reserved: bool, is_atomic: bool) -> str:
     if reserved:
-        return reasons.RESERVED
-    return reasons.ATOMIC if is_atomic else reasons.CREATE
+        return RESERVED
+    return ATOMIC if is_atomic else CREATE

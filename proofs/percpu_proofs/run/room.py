@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, NamedTuple
 
-from percpu_proofs.run import reasons
+from percpu_proofs.run import failures
 from percpu_spec.counts import counted
 from percpu_spec.definitions import (
     empty_populated_pages,
@@ -190,7 +190,7 @@ def _reserved(room: Room) -> Why:
             clauses += ["HINT-5", "FIT-1"]
     if served is False and chunk.free >= request.size and chunk.hole.most < request.size:
         lines.append("so it is fragmented, not full: modules that go leave holes behind")
-    return Why(served, "" if served else reasons.RESERVED, tuple(lines), tuple(clauses))
+    return Why(served, "" if served else failures.RESERVED, tuple(lines), tuple(clauses))
 
 
 def _atomic(room: Room) -> Why:
@@ -234,7 +234,7 @@ def _atomic(room: Room) -> Why:
         if waiting:
             lines.append(f"{_count(waiting)} with room on to_depopulate, never searched")
             clauses.append("ISO-4")
-    return Why(served, "" if served else reasons.ATOMIC, tuple(lines), tuple(clauses))
+    return Why(served, "" if served else failures.ATOMIC, tuple(lines), tuple(clauses))
 
 
 def _blocking(room: Room) -> Why:
@@ -247,7 +247,7 @@ def _blocking(room: Room) -> Why:
         return Why(True, "", (line,), ("API-9",))
     if fits:
         return Why(
-            None, reasons.POPULATE,
+            None, failures.POPULATE,
             (f"{_count(fits)} with a hole of {size} bytes in pages that are not populated: "
              "the request needs a page of memory on every possible CPU for each of them",),
             ("API-9", "POP-4"),
@@ -261,7 +261,7 @@ def _blocking(room: Room) -> Why:
     if hidden:
         lines.append(_hidden(request, hidden))
         clauses += ["HINT-5", "FIT-1"]
-    return Why(None, reasons.CREATE, tuple(lines), tuple(clauses))
+    return Why(None, failures.CREATE, tuple(lines), tuple(clauses))
 
 
 def _hidden(request: Demand, chunks: list[ChunkRoom]) -> str:

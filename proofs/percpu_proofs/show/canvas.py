@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
+from typing import Final, NamedTuple
+
+from percpu_proofs.show.picture import ChunkPicture, PageState
 
 FONT = "DejaVu Sans, Verdana, Helvetica, Arial, sans-serif"
 MONO = "DejaVu Sans Mono, Menlo, Consolas, monospace"
@@ -140,3 +143,59 @@ class Canvas:
 def _n(value: float) -> str:
     """Return a number with at most two decimals."""
     return f"{value:.2f}".rstrip("0").rstrip(".")
+
+
+_FILL: Final = {PageState.UNPOPULATED: UNPOPULATED, PageState.EMPTY: EMPTY, PageState.USED: USED}
+
+
+def page_fill(chunk: ChunkPicture, state: PageState) -> str:
+    """Return the colour of a chunk's pages; empty ones of an isolated chunk are stranded."""
+    if state is PageState.EMPTY and "isolated" in chunk.marks:
+        return STRANDED
+    return _FILL[state]
+
+
+class LegendEntry(NamedTuple):
+    """A colour, how it is shown, and what it means."""
+
+    shape: str  # box, lane or marker
+    fill: str
+    words: str
+
+
+PAGES: Final = (
+    LegendEntry("box", UNPOPULATED, "unpopulated"),
+    LegendEntry("box", EMPTY, "populated, empty"),
+    LegendEntry("box", STRANDED, "the same in an isolated chunk: stranded (RCL-3)"),
+    LegendEntry("box", USED, "free part of a page in use"),
+)
+AREA: Final = LegendEntry("box", AREAS[0], "areas")
+RUN: Final = LegendEntry("lane", CONTIG, "the run that the chunk advertises")
+MAP: Final = (
+    LegendEntry("box", AREAS[0], "area (shades alternate)"),
+    LegendEntry("box", HIDDEN, "outside the chunk"),
+    LegendEntry("lane", CONTIG, "contig hint"),
+    LegendEntry("lane", SCAN, "scan hint"),
+    LegendEntry("lane", EDGE, "left free, right free (of a page)"),
+    LegendEntry("marker", FIRST, "first free"),
+)
+
+
+def draw_legend(
+    canvas: Canvas, entries: Iterable[LegendEntry], left: float, right: float, y: float
+) -> float:
+    """Draw entries in lines between left and right; return the y below them."""
+    x = left
+    for entry in entries:
+        width = 34 + 6.6 * len(entry.words)
+        if x + width > right and x > left:
+            x, y = left, y + 20
+        if entry.shape == "box":
+            canvas.rect(x, y, 16, 12, entry.fill, stroke=LINE)
+        elif entry.shape == "lane":
+            canvas.rect(x, y + 5, 16, 3, entry.fill)
+        else:
+            canvas.marker(x + 8, y + 10, 6, entry.fill)
+        canvas.text(x + 22, y + 10, entry.words, "faint")
+        x += width + 10
+    return y + 20

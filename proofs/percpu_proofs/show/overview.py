@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from percpu_proofs.show.canvas import AREAS, CONTIG, LINE, Canvas
-from percpu_proofs.show.legend import AREA, PAGES, RUN, draw_legend, page_fill
+from percpu_proofs.show.canvas import (
+    AREA,
+    AREAS,
+    CONTIG,
+    LINE,
+    PAGES,
+    RUN,
+    Canvas,
+    draw_legend,
+    page_fill,
+)
 from percpu_proofs.show.mail import WIDTH
 from percpu_proofs.show.picture import ChunkPicture, PagePicture, PageState, StatePicture
 

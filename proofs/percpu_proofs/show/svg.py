@@ -11,11 +11,14 @@ from percpu_proofs.show.canvas import (
     FIRST,
     HIDDEN,
     LINE,
+    MAP,
+    PAGES,
     PAPER,
     SCAN,
     Canvas,
+    draw_legend,
+    page_fill,
 )
-from percpu_proofs.show.legend import MAP, PAGES, draw_legend, page_fill
 from percpu_proofs.show.picture import (
     ChunkPicture,
     HintPicture,

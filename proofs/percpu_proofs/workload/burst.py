@@ -11,13 +11,12 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from percpu_proofs.recorded.replay.model import restored
+from percpu_proofs.recorded.replay.actors import restored
 from percpu_proofs.recorded.states.snapshot import Snapshot
 from percpu_proofs.run.driver import Driver
 from percpu_proofs.run.operations import OperationList
 from percpu_proofs.run.room import Demand, capacity, room_of, why
-from percpu_proofs.workload.interleaving import USUAL, Player
-from percpu_proofs.workload.requests import Workload
+from percpu_proofs.workload.requests import USUAL, Player, Workload
 from percpu_reference.chunk import Area
 from percpu_reference.variants import Allocator, build, variant_class
 from percpu_spec.geometry import Geometry

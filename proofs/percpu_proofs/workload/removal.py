@@ -7,8 +7,14 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from percpu_proofs.workload.interleaving import Player, Schedule
-from percpu_proofs.workload.requests import STAGES, Workload, WorkloadMark, stranded
+from percpu_proofs.workload.requests import (
+    STAGES,
+    Player,
+    Schedule,
+    Workload,
+    WorkloadMark,
+    stranded,
+)
 from percpu_reference.variants import Allocator, build
 
 Progress = Callable[[int, int], None]

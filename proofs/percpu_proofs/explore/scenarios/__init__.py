@@ -5,8 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from percpu_proofs.explore.scenario import Scenario
-from percpu_proofs.explore.scenario_file import read_scenario
+from percpu_proofs.explore.scenario import Scenario, read_scenario
 
 FOLDER: Final = Path(__file__).parent
 SCENARIOS: Final[dict[str, Scenario]] = {

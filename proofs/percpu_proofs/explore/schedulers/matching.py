@@ -14,10 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 from percpu_proofs.explore.fingerprint import number_of
+from percpu_proofs.explore.judges import StateJudge
 from percpu_proofs.explore.search import EnoughError, Exploration, Mode, Search
-from percpu_proofs.explore.start import Start
-from percpu_proofs.explore.state_judge import StateJudge
-from percpu_proofs.explore.system import ActorPosition, SharedState, actor_of, enabled
+from percpu_proofs.explore.system import ActorPosition, SharedState, Start, actor_of, enabled
 from percpu_proofs.explore.world import World
 from percpu_spec.catalogue import REFINE
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from percpu_proofs.kernel.library import Library, places_of
+from percpu_proofs.kernel.instance import Library, places_of
 from percpu_proofs.kernel.search.compiled import CompiledSearch
 from percpu_proofs.kernel.search.judge import BrokenClause
 

@@ -12,10 +12,10 @@ from percpu_proofs.kernel.instance import (
     RELEASED,
     RESCHED,
     UNLOCKED,
+    Library,
     LoadedLibrary,
     as_compiled,
 )
-from percpu_proofs.kernel.library import Library
 from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.operations import HANDLES, WRONG, Operation, text_of
 from percpu_spec.geometry import Geometry

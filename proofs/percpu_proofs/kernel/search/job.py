@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
+import platform
 import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from math import inf
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Final, NamedTuple
 
-from percpu_proofs.kernel.instance import KernelStopped
-from percpu_proofs.kernel.library import Library
+from percpu_proofs.kernel.instance import KernelStopped, Library
 from percpu_proofs.kernel.search.accesses import AccessSite, access_sites
 from percpu_proofs.kernel.search.compiled import BEGIN, CompiledSearch
 from percpu_proofs.kernel.search.example import TreeExample, example, follow, of_process
 from percpu_proofs.kernel.search.judge import CRASH, BrokenClause, SearchJudge
-from percpu_proofs.kernel.search.plans import TreeSearch
-from percpu_proofs.kernel.search.random_programs import draw
+from percpu_proofs.kernel.search.plans import TreeSearch, draw
+from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.processes import end_with_parent
 from percpu_spec.counts import counted
 
@@ -231,3 +236,55 @@ def _enter(search: CompiledSearch, best: dict[str, _Best], broken: BrokenClause)
 def _labels(search: CompiledSearch, broken: BrokenClause) -> tuple[int, ...]:
     last = () if broken.label is None else (broken.label,)
     return (*search.path(broken.node), *last)
+
+
+@dataclass(frozen=True, slots=True)
+class Parcel:
+    """A job and the library that it needs."""
+
+    job: TreeJob
+    content: bytes
+    machine: str  # that it is compiled for
+
+
+def parcel(job: TreeJob) -> Parcel:
+    """Return a job that can be sent to another machine."""
+    return Parcel(job, job.library.path.read_bytes(), platform.machine())
+
+
+def run_parcel(sent: Parcel) -> TreeOutcome:
+    """Run a job where it was sent to, in a process of its own. Raises what `run` does.
+
+    A program, as the workers of a cluster may not fork: they have threads, or are daemons.
+    """
+    job = sent.job
+    if platform.machine() != sent.machine:
+        raise InputError("--dask", None, f"workers that are {sent.machine}", platform.machine())
+    with TemporaryDirectory(prefix="percpu-spec-") as folder:
+        path = Path(folder) / job.library.path.name
+        path.write_bytes(sent.content)
+        there = replace(job, library=replace(job.library, path=path))
+        done = subprocess.run(
+            [sys.executable, "-m", __name__],
+            input=pickle.dumps(there), stdout=subprocess.PIPE, check=False,
+        )  # fmt: skip
+    if done.returncode:
+        return without_result(job, done.returncode)
+    outcome = pickle.loads(done.stdout)
+    if isinstance(outcome, Exception):
+        raise outcome
+    assert isinstance(outcome, TreeOutcome)
+    outcome.job = job
+    return outcome
+
+
+def _main() -> None:
+    try:
+        result: TreeOutcome | Exception = run(pickle.load(sys.stdin.buffer))
+    except InputError as error:
+        result = error
+    sys.stdout.buffer.write(pickle.dumps(result))
+
+
+if __name__ == "__main__":
+    _main()

@@ -11,17 +11,15 @@ from pathlib import Path
 from typing import Final
 
 from percpu_proofs import data
-from percpu_proofs.kernel.build import compile_search
+from percpu_proofs.kernel.build import TreeBuild, compile_search, patched_tree
 from percpu_proofs.kernel.changes import BetweenError, refuses_again
-from percpu_proofs.kernel.instance import KernelStopped
-from percpu_proofs.kernel.library import BuildForm, Library
+from percpu_proofs.kernel.instance import BuildForm, KernelStopped, Library
 from percpu_proofs.kernel.model import ModelVariant, probe
 from percpu_proofs.kernel.search.accesses import Access, AccessSite
 from percpu_proofs.kernel.search.example import TreeExample
 from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome
 from percpu_proofs.kernel.search.plans import TreeSearch
 from percpu_proofs.kernel.tree import BACKINGS, Tree
-from percpu_proofs.kernel.workshop import TreeBuild, patched_tree
 from percpu_proofs.run.inputs import InputError
 from percpu_reference.variants import of_release
 

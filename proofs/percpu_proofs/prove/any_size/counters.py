@@ -6,11 +6,10 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from percpu_proofs.prove.any_size.code import changes, names_of
+from percpu_proofs.prove.any_size.code import changes, names_of, raw
 from percpu_proofs.prove.any_size.lemma import Lemma
 from percpu_proofs.prove.any_size.reclaim import members
 from percpu_proofs.prove.any_size.scene import LemmaScene
-from percpu_proofs.prove.any_size.terms import raw
 from percpu_reference.chunks import Chunks
 from percpu_reference.slots import Slots
 from percpu_reference.variants.linux_6_12 import Linux612

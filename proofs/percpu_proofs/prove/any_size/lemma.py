@@ -19,12 +19,10 @@ import percpu_reference
 import percpu_spec
 from percpu_proofs.prove import any_size
 from percpu_proofs.prove import from_boot as boot
-from percpu_proofs.prove.any_size.code import TextChange
+from percpu_proofs.prove.any_size.code import TextChange, z3
 from percpu_proofs.prove.any_size.paths import Path, PathContext, TooManyPathsError, all_paths
-from percpu_proofs.prove.any_size.plain_scene import PlainScene, replayed
 from percpu_proofs.prove.any_size.scene import SceneClaim
-from percpu_proofs.prove.any_size.term_scene import SymbolicScene
-from percpu_proofs.prove.any_size.terms import z3
+from percpu_proofs.prove.any_size.scenes import PlainScene, SymbolicScene, replayed
 from percpu_proofs.prove.claim import Claim, Result
 from percpu_spec.protocol.operators import And, Not, Or, Truth
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from percpu_proofs.prove.any_size.code import changes, names_of
+from percpu_proofs.prove.any_size.code import changes, names_of, raw
 from percpu_proofs.prove.any_size.invariants import SOUND, arbitrary_block
 from percpu_proofs.prove.any_size.lemma import Lemma
 from percpu_proofs.prove.any_size.scene import HintTerms, LemmaScene
-from percpu_proofs.prove.any_size.terms import raw
 from percpu_reference.hints import Hints
 from percpu_reference.variants.fixes import WholeFreedRun
 from percpu_reference.variants.reference import Reference

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from percpu_proofs.prove.any_size.areas import OneBlock
-from percpu_proofs.prove.any_size.code import changes, names_of
+from percpu_proofs.prove.any_size.code import changes, names_of, raw
 from percpu_proofs.prove.any_size.invariants import (
     FIRST,
     PASSES_NOTHING,
@@ -18,8 +18,8 @@ from percpu_proofs.prove.any_size.invariants import (
 )
 from percpu_proofs.prove.any_size.lemma import Lemma
 from percpu_proofs.prove.any_size.scene import HintTerms, LemmaScene
-from percpu_proofs.prove.any_size.terms import raw
 from percpu_reference.hints import Hints
+from percpu_reference.slots import Slots
 from percpu_reference.variants.linux_6_12 import Linux612
 from percpu_spec.protocol.operators import And, If, Implies, Not, Or
 
@@ -188,6 +188,85 @@ SCANS = (
                 "self.block_update(block, start - base, end - base)",
                 "self.block_update(block, start - base, end - base - 1)",
             ),
+        }),
+    ),
+)
+
+
+def _slots(s: LemmaScene) -> tuple[Any, Any]:
+    unit = s.number("unit", 4, None)
+    shift = s.number("shift", 1, None)
+    allocator = s.allocator(
+        Linux612,
+        {"setup_lists": lambda self, last: None},
+        unit_size=unit,
+        geometry=SimpleNamespace(slot_base_shift=s.code(shift)),
+    )
+    allocator.setup_slots()
+    return allocator, unit
+
+
+def layout(s: LemmaScene) -> None:
+    """Where the slots are, and that a size's slot is one of the active ones or the free slot."""
+    size = s.number("size", 1, None)
+    allocator, unit = _slots(s)
+    s.assume(size <= unit)
+    slot = raw(allocator.size_to_slot(s.code(size)))
+    sidelined, free = raw(allocator.sidelined_slot), raw(allocator.free_slot)
+    last, slots = raw(allocator.to_depopulate_slot), raw(allocator.nr_slots)
+    s.outcome.update(slot=slot, sidelined=sidelined, free=free, last=last, slots=slots)
+    s.claim(
+        "a part of a unit has an active slot", And(slot >= 1, slot < sidelined), given=size < unit
+    )
+    s.claim("a whole unit has the free slot", slot == free, given=size == unit)
+    s.claim("sidelined, free, to_depopulate", And(sidelined < free, free < last, last + 1 == slots))
+
+
+def ascending(s: LemmaScene) -> None:
+    """A larger run has no lower slot; one of twice the size has a higher one, above the lowest."""
+    small, large = s.number("small", 1, None), s.number("large", 1, None)
+    allocator, unit = _slots(s)
+    s.assume(And(small <= large, large <= unit))
+    low = raw(allocator.size_to_slot(s.code(small)))
+    high = raw(allocator.size_to_slot(s.code(large)))
+    s.outcome.update(low=low, high=high)
+    s.claim("slots ascend", low <= high)
+    s.claim("twice the size is a slot higher", low < high, given=And(low > 1, large >= 2 * small))
+
+
+SLOTS = (
+    Lemma(
+        "slot-layout-any-unit",
+        "SLOT-2",
+        names_of(Slots.setup_slots, Slots.size_to_slot),
+        "any unit size, any lowest slot",
+        "a size has an active slot, a unit the free one; sidelined, free and to_depopulate follow",
+        layout,
+        bugs=changes(Slots, "setup_slots", {
+            "sidelined is the last active slot": (
+                "self._size_to_slot(self.unit_size) + 1",
+                "self._size_to_slot(self.unit_size)",
+            ),
+        }) | changes(Slots, "size_to_slot", {
+            "a unit has an active slot": (
+                "return self.free_slot",
+                "return self._size_to_slot(size)",
+            ),
+        }) | changes(Slots, "_size_to_slot", {
+            "small sizes have slot 0": ("+ 2, 1)", "+ 2, 0)"),
+        }),
+    ),
+    Lemma(
+        "slots-ascend",
+        "SLOT-1",
+        names_of(Slots.size_to_slot),
+        "any unit size, any two sizes",
+        "a larger run has no lower slot, one of twice the size a higher one",
+        ascending,
+        bugs=changes(Slots, "_size_to_slot", {
+            "turned round": ("max(size.bit_length()", "max(9 - size.bit_length()"),
+        }) | changes(Slots, "size_to_slot", {
+            "all alike": ("return self._size_to_slot(size)", "return 2"),
         }),
     ),
 )

@@ -13,8 +13,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from percpu_proofs.prove.any_size.code import TextChange, entry_of, finished, turn_of
-from percpu_proofs.prove.any_size.terms import raw
+from percpu_proofs.prove.any_size.code import TextChange, entry_of, finished, raw, turn_of
 from percpu_spec.protocol.operators import Truth
 from percpu_spec.views import HINTS
 

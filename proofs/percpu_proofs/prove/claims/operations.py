@@ -6,9 +6,8 @@ from typing import Any
 
 from percpu_contracts.clauses import balance, cost
 from percpu_contracts.functions import fast
-from percpu_proofs.prove.small.adversary import Adversary
 from percpu_proofs.prove.small.case import ask, claim
-from percpu_proofs.prove.small.judging import call
+from percpu_proofs.prove.small.judging import Adversary, call
 from percpu_proofs.prove.small.obligation import BOTH, obligation
 from percpu_proofs.prove.small.scene import ANYWHERE, BITS, PAGES, Scene
 from percpu_proofs.run.choices import assume

@@ -20,7 +20,7 @@ from percpu_proofs.prove.protocol.induction import (
     prove_action,
 )
 from percpu_proofs.prove.protocol.races import NoRaceError, race
-from percpu_proofs.refine.firing import fired
+from percpu_proofs.refine.allocator import fired
 from percpu_spec import protocol
 from percpu_spec.protocol.clauses import (
     float_is_sum,

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.scenario import KERNEL_32K, Scenario, fill, free
-from percpu_proofs.explore.schedulers.replay import ScheduleReplay
+from percpu_proofs.explore.schedulers.fixed import ScheduleReplay
 from percpu_proofs.explore.system import scheduled
 from percpu_proofs.explore.token import Token
 from percpu_proofs.explore.world import World

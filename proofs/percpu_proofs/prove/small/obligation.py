@@ -16,7 +16,7 @@ from typing import Any
 from percpu_proofs.bugs import BUGS
 from percpu_proofs.prove.claim import Claim, Result, State
 from percpu_proofs.prove.dependencies import sources_of
-from percpu_proofs.prove.small import enumeration
+from percpu_proofs.prove.small import case
 from percpu_proofs.prove.small.case import Size
 from percpu_proofs.prove.small.scene import Scene
 from percpu_proofs.run.choices import Choices
@@ -45,7 +45,7 @@ class Obligation(Claim):
     def sources(self) -> tuple[Any, ...]:
         """What the result depends on."""
         asking = inspect.getmodule(self.judge)
-        found = sources_of(self.variant, self.functions, asking, enumeration)
+        found = sources_of(self.variant, self.functions, asking, case)
         return (*found, *(str(BUGS[bug]) for bug in self.bugs))
 
     def check(self, timeout: float) -> Result:
@@ -75,7 +75,7 @@ class Obligation(Claim):
         """
         asked = cls or variant_class(self.variant)
         judge = functools.partial(self.judge, asked)
-        return enumeration.enumerate_cases(judge, sizes or self.sizes, timeout, twin=twin)
+        return case.enumerate_cases(judge, sizes or self.sizes, timeout, twin=twin)
 
 
 def sizes_asked(small: Size, large: Size) -> tuple[Size, ...]:

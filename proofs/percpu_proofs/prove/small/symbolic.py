@@ -34,8 +34,7 @@ from percpu_contracts.evaluate import Contract, without_contract
 from percpu_contracts.functions.operations import counts_pages
 from percpu_contracts.lock_guard import gap_misuse
 from percpu_proofs.prove.claim import Result, State
-from percpu_proofs.prove.small.case import BrokenError, ask, walk
-from percpu_proofs.prove.small.enumeration import TimeUpError, time_limit
+from percpu_proofs.prove.small.case import BrokenError, TimeUpError, ask, time_limit, walk
 from percpu_proofs.prove.small.state_clauses import judge_state
 from percpu_proofs.prove.small.subjects import ENTRIES, CallSubject
 from percpu_proofs.run.choices import Drawn, Symbols, VacuousError, assume

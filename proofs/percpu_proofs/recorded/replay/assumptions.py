@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
 
 from percpu_proofs.recorded.replay.moves import UNSET, MomentMove
-from percpu_proofs.recorded.replay.report import Timing, TriedOrder, Undetermined
+from percpu_proofs.recorded.replay.report import (
+    EventMismatch,
+    PartReport,
+    Timing,
+    TriedOrder,
+    Undetermined,
+)
 from percpu_proofs.recorded.replay.requests import TracePlan, TraceRequest
 from percpu_proofs.recorded.replay.search import InferredMoment, OrderSearch
 from percpu_proofs.recorded.traces import events as ev
+from percpu_proofs.recorded.traces.losses import between_losses
+from percpu_proofs.recorded.traces.reader import Trace, TraceRun
+from percpu_proofs.run import failures
+from percpu_proofs.run.failures import FailureCount, Failures, FirstFailure
+from percpu_spec.counts import counted
+from percpu_spec.geometry import Geometry
 
 NEAREST = 3  # orders shown for an event that none explains
 _TAKEN = (ev.Alloc, ev.AllocArea, ev.Free, ev.Populated, ev.Depopulated)  # what changes the state
@@ -98,3 +114,257 @@ def _unordered(plan: TracePlan, request: TraceRequest) -> bool:
         return False
     between = (events[i] for i in range(plan.before[request.index] + 1, request.index))
     return any(isinstance(event, _TAKEN) and event.cpu not in (cpu, None) for event in between)
+
+
+_IMAGE = 1 << 31  # where percpu symbols begin at 0 (x86-64), these are pointers into the image
+BEFORE = "there before these events"
+UNSEEN = "its creation is missing"
+CREATED = "created in the trace: vmalloc memory, not the kernel's linear map"
+FIRST = "the first chunk: pointers into it are offsets in the unit of boot"
+RESERVED = "the reserved chunk"
+_GRANULE = 4  # bytes: what sizes and offsets are multiples of
+_VECTORS = (0, 4, 8)  # bytes to a granule of a pointer to an object's owner, 0 without cgroups
+UNTOLD = f"{failures.CREATE}, or {failures.POPULATE} (the event does not tell which)"
+_SHOWN = 3  # chunks told of that had one address after another
+
+
+class _Life(Enum):
+    """What is known of a chunk's life. CREATED: all its areas were allocated in the events."""
+
+    UNTOLD = 0
+    CREATED = 1
+    DESTROYED = 2
+
+
+@dataclass(slots=True)
+class _Chunk:
+    """What is known of a chunk: areas in use by offset, and offsets known to be freed."""
+
+    life: _Life = _Life.UNTOLD
+    sizes: dict[int, tuple[int, int]] = field(default_factory=dict)  # off: (bytes, pointer)
+    offsets: list[int] = field(default_factory=list)  # of areas in use, in order
+    freed: set[int] = field(default_factory=set)
+
+    def over(self, off: int, size: int) -> int | None:
+        """Return the offset of an area in use that some of these bytes lie in, if there is one."""
+        place = bisect_left(self.offsets, off)
+        near = self.offsets[max(place - 1, 0) : place + 1]
+        return next((o for o in near if o < off + size and off < o + self.sizes[o][0]), None)
+
+
+@dataclass(slots=True)
+class _ChunkReport:
+    """What is reported of one chunk; a loss takes nothing of it."""
+
+    origin: str = BEFORE
+    allocations: int = 0
+    lowest: int = 0  # offset of them
+    ended: bool = False  # destroyed
+
+    def __str__(self) -> str:
+        lowest = "the lowest " if self.allocations > 1 else ""
+        return (
+            f"{self.origin}; {counted(self.allocations, 'allocation')}, {lowest}at offset "
+            f"{self.lowest}"
+        )
+
+
+class EventChecks:
+    """Checks events that follow one another, nothing of them missing, without a state."""
+
+    def __init__(self, trace: Trace, geometry: Geometry | None, out: PartReport) -> None:
+        self.trace = trace
+        self.unit = geometry.unit if geometry is not None else None
+        self.out = out
+        self.problems: list[EventMismatch] = []
+        self.chunks: defaultdict[int, _Chunk] = defaultdict(_Chunk)
+        # by address: the chunks that had it, in order
+        self.reports: dict[int, list[_ChunkReport]] = {}
+
+    def check(self, indexes: Iterable[int]) -> list[EventMismatch]:
+        """Return what contradicts the events before it.
+
+        Where events may be missing, as around a loss and behind those that are compared otherwise,
+        all is unknown again.
+        """
+        whole = {
+            index: start
+            for start, end in between_losses(self.trace.events) for index in range(start, end)
+        }  # fmt: skip
+        before = -1
+        for index in indexes:
+            event = self.trace.events[index]
+            if index != before + 1 or index not in whole or whole[index] != whole.get(before):
+                self.chunks.clear()
+            before = index
+            self.out.events += not isinstance(event, ev.Lost)
+            match event:
+                case ev.Alloc():
+                    self._allocated(index, event)
+                case ev.Free():
+                    self._freed(index, event)
+                case ev.Fail():
+                    self.out.failures += 1
+                case ev.CreateChunkEvent() if event.base != ev.UNKNOWN:
+                    self._created(index, event.base)
+                case ev.DestroyChunkEvent() if event.base != ev.UNKNOWN:
+                    self._destroyed(index, event.base)
+                case _:
+                    pass
+        for base, reports in self.reports.items():
+            if used := [one for one in reports if one.allocations]:
+                self.out.chunks[f"{base:x}"] = _in_order(used)
+        return self.problems
+
+    def _wrong(self, index: int, kind: str, detail: str) -> None:
+        t = self.trace.events[index].t
+        self.problems.append(EventMismatch(self.trace.lines[index], t, kind, detail))
+
+    def _of(self, base: int) -> _ChunkReport:
+        """Return what is to be reported of the chunk that has an address now."""
+        reports = self.reports.setdefault(base, [_ChunkReport()])
+        if reports[-1].ended:
+            reports.append(_ChunkReport(UNSEEN))
+        return reports[-1]
+
+    def _created(self, index: int, base: int) -> None:
+        chunk = self.chunks[base]
+        if chunk.sizes:
+            detail = f"chunk {base:x} created with {counted(len(chunk.sizes), 'area')} in it"
+            self._wrong(index, "chunk", detail)
+        elif chunk.life is _Life.CREATED:
+            self._wrong(index, "chunk", f"chunk {base:x} created, and is there since its creation")
+        self.chunks[base] = _Chunk(_Life.CREATED)
+        self.reports.setdefault(base, []).append(_ChunkReport(CREATED))
+
+    def _destroyed(self, index: int, base: int) -> None:
+        chunk, report = self.chunks[base], self._of(base)
+        if chunk.life is _Life.DESTROYED:
+            self._wrong(index, "chunk", f"chunk {base:x} destroyed, and is gone already")
+        elif chunk.sizes:
+            detail = f"chunk {base:x} destroyed with {counted(len(chunk.sizes), 'area')} in it"
+            self._wrong(index, "chunk", detail)
+        elif report.origin in (FIRST, RESERVED):
+            what = report.origin.partition(":")[0]
+            detail = f"chunk {base:x} destroyed: it is {what}, which stays (RCL-2, RCL-5)"
+            self._wrong(index, "chunk", detail)
+        report.ended = True
+        self.chunks[base] = _Chunk(_Life.DESTROYED)
+
+    def _there(self, index: int, base: int, done: str) -> _Chunk:
+        """Return the chunk of an area, after a report if it is gone: then nothing is known."""
+        chunk = self.chunks[base]
+        if chunk.life is _Life.DESTROYED:
+            detail = f"{done} in chunk {base:x}, which is destroyed and not created again"
+            self._wrong(index, "chunk", detail)
+            chunk = self.chunks[base] = _Chunk()
+        return chunk
+
+    def _allocated(self, index: int, event: ev.Alloc) -> None:
+        self.out.allocations += 1
+        off, size = event.off, event.size
+        if off % max(event.align, _GRANULE):
+            self._wrong(index, "alignment", f"offset {off} is no multiple of {event.align}")
+        if size <= 0 or size % _GRANULE or (self.unit and off + size > self.unit):
+            bound = f" in a unit of {self.unit}" if self.unit else ""
+            self._wrong(index, "bounds", f"{size} bytes at offset {off}{bound}")
+        if event.base == ev.UNKNOWN:
+            return
+        self.out.hashed |= 0 < event.base < ev.HASHES
+        chunk = self._there(index, event.base, "an allocation")
+        report = self._of(event.base)
+        of_boot = event.base >= ev.HASHES and event.ptr < (self.unit or _IMAGE)
+        if of_boot and report.origin != CREATED:
+            report.origin = RESERVED if event.reserved else FIRST
+        report.lowest = min(report.lowest, off) if report.allocations else off
+        report.allocations += 1
+        over = chunk.over(off, size)
+        if over is not None:
+            detail = f"{event.base:x}+{off}, {size} bytes: in use since an allocation at +{over}"
+            self._wrong(index, "double placement", detail)
+        if off not in chunk.sizes:
+            chunk.offsets.insert(bisect_left(chunk.offsets, off), off)
+        chunk.sizes[off] = size, event.ptr
+        if size < _GRANULE * len(chunk.freed):
+            chunk.freed.difference_update(range(off, off + size, _GRANULE))
+        else:
+            chunk.freed = {o for o in chunk.freed if not off <= o < off + size}
+
+    def _freed(self, index: int, event: ev.Free) -> None:
+        self.out.frees += 1
+        if event.base == ev.UNKNOWN:
+            return
+        chunk, off = self._there(index, event.base, "a free"), event.off
+        place = f"{event.base:x}+{off}"
+        known = chunk.sizes.pop(off, None)
+        if known is not None:
+            self.out.frees_known += 1
+            del chunk.offsets[bisect_left(chunk.offsets, off)]
+            if event.ptr != known[1]:
+                detail = f"{place} has pointer {event.ptr:x}, allocated {known[1]:x}"
+                self._wrong(index, "pointer", detail)
+        elif off in chunk.freed:
+            self._wrong(index, "free", f"{place}: free already, or events are lost")
+        elif (over := chunk.over(off, 1)) is not None:
+            self._wrong(index, "free", f"{place}: inside an area in use, allocated at +{over}")
+        elif chunk.life is _Life.CREATED:
+            detail = f"{place}: never allocated in this chunk, whose creation was seen"
+            self._wrong(index, "free", detail)
+        chunk.freed.add(off)
+
+
+def _in_order(reports: list[_ChunkReport]) -> str:
+    """Return what is told of the chunks that had an address, one after the other."""
+    shown = [str(one) for one in reports[-_SHOWN:]]
+    more = len(reports) - len(shown)
+    first = [f"{counted(more, 'earlier chunk')} of this address"] if more else []
+    return "; then ".join([*first, *shown])
+
+
+def wrong_charges(run: TraceRun) -> Iterator[EventMismatch]:
+    """Yield the allocations whose bytes_alloc does not follow from their size and the CPUs.
+
+    Source: pcpu_obj_full_size (mm/percpu-internal.h), trace_percpu_alloc_percpu (from 5.19 on).
+    """
+    if run.sizes is None:
+        return
+    cpus = run.sizes.cpus
+    for line, event in zip(run.trace.lines, run.trace.events, strict=True):
+        if not isinstance(event, ev.Alloc) or event.bytes_alloc is None:
+            continue
+        plain, granules = event.size * cpus, -(-event.size // _GRANULE)
+        if event.bytes_alloc not in [plain + granules * pointer for pointer in _VECTORS]:
+            detail = (
+                f"{event.bytes_alloc} bytes for {event.size} on {cpus} CPUs: expected {plain}, or "
+                f"{plain + granules * _VECTORS[-1]} with the vector of owners"
+            )
+            yield EventMismatch(line, event.t, "bytes_alloc", detail)
+
+
+def unchecked_charges(run: TraceRun) -> list[Undetermined]:
+    """Return what is left open where no layout tells the number of CPUs."""
+    told = sum(isinstance(e, ev.Alloc) and e.bytes_alloc is not None for e in run.trace.events)
+    if run.sizes is not None or not told:
+        return []
+    what = "bytes_alloc of allocations, as no layout tells how many CPUs there are"
+    return [Undetermined(what, told, "not checked")]
+
+
+def failed_events(trace: Trace) -> Failures:
+    """Return what failed in a trace, whether or not it could be replayed."""
+    counts = FailureCount()
+    for number, event in enumerate(trace.events):
+        if not isinstance(event, ev.Alloc | ev.Fail):
+            continue
+        flags = "A" * event.atomic + "R" * event.reserved or "-"
+        counts.asked[event.size, event.align, flags] += 1
+        if isinstance(event, ev.Alloc):
+            continue
+        reason = (
+            failures.RESERVED if event.reserved else failures.ATOMIC if event.atomic else UNTOLD
+        )
+        counts.failed[event.size, event.align, flags, reason] += 1
+        text = f"size={event.size} align={event.align} atomic={int(event.atomic)}"
+        first = FirstFailure(number + 1, trace.lines[number], text, reason)
+        counts.first = counts.first or first
+    return counts.result()

@@ -6,8 +6,7 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Any, cast
 
-from percpu_proofs.recorded.replay.actors import Call, Moment, MomentChoice, Order, shown
-from percpu_proofs.recorded.replay.model import SearchLog
+from percpu_proofs.recorded.replay.actors import Call, Moment, MomentChoice, Order, SearchLog, shown
 from percpu_proofs.recorded.replay.requests import (
     AreaAddress,
     TracePlan,

@@ -10,12 +10,15 @@ from types import UnionType
 
 from percpu_contracts.contract import Level
 from percpu_contracts.violations import ClauseViolation
-from percpu_proofs.recorded.replay.actors import Call
-from percpu_proofs.recorded.replay.assumptions import nearest, summed, timing, undetermined
-from percpu_proofs.recorded.replay.events_only import (
+from percpu_proofs.recorded.replay.actors import Call, booted, restored
+from percpu_proofs.recorded.replay.assumptions import (
     EventChecks,
     failed_events,
+    nearest,
+    summed,
+    timing,
     unchecked_charges,
+    undetermined,
     wrong_charges,
 )
 from percpu_proofs.recorded.replay.given_states import check_given, check_vouched, with_marks
@@ -28,7 +31,6 @@ from percpu_proofs.recorded.replay.marks import (
     types_of_chunks,
     with_sizes,
 )
-from percpu_proofs.recorded.replay.model import booted, restored
 from percpu_proofs.recorded.replay.replay import Replay
 from percpu_proofs.recorded.replay.report import (
     EventMismatch,

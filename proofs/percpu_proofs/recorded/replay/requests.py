@@ -12,7 +12,7 @@ from itertools import zip_longest
 from typing import NamedTuple
 
 from percpu_proofs.recorded.traces import events as ev
-from percpu_proofs.recorded.traces.fields import model_flags
+from percpu_proofs.recorded.traces.events import model_flags
 from percpu_proofs.recorded.traces.losses import PLACED
 from percpu_proofs.recorded.traces.reader import Trace
 from percpu_spec.gfp import ACCOUNT

@@ -17,10 +17,10 @@ from percpu_proofs.recorded.replay.actors import (
     MomentChoice,
     Order,
     ReplayActor,
+    SearchLog,
     Work,
     shown,
 )
-from percpu_proofs.recorded.replay.model import SearchLog
 from percpu_proofs.recorded.replay.requests import TracePlan
 from percpu_proofs.recorded.traces import events as ev
 from percpu_reference.gaps import MUTEX, Kind

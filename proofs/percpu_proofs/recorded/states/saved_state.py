@@ -12,8 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from percpu_proofs.recorded.source import problem
-from percpu_proofs.recorded.states.kernel_state import KernelState, with_floats
-from percpu_proofs.recorded.states.quiescence import Quiescence
+from percpu_proofs.recorded.states.kernel_state import KernelState, Quiescence, with_floats
 from percpu_proofs.recorded.states.snapshot import COUNTS, ChunkSnapshot, runs_of
 from percpu_proofs.recorded.states.text import snapshot_of
 from percpu_proofs.recorded.states.variables import BootChunk, ShapeError, geometry_of

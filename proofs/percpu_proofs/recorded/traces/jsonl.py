@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from percpu_proofs.recorded.source import problem
-from percpu_proofs.recorded.traces.events import Mark, TraceEvent
-from percpu_proofs.recorded.traces.fields import FORMS, Kind
+from percpu_proofs.recorded.traces.events import FORMS, Kind, Mark, TraceEvent
 
 _OPS = {form.op: (form.record, form.in_record) for form in FORMS}
 

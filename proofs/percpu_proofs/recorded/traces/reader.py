@@ -11,8 +11,7 @@ from pathlib import Path
 from percpu_proofs.recorded.boot.layout import has_layout, read_layout
 from percpu_proofs.recorded.source import lines_of, problem
 from percpu_proofs.recorded.traces.dialects import looks_like_text
-from percpu_proofs.recorded.traces.events import UNKNOWN, Alloc, Lost, TraceEvent
-from percpu_proofs.recorded.traces.fields import FORMS
+from percpu_proofs.recorded.traces.events import FORMS, UNKNOWN, Alloc, Lost, TraceEvent
 from percpu_proofs.recorded.traces.jsonl import is_bpftrace_json, read_jsonl, unpacked
 from percpu_proofs.recorded.traces.losses import between_losses, check_probes, with_first_chunk
 from percpu_proofs.recorded.traces.text import read_text

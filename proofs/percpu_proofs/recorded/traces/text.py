@@ -25,7 +25,7 @@ from percpu_proofs.recorded.traces.dialects import (
     lost,
     pairs,
 )
-from percpu_proofs.recorded.traces.fields import (
+from percpu_proofs.recorded.traces.events import (
     FORMS,
     EventForm,
     Kind,

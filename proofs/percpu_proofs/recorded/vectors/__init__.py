@@ -1,1 +1,0 @@
-"""Recorded vectors: a boot state, then one operation a line with the state after it."""
