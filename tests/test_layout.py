@@ -112,6 +112,7 @@ def test_a_class_has_its_name_for_itself() -> None:
 
 
 def test_modules_and_front_doors_are_short() -> None:
+    assert len((TOP / "README.md").read_text("utf-8").splitlines()) < 150
     for package in PACKAGES:
         top = TOP / package.removeprefix("percpu_")
         assert len((top / "README.md").read_text("utf-8").splitlines()) <= 60, top

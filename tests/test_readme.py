@@ -16,13 +16,14 @@ from percpu_proofs.cli import main
 from percpu_proofs.explore.packing import TREE
 
 TOP = Path(__file__).parents[1]
-README = (TOP / "README.md").read_text("utf-8")
 PAGES = sorted([*TOP.glob("README.md"), *TOP.glob("[a-z]*/README.md"), *TOP.glob("proofs/guide/*")])
 
 
 def block(name: str) -> str:
-    """Return the text block behind a comment in the README."""
-    return README.split(f"<!-- {name} -->\n```")[1].partition("\n")[2].partition("\n```")[0]
+    """Return the text block behind a comment in the README or a guide."""
+    mark = f"<!-- {name} -->\n```"
+    (behind,) = (part for page in PAGES for part in page.read_text("utf-8").split(mark)[1:])
+    return behind.partition("\n")[2].partition("\n```")[0]
 
 
 @pytest.mark.parametrize("name", ["mail: linux_7_1 RCL-3", "mail: rfc_1 ISO-1"])
