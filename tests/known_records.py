@@ -1,15 +1,21 @@
 """The record of known counterexamples, from the review itself, so that both count the same.
 
-`python tests/known_records.py` writes it anew; a deep test says whether it is to be.
+`python tests/known_records.py` writes it anew, and the mails of the README and the guides that show
+some of them: after a change of the model these have other tokens. Tests say whether it is to be.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 
+from click.testing import CliRunner
+
+from percpu_proofs.cli import main
 from percpu_proofs.data import folder
-from percpu_proofs.explore.token import Token, read_token
+from percpu_proofs.explore.token import Token, examples_of, read_token
 from percpu_proofs.review.jobs import cells
 from percpu_proofs.review.matrix import Cell
 from percpu_reference.variants import DEFAULT, MERGED, VARIANTS
@@ -42,6 +48,22 @@ def _line(token: Token) -> str:
     return json.dumps({name: value for name, value in said.items() if value})
 
 
+def with_mails(page: str) -> str:
+    """Return a page with its mails as they are printed now: the known one with the same steps."""
+
+    def printed(block: re.Match[str]) -> str:
+        tokens = [t for t in examples_of(block["clause"]) if t.variant == block["variant"]]
+        mails = [CliRunner().invoke(main, ["replay", str(t), "--mail"]).stdout for t in tokens]
+        steps = block["mail"].partition("Before:")[2].partition("Searched:")[0]
+        return block["head"] + next(mail for mail in mails if steps in mail)
+
+    head = r"(?P<head><!-- mail: (?P<variant>\w+) (?P<clause>[A-Z]+-\d) -->\n```text\n)"
+    return re.sub(head + r"(?P<mail>.*?\n)(?=```)", printed, page, flags=re.DOTALL)
+
+
 if __name__ == "__main__":
     whole = "".join(f"{line}\n" for line in records(cells(RECORDED)))
     (folder("counterexamples") / "known.jsonl").write_text(whole, "utf-8")
+    top = Path(__file__).parents[1]
+    for page in (top / "README.md", *top.glob("proofs/guide/*.md")):
+        page.write_text(with_mails(page.read_text("utf-8")), "utf-8")
