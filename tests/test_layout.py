@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections import defaultdict
 from collections.abc import Iterator
 from functools import cache
@@ -118,3 +119,16 @@ def test_modules_and_front_doors_are_short() -> None:
         assert len((top / "README.md").read_text("utf-8").splitlines()) <= 60, top
         for path in top.rglob("*.py"):
             assert len(path.read_text("utf-8").splitlines()) <= 400, path
+
+
+def test_files_that_texts_name_are_there() -> None:
+    tails = {"mine.py"}  # a user's
+    for path in [p for top in TOP.glob("[a-z]*") for p in top.rglob("*.py")]:
+        parts = path.relative_to(TOP).parts
+        tails.update("/".join(parts[n:]) for n in range(len(parts)))
+    folders = [TOP / package.removeprefix("percpu_") for package in PACKAGES]
+    kinds = ("*.py", "*.md", "*.c", "*.h")
+    texts = [text for folder in folders for kind in kinds for text in folder.rglob(kind)]
+    for text in [TOP / "README.md", *texts]:
+        named = re.findall(r"(?<![\w/.-])((?:[a-z_]+/)*[a-z_]+\.py)\b", text.read_text("utf-8"))
+        assert {name.removeprefix("a/") for name in named} <= tails, text

@@ -60,7 +60,7 @@ _LANGUAGE = {
         "free the percpu pointer OFFSET: of a static variable or, from a unit's size on, of none",
 }  # fmt: skip
 """Each operation as it is written, its kind first, and what it does. d, w and s are frees that
-API-2 forbids; invalid_frees.py says what becomes of them."""
+API-2 forbids; driver.py says what becomes of them."""
 SHAPES = {shape[0]: shape for shape in _LANGUAGE}
 MEANINGS = {shape[0]: meaning for shape, meaning in _LANGUAGE.items()}
 RULES = {
