@@ -16,8 +16,8 @@ from typing import Any
 from percpu_proofs.prove.any_size.code import TextChange, z3
 from percpu_proofs.prove.any_size.lemma import QUERY, Lemma, case_text
 from percpu_proofs.prove.any_size.paths import Derived, Path, PathContext, all_paths
-from percpu_proofs.prove.any_size.scenes import (
-    PlainScene,
+from percpu_proofs.prove.any_size.scene import (
+    LemmaScene,
     SymbolicScene,
     plain_scene,
     replayed,
@@ -154,7 +154,7 @@ class FormulaCheck:
 
 def drawn_cases(
     lemma: Lemma, tries: int, seed: int, bug: TextChange | None, largest: int = 8
-) -> Iterator[PlainScene]:
+) -> Iterator[LemmaScene]:
     """Yield plain scenes drawn at random."""
     chance = random.Random(f"{lemma.id}/{seed}")
     for _ in range(tries):
@@ -163,7 +163,7 @@ def drawn_cases(
             yield scene
 
 
-def path_cases(lemma: Lemma, paths: list[FormulaPath]) -> Iterator[PlainScene]:
+def path_cases(lemma: Lemma, paths: list[FormulaPath]) -> Iterator[LemmaScene]:
     """Yield a plain scene for each path that has one of small size."""
     for path in paths:
         found = lemma.case_of(path.scene, None, lambda s: True)
@@ -209,7 +209,7 @@ def check_formula(
 
 
 def _compare(
-    lemma: Lemma, paths: list[FormulaPath], scene: PlainScene, check: FormulaCheck
+    lemma: Lemma, paths: list[FormulaPath], scene: LemmaScene, check: FormulaCheck
 ) -> None:
     if lemma.expected == "confirmed" and scene.broken:
         check.wrong.append(f"{scene.broken[0]}: not so at {case_text(scene.inputs)}")
@@ -228,7 +228,7 @@ def _compare(
         check.wrong.append(f"{outcome}, the function {scene.outcome}, at {case_text(scene.inputs)}")
 
 
-def _values(scene: PlainScene) -> dict[str, Any]:
+def _values(scene: LemmaScene) -> dict[str, Any]:
     """Return a case's numbers by the names that its terms have; maps are functions."""
     values: dict[str, Any] = {"low_bit": lambda i: i & -i}
     fields: dict[str, list[Any]] = {}

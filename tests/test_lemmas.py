@@ -12,18 +12,19 @@ import pytest
 from depth import deep_unless
 from formula_check import check_formula
 
-from percpu_proofs.prove.any_size.catalogue import LEMMAS, NotReachedError, from_boot, run_entered
+from percpu_proofs.bugs import NoSuchTextError
 from percpu_proofs.prove.any_size.code import (
-    NoSuchTextError,
     TextChange,
     compiled,
     entry_of,
     finished,
-    source_of,
+    syntax_of,
     turn_of,
     twin_of,
 )
+from percpu_proofs.prove.any_size.counterexamples import NotReachedError, from_boot, run_entered
 from percpu_proofs.prove.any_size.lemma import Lemma
+from percpu_proofs.prove.catalogue import all_lemmas
 from percpu_reference import build
 from percpu_reference.balance import Balance
 from percpu_reference.chunk import Block
@@ -32,6 +33,7 @@ from percpu_reference.variants.fixes import WholeFreedRun
 from percpu_reference.variants.linux_6_12 import Linux612
 from percpu_spec.geometry import Geometry
 
+LEMMAS = all_lemmas()
 SECONDS = 600.0  # of CPU time: far more than any takes
 LONG = (
     *("alloc-beside-contig", "alloc-keeps-edges", "alloc-right-edge", "linux-alloc-right-edge"),
@@ -175,7 +177,7 @@ def test_false_lemma_is_refuted_with_a_case() -> None:
 def test_bug_must_match_its_function() -> None:
     gone = TextChange(Hints, "block_update", "no such text", "")
     with pytest.raises(NoSuchTextError, match="is not there once"):
-        source_of(Hints, "block_update", gone)
+        syntax_of(Hints, "block_update", gone)
     with pytest.raises(NoSuchTextError, match="no base of"):
         twin_of(
             Linux612, TextChange(WholeFreedRun, "chunk_update_hint_free", "edge = end", "edge = 0")
@@ -189,7 +191,7 @@ def reassembled(
 
     Return what it returns. Generators are run to their end.
     """
-    function = source_of(owner, name, bug)
+    function = syntax_of(owner, name, bug)
     loops = [n for n, statement in enumerate(function.body) if isinstance(statement, ast.While)]
     locals_ = dict(given)
     for number in range(len(loops)):

@@ -9,11 +9,13 @@ from collections.abc import Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from importlib import resources
+from types import ModuleType
 
 from percpu_contracts.contract import marked_names
 from percpu_proofs.bugs import BUGS, Bug
+from percpu_proofs.prove import any_size
 from percpu_proofs.prove import claims as obligations
-from percpu_proofs.prove.any_size.catalogue import LEMMAS
+from percpu_proofs.prove.any_size.lemma import LEMMAS, Lemma
 from percpu_proofs.prove.claim import Claim
 from percpu_proofs.prove.from_boot import CLAIMS_FROM_BOOT
 from percpu_proofs.prove.protocol.claims import action_claims
@@ -26,11 +28,22 @@ from percpu_reference.variants.linux_6_12 import Linux612
 from percpu_spec.catalogue import entry_id
 
 
+def _import_modules(package: ModuleType) -> None:
+    """Import the modules of a package, each of which enters its claims."""
+    for module in pkgutil.iter_modules(package.__path__, f"{package.__name__}."):
+        importlib.import_module(module.name)
+
+
 def all_obligations() -> list[Obligation]:
     """Return every obligation, by module."""
-    for module in pkgutil.iter_modules(obligations.__path__):
-        importlib.import_module(f"{obligations.__name__}.{module.name}")
+    _import_modules(obligations)
     return OBLIGATIONS
+
+
+def all_lemmas() -> list[Lemma]:
+    """Return every lemma, by module."""
+    _import_modules(any_size)
+    return LEMMAS
 
 
 def assigned_bugs() -> dict[str, list[str]]:
@@ -52,7 +65,8 @@ def claims() -> tuple[Claim, ...]:
     enumerated = [replace(o, bugs=tuple(bugs.get(o.id, ()))) for o in all_obligations()]
     by_symbols = [symbolic_claim(name, variant) for variant in VARIANTS for name in ENTRIES]
     by_symbols = [replace(claim, bugs=tuple(bugs.get(claim.id, ()))) for claim in by_symbols]
-    return (*enumerated, *by_symbols, *CLAIMS_FROM_BOOT, *LEMMAS, *action_claims(), *whole_claims())
+    of_machines = *action_claims(), *whole_claims()
+    return (*enumerated, *by_symbols, *CLAIMS_FROM_BOOT, *all_lemmas(), *of_machines)
 
 
 def chosen(wanted: Sequence[str]) -> tuple[Claim, ...]:

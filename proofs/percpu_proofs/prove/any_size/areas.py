@@ -5,7 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from percpu_proofs.prove.any_size.code import changes, names_of, raw
+from percpu_proofs.prove.any_size.code import raw
 from percpu_proofs.prove.any_size.invariants import (
     EXACT,
     LEFT,
@@ -16,15 +16,17 @@ from percpu_proofs.prove.any_size.invariants import (
     Invariant,
     arbitrary_block,
 )
-from percpu_proofs.prove.any_size.lemma import Lemma
+from percpu_proofs.prove.any_size.lemma import lemma
 from percpu_proofs.prove.any_size.scene import HintTerms, LemmaScene
 from percpu_reference.chunk import Block
 from percpu_reference.hints import Hints
-from percpu_reference.variants.fixes import RightEdgeKept
 from percpu_reference.variants.linux_6_12 import Linux612
 from percpu_reference.variants.reference import Reference
 from percpu_spec.protocol.operators import And, If, Implies, Not, Or, within
 from percpu_spec.views import HINTS
+
+ANY_VALID = "any block size, from any state in which all of HINT-1 to HINT-6 holds"
+_ANY = "any block size, any map, any offset"
 
 
 class OneBlock:
@@ -105,7 +107,7 @@ def taking(invariants: tuple[Invariant, ...]) -> Any:
         )
         allocator.block_update_hint_alloc(chunk, s.code(first), s.code(bits))
         seen = HintTerms(block)
-        s.outcome.update({name: getattr(seen, name) for name in HINTS}, called=tuple(called))
+        s.outcome.update(seen.by_name(), called=tuple(called))
         s.claim("nothing is scanned and no page counted", not called)
         same = And(seen.contig_hint == h.contig_hint, seen.contig_hint_start == h.contig_hint_start)
         s.claim("contig_hint stays", same)
@@ -154,8 +156,9 @@ def _scanned(s: LemmaScene, block: Any, used: Any, n: Any) -> None:
     block.right_free = s.code(If(at_end, 0, edge))
 
 
+@lemma("free-merges", "HINT-1", "Hints.block_update_hint_free", _ANY)
 def freeing(s: LemmaScene) -> None:
-    """An area is freed of a block."""
+    """A free inside a block enters the maximal run around it, and counts a page if empty."""
     n = s.size("n")
     attributes = s.blocks_of(n)
     first, bits, off, base = _in_block(s, n)
@@ -219,79 +222,16 @@ def freeing(s: LemmaScene) -> None:
         And(whole, counted[0] == 1) if counted else Not(whole),
     )
 
-
-ANY_VALID = "any block size, from any state in which all of HINT-1 to HINT-6 holds"
-_ANY = "any block size, any map, any offset"
-
-
-AREAS = (
-    Lemma(
-        "alloc-beside-contig",
-        "HINT-1",
-        names_of(Hints.block_update_hint_alloc),
-        _ANY,
-        "an area taken beside contig_hint leaves it as it is, free and the longest run",
-        taking((SOUND, LONGEST)),
-        bugs=changes(Hints, "block_update_hint_alloc", {
-            "a broken scan_hint stays": (
-                "start + s_block.scan_hint, s_off, s_end",
-                "start, s_off, s_end",
-            ),
-            "contig_hint is cut": (
-                "        if s_off < s_block.left_free:",
-                "        s_block.contig_hint -= 1\n        if s_off < s_block.left_free:",
-            ),
-        }),
-    ),
-    Lemma(
-        "alloc-keeps-edges",
-        "HINT-2",
-        names_of(Hints.block_update_hint_alloc),
-        _ANY,
-        "an area taken beside contig_hint leaves left_free and right_free exact",
-        taking((LEFT, RIGHT)),
-        bugs=changes(Hints, "block_update_hint_alloc", {
-            "left edge stays": ("s_block.left_free = s_off", "pass"),
-            "right edge stays": ("s_block.right_free = block_bits - s_end", "pass"),
-        }),
-    ),
-    Lemma(
-        "alloc-right-edge",
-        "HINT-3",
-        names_of(
-            Hints.block_update_hint_alloc,
-            Hints.block_refresh_hint,
-            RightEdgeKept.block_refresh_hint,
-        ),
-        ANY_VALID,
-        "an area taken out of contig_hint leaves right_free exact",
-        breaking(Reference),
-        variant="reference",
-        bugs=changes(RightEdgeKept, "block_refresh_hint", {
-            "the hint's edge is not kept": ("block.right_free = scan", "pass"),
-            "any promoted hint counts": ("if scan and end == block.nr_bits:", "if scan:"),
-        }),
-    ),
-    Lemma(
-        "free-merges",
-        "HINT-1",
-        names_of(Hints.block_update_hint_free),
-        _ANY,
-        "a free inside a block enters the maximal run around it, and counts a page if empty",
-        freeing,
-        bugs=changes(Hints, "block_update_hint_free", {
-            "the left neighbour is not seen": (
-                "start = start - base if start else 0",
-                "start = s_off",
-            ),
-            "the right neighbour is not seen": (
-                "end = block_bits if end < 0 else end - e_base",
-                "end = e_off",
-            ),
-            "an empty page is not counted": (
-                "if not start and e_off == block_bits:",
-                "if not start and e_off > block_bits:",
-            ),
-        }),
-    ),
-)
+lemma(
+    "alloc-beside-contig", "HINT-1", "Hints.block_update_hint_alloc", _ANY,
+    "an area taken beside contig_hint leaves it as it is, free and the longest run",
+)(taking((SOUND, LONGEST)))  # fmt: skip
+lemma(
+    "alloc-keeps-edges", "HINT-2", "Hints.block_update_hint_alloc", _ANY,
+    "an area taken beside contig_hint leaves left_free and right_free exact",
+)(taking((LEFT, RIGHT)))  # fmt: skip
+lemma(
+    "alloc-right-edge", "HINT-3",
+    "Hints.block_update_hint_alloc Hints.block_refresh_hint RightEdgeKept.block_refresh_hint",
+    ANY_VALID, "an area taken out of contig_hint leaves right_free exact", variant="reference",
+)(breaking(Reference))  # fmt: skip

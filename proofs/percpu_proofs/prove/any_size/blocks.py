@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from percpu_proofs.prove.any_size.code import TextChange, changes, names_of
 from percpu_proofs.prove.any_size.invariants import (
     FIRST,
     LEFT,
@@ -18,14 +17,11 @@ from percpu_proofs.prove.any_size.invariants import (
     Invariant,
     arbitrary_block,
 )
-from percpu_proofs.prove.any_size.lemma import Lemma
+from percpu_proofs.prove.any_size.lemma import lemma
 from percpu_proofs.prove.any_size.scene import HintTerms, LemmaScene
-from percpu_reference.hints import Hints
-from percpu_reference.variants.fixes import OrderedScanHint, UnseededScanHint
 from percpu_reference.variants.linux_6_12 import Linux612
 from percpu_reference.variants.reference import Reference
 from percpu_spec.protocol.operators import And, Not, Or, within
-from percpu_spec.views import HINTS
 
 ANY_BLOCK = "any block or chunk size, any map, any hints of which this holds"
 
@@ -64,159 +60,40 @@ def entering(
         claims = [invariant.claim(s, used, n) for invariant in claimed]
         s.allocator(cls).block_update(block, s.code(start), s.code(end))
         after = HintTerms(block)
-        s.outcome.update({name: getattr(after, name) for name in HINTS})
-        s.point(*[getattr(after, name) for name in HINTS])
+        s.outcome.update(after.by_name())
+        s.point(*after.by_name().values())
         for claim in claims:
             claim(after)
 
     return scenario
 
 
-_UPDATE = names_of(Hints.block_update)
+for _name, _clause, _says, _kept in (
+    ("sound", "HINT-1", "contig_hint and scan_hint free and inside", (SOUND,)),
+    ("edges", "HINT-2", "left_free, right_free and first_free exact", (LEFT, RIGHT, FIRST)),
+    ("longest", "HINT-6", "contig_hint the longest run", (LONGEST,)),
+):  # on linux_6_12: what holds although HINT-4 does not
+    lemma(
+        f"block-update-{_name}", _clause, "Hints.block_update", ANY_BLOCK,
+        f"a run entered into a block leaves {_says}",
+    )(entering(Linux612, _kept, _kept))  # fmt: skip
 
-
-ENTERING = (
-    Lemma(
-        "block-update-sound",
-        "HINT-1",
-        _UPDATE,
-        ANY_BLOCK,
-        "a run entered into a block leaves contig_hint and scan_hint free and inside",
-        entering(Linux612, (SOUND,), (SOUND,)),
-        bugs=changes(Hints, "block_update", {
-            "the start stays": (
-                "block.contig_hint_start = start\n        block.contig_hint = contig\n",
-                "block.contig_hint = contig\n",
-            ),
-            "a bit too long": ("contig = end - start", "contig = end - start + 1"),
-            "scan_hint keeps its start": (
-                "block.scan_hint_start = block.contig_hint_start\n",
-                "pass\n",
-            ),
-        }),
-    ),
-    Lemma(
-        "block-update-edges",
-        "HINT-2",
-        _UPDATE,
-        ANY_BLOCK,
-        "a run entered into a block leaves left_free, right_free and first_free exact",
-        entering(Linux612, (LEFT, RIGHT, FIRST), (LEFT, RIGHT, FIRST)),
-        bugs=changes(Hints, "block_update", {
-            "left edge forgotten": ("if start == 0:", "if start == 1:"),
-            "right edge forgotten": ("if end == block.nr_bits:", "if end > block.nr_bits:"),
-            "first_free stays": ("if start < block.first_free:", "if start > block.first_free:"),
-        }),
-    ),
-    Lemma(
-        "block-update-longest",
-        "HINT-6",
-        _UPDATE,
-        ANY_BLOCK,
-        "a run entered into a block leaves contig_hint the longest run",
-        entering(Linux612, (LONGEST,), (LONGEST,)),
-        bugs=changes(Hints, "block_update", {
-            "a longer run is passed over": ("if contig > hint:", "if contig > hint + 1:"),
-            "contig_hint stays": (
-                "        block.contig_hint = contig\n    elif contig == hint",
-                "    elif contig == hint",
-            ),
-        }),
-    ),
-)
-"""A freed run, on linux_6_12: what holds although HINT-4 does not."""
-
-_FIXED = names_of(
-    Hints.block_update, OrderedScanHint.block_update, UnseededScanHint.block_update
-)
 _RUNS = (SOUND, ORDER, LONGEST, PASSES_NOTHING, WHOLE)
 ANY_RUNS = (
     "any block or chunk size, any map, any hints that are whole free runs and of which HINT-4 and "
     "HINT-6 hold, with no longer run before scan_hint"
 )
 
-
-def _inductive(
-    name: str,
-    clause: str,
-    says: str,
-    claimed: Invariant,
-    seeded: dict[str, TextChange],
-    assumed: Sequence[Invariant] = _RUNS,
-) -> Lemma:
-    return Lemma(
-        f"block-update-{name}",
-        clause,
-        _FIXED,
-        ANY_RUNS,
-        f"a run entered into a block leaves {says}, if all that these lemmas claim held before",
-        entering(Reference, assumed, (claimed,)),
+for _name, _clause, _says, _assumed, _claimed in (
+    ("ordered", "HINT-4", "scan_hint behind contig_hint exactly if as long", _RUNS, ORDER),
+    ("keeps-runs", "HINT-1", "contig_hint and scan_hint free and inside", (SOUND,), SOUND),
+    ("keeps-longest", "HINT-6", "contig_hint the longest run", _RUNS, LONGEST),
+    ("passes-nothing", "HINT-6", "no run before scan_hint longer than it", _RUNS, PASSES_NOTHING),
+    ("keeps-whole", "HINT-6", "contig_hint and scan_hint whole runs", _RUNS, WHOLE),
+):  # all of them together are one invariant of `reference`, assumed and re-established
+    lemma(
+        f"block-update-{_name}", _clause,
+        "Hints.block_update OrderedScanHint.block_update UnseededScanHint.block_update", ANY_RUNS,
+        f"a run entered into a block leaves {_says}, if all that these lemmas claim held before",
         variant="reference",
-        bugs=seeded,
-    )
-
-
-INDUCTIVE = (
-    _inductive(
-        "ordered",
-        "HINT-4",
-        "scan_hint behind contig_hint exactly if as long",
-        ORDER,
-        changes(OrderedScanHint, "block_update", {
-            "a scan_hint behind stays": (
-                "if hint > scan or scan_start >= start:",
-                "if hint > scan:",
-            ),
-            "the better aligned run drops nothing": (
-                "elif scan == hint and scan_start <= start:",
-                "elif scan_start > start + 1 and False:",
-            ),
-        }),
-    ),
-    _inductive(
-        "keeps-runs",
-        "HINT-1",
-        "contig_hint and scan_hint free and inside",
-        SOUND,
-        changes(Hints, "block_update", {
-            "contig_hint begins late": (
-                "start\n        block.contig_hint = contig",
-                "start + 1\n        block.contig_hint = contig",
-            ),
-        }) | changes(OrderedScanHint, "block_update", {
-            "scan_hint begins elsewhere": (
-                "scan, scan_start = contig, start",
-                "scan, scan_start = contig, hint_start + 1",
-            ),
-        }),
-        (SOUND,),
-    ),
-    _inductive(
-        "keeps-longest",
-        "HINT-6",
-        "contig_hint the longest run",
-        LONGEST,
-        changes(Hints, "block_update", {
-            "a longer run is passed over": ("if contig > hint:", "if contig > hint + 1:"),
-        }),
-    ),
-    _inductive(
-        "passes-nothing",
-        "HINT-6",
-        "no run before scan_hint longer than it",
-        PASSES_NOTHING,
-        changes(UnseededScanHint, "block_update", {
-            "a shorter run seeds scan_hint": ("not (scan and start <= scan_start)", "scan"),
-        }),
-    ),
-    _inductive(
-        "keeps-whole",
-        "HINT-6",
-        "contig_hint and scan_hint whole runs",
-        WHOLE,
-        changes(OrderedScanHint, "block_update", {
-            "a former self stays": ("if hint > scan or scan_start >= start:", "if hint > scan:"),
-        }),
-    ),
-)
-"""All of them together are one invariant of `reference`, assumed and re-established."""
+    )(entering(Reference, _assumed, (_claimed,)))  # fmt: skip

@@ -13,13 +13,13 @@ import ast
 import inspect
 import operator
 import sys
-import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from percpu_proofs.bugs import NoSuchTextError, source_of
 from percpu_reference.gaps import run
 from percpu_spec.protocol.operators import And, If, Implies, Not, Or, Truth, within
 
@@ -187,21 +187,14 @@ class TextChange:
     old: str
     new: str
 
-
-def changes(
-    owner: type, function: str, texts: Mapping[str, tuple[str, str]]
-) -> dict[str, TextChange]:
-    """Return changes of one function by their names, from what it says and what stands instead."""
-    return {name: TextChange(owner, function, old, new) for name, (old, new) in texts.items()}
+    def is_in(self, owner: type, name: str) -> bool:
+        """Return whether it is of this function."""
+        return (self.owner, self.function) == (owner, name)
 
 
 def names_of(*functions: Callable[..., Any]) -> tuple[str, ...]:
     """Return functions by their full names, from the package on."""
     return tuple(f"{function.__module__}.{function.__qualname__}" for function in functions)
-
-
-class NoSuchTextError(ValueError):
-    """The text that a seeded bug replaces is not there once: the function has changed."""
 
 
 def _len(value: Any) -> Any:
@@ -228,18 +221,18 @@ class _Super(ast.NodeTransformer):
         return node
 
 
-def source_of(owner: type, name: str, bug: TextChange | None = None) -> ast.FunctionDef:
+def syntax_of(owner: type, name: str, bug: TextChange | None = None) -> ast.FunctionDef:
     """Return a function's syntax, its decorators left out. Raises NoSuchTextError."""
-    text = textwrap.dedent(inspect.getsource(owner.__dict__[name]))
-    if bug is not None and (bug.owner, bug.function) == (owner, name):
-        if text.count(bug.old) != 1:
-            raise NoSuchTextError(f"{owner.__name__}.{name}: {bug.old!r} is not there once")
-        text = text.replace(bug.old, bug.new)
-    tree = ast.parse(text)
-    function = next(n for n in tree.body if isinstance(n, ast.FunctionDef))
-    function.decorator_list = []
-    changed: ast.FunctionDef = _Super(owner.__name__).visit(function)
+    texts = (bug.old, bug.new) if bug is not None and bug.is_in(owner, name) else ()
+    changed: ast.FunctionDef = _Super(owner.__name__).visit(_parsed(source_of(owner, name, *texts)))
     return changed
+
+
+def _parsed(text: str) -> ast.FunctionDef:
+    """Return the syntax of a function's text."""
+    (function,) = ast.parse(text).body
+    assert isinstance(function, ast.FunctionDef)
+    return function
 
 
 def compiled(owner: type, function: ast.FunctionDef) -> Callable[..., Any]:
@@ -252,8 +245,8 @@ def compiled(owner: type, function: ast.FunctionDef) -> Callable[..., Any]:
 
 
 @cache
-def _recompiled(owner: type, name: str) -> Callable[..., Any]:
-    return compiled(owner, source_of(owner, name))
+def _recompiled(owner: type, name: str, bug: TextChange | None) -> Callable[..., Any]:
+    return compiled(owner, syntax_of(owner, name, bug))
 
 
 @cache
@@ -271,12 +264,8 @@ def new_twin(cls: type, bug: TextChange | None = None) -> Any:
         namespace: dict[str, Any] = {"twins": twins}
         for name, value in base.__dict__.items():
             if inspect.isfunction(value) and not name.startswith("__"):
-                seeded = bug is not None and (bug.owner, bug.function) == (base, name)
-                namespace[name] = (
-                    compiled(base, source_of(base, name, bug))
-                    if seeded
-                    else _recompiled(base, name)
-                )
+                seeded = bug if bug is not None and bug.is_in(base, name) else None
+                namespace[name] = _recompiled(base, name, seeded)
             elif name.isupper():  # what a variant says of itself
                 namespace[name] = value
         twin = type(base.__name__, tuple(made[b] for b in base.__bases__), namespace)
@@ -299,13 +288,9 @@ class _Returns(ast.NodeTransformer):
     """A turn that returns says so, with the value."""
 
     def visit_Return(self, node: ast.Return) -> Any:
-        """Replace `return x` by `return "return", {"": x, **locals()}`."""
-        text = 'return "return", {**locals(), "": None}'
-        new = ast.parse(text).body[0]
-        assert isinstance(new, ast.Return) and isinstance(new.value, ast.Tuple)
-        assert isinstance(new.value.elts[1], ast.Dict)
-        if node.value is not None:
-            new.value.elts[1].values[1] = node.value
+        """Replace `return x` by `return "return", {**locals(), "": x}`."""
+        value = "None" if node.value is None else ast.unparse(node.value)
+        new = ast.parse(f'return "return", {{**locals(), "": {value}}}').body[0]
         return ast.copy_location(new, node)
 
 
@@ -317,22 +302,19 @@ def turn_of(
     It returns how the turn ends (`exit`: the test fails; `next`, `break`, `return`) and the locals
     then. In a function with gaps it is a generator that returns that.
     """
-    function = source_of(owner, name, bug)
     loops = _Loops()
-    loops.visit(function)
+    loops.visit(syntax_of(owner, name, bug))
     loop = loops.found[number]
     body = [_Returns().visit(statement) for statement in loop.body]
-    turn = ast.parse(
+    turn = _parsed(
         f"def {name}({', '.join(given)}):\n"
-        "    if not ():\n        return 'exit', locals()\n"
+        f"    if not ({ast.unparse(loop.test)}):\n        return 'exit', locals()\n"
         "    for _once in (None,):\n        pass\n"
         "    else:\n        return 'next', locals()\n"
         "    return 'break', locals()\n"
-    ).body[0]
-    assert isinstance(turn, ast.FunctionDef)
-    test, once = turn.body[0], turn.body[1]
-    assert isinstance(test, ast.If) and isinstance(once, ast.For)
-    test.test = ast.UnaryOp(ast.Not(), loop.test)
+    )
+    once = turn.body[1]
+    assert isinstance(once, ast.For)
     once.body = body
     return compiled(owner, turn)
 
@@ -345,12 +327,11 @@ def entry_of(
     Both loops are statements of the function's body; number 0 gives what comes before any loop. It
     returns `entry` and the locals then.
     """
-    function = source_of(owner, name, bug)
-    places = [n for n, statement in enumerate(function.body) if isinstance(statement, ast.While)]
-    first = places[number - 1] + 1 if number else 0
-    entry = ast.parse(f"def {name}({', '.join(given)}):\n    return 'entry', locals()").body[0]
-    assert isinstance(entry, ast.FunctionDef)
-    entry.body = [*function.body[first : places[number]], *entry.body]
+    function = syntax_of(owner, name, bug)
+    loops = [n for n, statement in enumerate(function.body) if isinstance(statement, ast.While)]
+    first = loops[number - 1] + 1 if number else 0
+    entry = _parsed(f"def {name}({', '.join(given)}):\n    return 'entry', locals()")
+    entry.body = [*function.body[first : loops[number]], *entry.body]
     return compiled(owner, entry)
 
 

@@ -6,14 +6,14 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from percpu_proofs.prove.any_size.code import changes, names_of, raw
-from percpu_proofs.prove.any_size.lemma import Lemma
+from percpu_proofs.prove.any_size.code import raw
+from percpu_proofs.prove.any_size.lemma import lemma
 from percpu_proofs.prove.any_size.reclaim import members
 from percpu_proofs.prove.any_size.scene import LemmaScene
-from percpu_reference.chunks import Chunks
-from percpu_reference.slots import Slots
 from percpu_reference.variants.linux_6_12 import Linux612
 from percpu_spec.protocol.operators import And, Implies, Not, within
+
+ANY_COUNTS = "any counts, any number of pages, any map"
 
 
 def _counted(s: LemmaScene, run: Callable[[Any, Any, LemmaScene], None]) -> None:
@@ -57,8 +57,9 @@ def _counted(s: LemmaScene, run: Callable[[Any, Any, LemmaScene], None]) -> None
     s.claim("all populated pages follow the chunk's", total == own)
 
 
+@lemma("count-update", "FLT-1", "Slots.update_empty_pages", ANY_COUNTS)
 def updating(s: LemmaScene) -> None:
-    """Empty pages are added to a chunk, or taken off."""
+    """Empty pages, added or taken off, move the float as the chunk's weight in it."""
     nr = s.number("nr", None, None)
 
     def run(allocator: Any, chunk: Any, s: LemmaScene) -> None:
@@ -77,6 +78,8 @@ def _range(s: LemmaScene, chunk: Any, populated: bool) -> tuple[Any, Any]:
 
 
 def _booked(populates: bool) -> Callable[[LemmaScene], None]:
+    """Return the lemma that pages entered as populated, or as released, are counted."""
+
     def run(allocator: Any, chunk: Any, s: LemmaScene) -> None:
         first, last = _range(s, chunk, not populates)
         p = s.number("page", 0, chunk.pages)
@@ -96,8 +99,19 @@ def _booked(populates: bool) -> Callable[[LemmaScene], None]:
     return lambda s: _counted(s, run)
 
 
+lemma(
+    "count-populated", "POP-1", "Chunks.chunk_populated", ANY_COUNTS,
+    "pages entered as populated are counted by chunk and float",
+)(_booked(True))  # fmt: skip
+lemma(
+    "count-depopulated", "POP-1", "Chunks.chunk_depopulated", ANY_COUNTS,
+    "pages entered as released are taken off by chunk and float",
+)(_booked(False))  # fmt: skip
+
+
+@lemma("count-isolate", "FLT-1", "Slots.isolate_chunk", ANY_COUNTS)
 def isolating(s: LemmaScene) -> None:
-    """A chunk is isolated, once or again."""
+    """Isolation takes a chunk out of the float, once."""
 
     def run(allocator: Any, chunk: Any, s: LemmaScene) -> None:
         s.assume(allocator.reserved_chunk is None)
@@ -107,8 +121,9 @@ def isolating(s: LemmaScene) -> None:
     _counted(s, run)
 
 
+@lemma("count-reintegrate", "FLT-1", "Slots.reintegrate_chunk", ANY_COUNTS)
 def reintegrating(s: LemmaScene) -> None:
-    """A chunk is reintegrated, isolated or not."""
+    """Reintegration brings a chunk back into the float, once."""
 
     def run(allocator: Any, chunk: Any, s: LemmaScene) -> None:
         allocator.reintegrate_chunk(chunk)
@@ -117,8 +132,9 @@ def reintegrating(s: LemmaScene) -> None:
     _counted(s, run)
 
 
+@lemma("relocate-moves", "LIST-4", "Slots.chunk_relocate", ANY_COUNTS)
 def relocating(s: LemmaScene) -> None:
-    """A chunk is moved exactly if its computed slot changed and it is not isolated."""
+    """Relocation moves a chunk exactly if its slot changed, to the head if that grew."""
     slot, old = s.number("slot", 0, None), s.number("old slot", -1, None)
     isolated = bool(s.code(s.flag("isolated")))
     moved: list[tuple[Any, Any]] = []
@@ -137,105 +153,3 @@ def relocating(s: LemmaScene) -> None:
     for to, front in moved:
         ends = And(Implies(front, old < slot), Implies(old < slot, front))
         s.claim("it moves to its slot, to the head if that is higher", And(to == slot, ends))
-
-
-def _step(
-    id_: str,
-    clause: str,
-    says: str,
-    scenario: Any,
-    owner: type,
-    function: str,
-    bugs: dict[str, tuple[str, str]],
-) -> Lemma:
-    return Lemma(
-        id_,
-        clause,
-        names_of(getattr(owner, function)),
-        "any counts, any number of pages, any map",
-        says,
-        scenario,
-        bugs=changes(owner, function, bugs),
-    )
-
-
-COUNTERS = (
-    _step(
-        "count-update",
-        "FLT-1",
-        "empty pages move the float as the chunk's weight in it",
-        updating,
-        Slots,
-        "update_empty_pages",
-        {
-            "isolated chunks count": (" and not chunk.isolated", ""),
-            "the reserved chunk counts": ("chunk is not self.reserved_chunk and ", ""),
-            "the chunk does not count": ("    chunk.nr_empty_pop_pages += nr\n", "    pass\n"),
-        },
-    ),
-    _step(
-        "count-populated",
-        "POP-1",
-        "pages entered as populated are counted by chunk and float",
-        _booked(True),
-        Chunks,
-        "chunk_populated",
-        {
-            "empty pages are not counted": ("self.update_empty_pages(chunk, nr)", "pass"),
-            "the total is not counted": ("self.nr_populated += nr", "pass"),
-            "the range is not entered": ('b"\\1" * nr', 'b"\\0" * nr'),
-        },
-    ),
-    _step(
-        "count-depopulated",
-        "POP-1",
-        "pages entered as released are taken off by chunk and float",
-        _booked(False),
-        Chunks,
-        "chunk_depopulated",
-        {
-            "empty pages are added": (
-                "self.update_empty_pages(chunk, -nr)",
-                "self.update_empty_pages(chunk, nr)",
-            ),
-            "the chunk keeps its count": ("chunk.nr_populated -= nr", "pass"),
-        },
-    ),
-    _step(
-        "count-isolate",
-        "FLT-1",
-        "isolation takes a chunk out of the float, once",
-        isolating,
-        Slots,
-        "isolate_chunk",
-        {
-            "every time": ("if not chunk.isolated:", "if True:"),
-            "the float stays": ("self.nr_empty_pop_pages -= chunk.nr_empty_pop_pages", "pass"),
-        },
-    ),
-    _step(
-        "count-reintegrate",
-        "FLT-1",
-        "reintegration brings a chunk back into the float, once",
-        reintegrating,
-        Slots,
-        "reintegrate_chunk",
-        {
-            "every time": ("if chunk.isolated:", "if True:"),
-            "the float stays": ("self.nr_empty_pop_pages += chunk.nr_empty_pop_pages", "pass"),
-        },
-    ),
-    _step(
-        "relocate-moves",
-        "LIST-4",
-        "relocation moves a chunk exactly if its slot changed, to the head if that grew",
-        relocating,
-        Slots,
-        "chunk_relocate",
-        {
-            "isolated chunks move": ("if chunk.isolated:", "if False:"),
-            "to the head if it shrank": ("oslot < nslot", "oslot > nslot"),
-            "always": ("if oslot != nslot:", "if True:"),
-        },
-    ),
-)

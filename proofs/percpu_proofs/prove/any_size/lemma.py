@@ -8,6 +8,7 @@ the claim.
 
 from __future__ import annotations
 
+import inspect
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -17,13 +18,14 @@ from typing import Any
 import percpu_contracts
 import percpu_reference
 import percpu_spec
+from percpu_proofs import bugs as seeded
 from percpu_proofs.prove import any_size
 from percpu_proofs.prove import from_boot as boot
 from percpu_proofs.prove.any_size.code import TextChange, z3
 from percpu_proofs.prove.any_size.paths import Path, PathContext, TooManyPathsError, all_paths
-from percpu_proofs.prove.any_size.scene import SceneClaim
-from percpu_proofs.prove.any_size.scenes import PlainScene, SymbolicScene, replayed
+from percpu_proofs.prove.any_size.scene import LemmaScene, SceneClaim, SymbolicScene, replayed
 from percpu_proofs.prove.claim import Claim, Result
+from percpu_reference.variants.reference import Reference
 from percpu_spec.protocol.operators import And, Not, Or, Truth
 
 SMALL = 8  # bits or pages of a counterexample
@@ -44,7 +46,8 @@ class Lemma(Claim):
     @property
     def sources(self) -> tuple[Any, ...]:
         """What the result depends on."""
-        return (percpu_reference, percpu_spec, percpu_contracts, any_size, boot)
+        changes = map(str, self.bugs.values())
+        return (percpu_reference, percpu_spec, percpu_contracts, any_size, boot, seeded, *changes)
 
     def check(self, timeout: float) -> Result:
         """Prove the lemma, or find a counterexample; then look for it on the allocator."""
@@ -83,7 +86,7 @@ class Lemma(Claim):
         """Prove the lemma of functions with a bug in them."""
         return self.search(self.bugs[bug], timeout)[0]
 
-    def search(self, bug: TextChange | None, timeout: float) -> tuple[Result, PlainScene | None]:
+    def search(self, bug: TextChange | None, timeout: float) -> tuple[Result, LemmaScene | None]:
         """Prove the lemma on every path, or return a case in which it does not hold."""
         began = time.process_time()
         paths = 0
@@ -145,7 +148,7 @@ class Lemma(Claim):
         bug: TextChange | None,
         *,
         twin: bool = False,
-    ) -> PlainScene | None:
+    ) -> LemmaScene | None:
         """Return a case in which a claim fails when the function is run, None if z3 has none.
 
         twin: one in which its premise holds, and it too.
@@ -158,7 +161,7 @@ class Lemma(Claim):
 
     def case_of(
         self, scene: SymbolicScene, bug: TextChange | None, goal: Callable[[SymbolicScene], Truth]
-    ) -> PlainScene | None:
+    ) -> LemmaScene | None:
         """Return a run of the functions on plain values on a path, so that a goal holds."""
         path = Path(tuple(scene.path.decisions), QUERY, SMALL)
         small = SymbolicScene(path, bug)
@@ -168,6 +171,50 @@ class Lemma(Claim):
             return None
         case = inputs_of(small, model, SMALL)
         return replayed(self.scenario, case, bug, SMALL)
+
+
+LEMMAS: list[Lemma] = []
+"""Every lemma of the modules imported so far, in the order of definition."""
+
+_OWNERS = {cls.__name__: cls for cls in Reference.__mro__}
+"""The classes of functions that lemmas speak of, by name; linux_6_12 has all but the fixes."""
+
+
+def lemma(
+    name: str, clause: str, functions: str, bound: str, says: str = "", **options: Any
+) -> Callable[[Callable[[Any], None]], Callable[[Any], None]]:
+    """Enter a scenario as a lemma; what it says is its docstring unless told.
+
+    functions: those under proof, as `Hints.block_update`, with blanks between. Its bugs are those
+    of its name in bugs/lemmas.txt. options are further fields of the claim.
+    """
+
+    def enter(scenario: Callable[[Any], None]) -> Callable[[Any], None]:
+        under_proof = (function.split(".") for function in functions.split())
+        LEMMAS.append(Lemma(
+            name,
+            clause,
+            tuple(f"{_OWNERS[owner].__module__}.{owner}.{f}" for owner, f in under_proof),
+            bound,
+            says or inspect.getdoc(scenario) or "",
+            scenario,
+            bugs=seeded_changes(name),
+            **options,
+        ))
+        return scenario
+
+    return enter
+
+
+def seeded_changes(name: str) -> dict[str, TextChange]:
+    """Return the bugs that a lemma must be refuted of, by name."""
+    found = {}
+    for place, old, new, bug in seeded.table("lemmas"):
+        lemma_name, function = place.split()
+        if lemma_name == name:
+            owner, _, method = function.partition(".")
+            found[bug] = TextChange(_OWNERS[owner], method, old, new)
+    return found
 
 
 def _model(path: Path, scene: SymbolicScene, goal: Truth) -> Any:

@@ -1,4 +1,4 @@
-"""Lemmas about the scan of a block, turn by turn."""
+"""Lemmas about the scan of a block, turn by turn, and about the slots of sizes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from percpu_proofs.prove.any_size.areas import OneBlock
-from percpu_proofs.prove.any_size.code import changes, names_of, raw
+from percpu_proofs.prove.any_size.code import raw
 from percpu_proofs.prove.any_size.invariants import (
     FIRST,
     PASSES_NOTHING,
@@ -16,12 +16,13 @@ from percpu_proofs.prove.any_size.invariants import (
     is_whole,
     run_is_free,
 )
-from percpu_proofs.prove.any_size.lemma import Lemma
+from percpu_proofs.prove.any_size.lemma import lemma
 from percpu_proofs.prove.any_size.scene import HintTerms, LemmaScene
 from percpu_reference.hints import Hints
-from percpu_reference.slots import Slots
 from percpu_reference.variants.linux_6_12 import Linux612
 from percpu_spec.protocol.operators import And, If, Implies, Not, Or
+
+ANY_TURN = "any block size, any map, any turn of the scan"
 
 
 def _scan(s: LemmaScene, n: Any, used: Any) -> tuple[Any, Any, Any]:
@@ -55,8 +56,15 @@ def _turn(s: LemmaScene, cls: type, n: Any, used: Any, block: Any, start: Any) -
     )
 
 
+@lemma(
+    "scan-begins", "HINT-6", "Hints.block_refresh_hint",
+    "any block size, any map, any scan_hint that is a whole run without a longer one before",
+)  # fmt: skip
 def beginning(s: LemmaScene) -> None:
-    """What comes before a block's scan leaves what its turns assume."""
+    """A refresh begins its scan at a run, with no run before that is longer than contig_hint.
+
+    It leaves what the turns of the scan assume.
+    """
     n = s.size("n")
     used = s.bits("used", n)
     block = arbitrary_block(s, used, n)
@@ -87,8 +95,12 @@ def beginning(s: LemmaScene) -> None:
     s.claim("no run goes on over where it begins to look", edge)
 
 
+@lemma("scan-meets-the-edge", "HINT-3", "Hints.block_refresh_hint", ANY_TURN)
 def scanning_edge(s: LemmaScene) -> None:
-    """A turn of a block's scan: right_free is 0 until the last run is met, and exact then."""
+    """A block's scan leaves right_free exact, unless a promoted hint ends the block.
+
+    It is 0 until the last run is met, and exact then.
+    """
     n = s.size("n")
     used = s.bits("used", n)
     block, begin, start = _scan(s, n, used)
@@ -113,8 +125,9 @@ def scanning_edge(s: LemmaScene) -> None:
         s.claim("right_free is 0", h.right_free == 0)
 
 
+@lemma("scan-finds-the-longest", "HINT-6", "Hints.block_refresh_hint", ANY_TURN)
 def scanning_longest(s: LemmaScene) -> None:
-    """A turn of a block's scan: no run that ends before it is longer than contig_hint."""
+    """A block's scan leaves no run behind it that is longer than contig_hint."""
     n = s.size("n")
     used = s.bits("used", n)
     block, begin, start = _scan(s, n, used)
@@ -136,63 +149,6 @@ def scanning_longest(s: LemmaScene) -> None:
     )
 
 
-SCANS = (
-    Lemma(
-        "scan-begins",
-        "HINT-6",
-        names_of(Hints.block_refresh_hint),
-        "any block size, any map, any scan_hint that is a whole run without a longer one before",
-        "a refresh begins its scan at a run, with no run before that is longer than contig_hint",
-        beginning,
-        bugs=changes(Hints, "block_refresh_hint", {
-            "right_free stays": ("block.right_free = 0", "pass"),
-            "a bit is passed over": ("start = block.first_free", "start = block.first_free + 1"),
-            "the promoted hint is cut": (
-                "block.contig_hint = block.scan_hint",
-                "block.contig_hint = block.scan_hint - 1",
-            ),
-        }),
-    ),
-    Lemma(
-        "scan-meets-the-edge",
-        "HINT-3",
-        names_of(Hints.block_refresh_hint),
-        "any block size, any map, any turn of the scan",
-        "a block's scan leaves right_free exact, unless a promoted hint ends the block",
-        scanning_edge,
-        bugs=changes(Hints, "block_refresh_hint", {
-            "the last run is cut": (
-                "self.block_update(block, start - base, self.block_bits)",
-                "self.block_update(block, start - base, self.block_bits - 1)",
-            ),
-            "a bit is skipped": (
-                "start = find(0, end + 1, limit)",
-                "start = find(0, end + 2, limit)",
-            ),
-        }),
-    ),
-    Lemma(
-        "scan-finds-the-longest",
-        "HINT-6",
-        names_of(Hints.block_refresh_hint),
-        "any block size, any map, any turn of the scan",
-        "a block's scan leaves no run behind it that is longer than contig_hint",
-        scanning_longest,
-        bugs=changes(Hints, "block_refresh_hint", {
-            "longer runs are skipped": (
-                "self.block_update(block, start - base, end - base)",
-                "end - start > block.contig_hint + 1 and self.block_update("
-                "block, start - base, end - base)",
-            ),
-            "a run is cut": (
-                "self.block_update(block, start - base, end - base)",
-                "self.block_update(block, start - base, end - base - 1)",
-            ),
-        }),
-    ),
-)
-
-
 def _slots(s: LemmaScene) -> tuple[Any, Any]:
     unit = s.number("unit", 4, None)
     shift = s.number("shift", 1, None)
@@ -206,8 +162,12 @@ def _slots(s: LemmaScene) -> tuple[Any, Any]:
     return allocator, unit
 
 
+@lemma(
+    "slot-layout-any-unit", "SLOT-2", "Slots.setup_slots Slots.size_to_slot",
+    "any unit size, any lowest slot",
+)  # fmt: skip
 def layout(s: LemmaScene) -> None:
-    """Where the slots are, and that a size's slot is one of the active ones or the free slot."""
+    """A size has an active slot, a unit the free one; sidelined, free and to_depopulate follow."""
     size = s.number("size", 1, None)
     allocator, unit = _slots(s)
     s.assume(size <= unit)
@@ -222,6 +182,7 @@ def layout(s: LemmaScene) -> None:
     s.claim("sidelined, free, to_depopulate", And(sidelined < free, free < last, last + 1 == slots))
 
 
+@lemma("slots-ascend", "SLOT-1", "Slots.size_to_slot", "any unit size, any two sizes")
 def ascending(s: LemmaScene) -> None:
     """A larger run has no lower slot; one of twice the size has a higher one, above the lowest."""
     small, large = s.number("small", 1, None), s.number("large", 1, None)
@@ -232,41 +193,3 @@ def ascending(s: LemmaScene) -> None:
     s.outcome.update(low=low, high=high)
     s.claim("slots ascend", low <= high)
     s.claim("twice the size is a slot higher", low < high, given=And(low > 1, large >= 2 * small))
-
-
-SLOTS = (
-    Lemma(
-        "slot-layout-any-unit",
-        "SLOT-2",
-        names_of(Slots.setup_slots, Slots.size_to_slot),
-        "any unit size, any lowest slot",
-        "a size has an active slot, a unit the free one; sidelined, free and to_depopulate follow",
-        layout,
-        bugs=changes(Slots, "setup_slots", {
-            "sidelined is the last active slot": (
-                "self._size_to_slot(self.unit_size) + 1",
-                "self._size_to_slot(self.unit_size)",
-            ),
-        }) | changes(Slots, "size_to_slot", {
-            "a unit has an active slot": (
-                "return self.free_slot",
-                "return self._size_to_slot(size)",
-            ),
-        }) | changes(Slots, "_size_to_slot", {
-            "small sizes have slot 0": ("+ 2, 1)", "+ 2, 0)"),
-        }),
-    ),
-    Lemma(
-        "slots-ascend",
-        "SLOT-1",
-        names_of(Slots.size_to_slot),
-        "any unit size, any two sizes",
-        "a larger run has no lower slot, one of twice the size a higher one",
-        ascending,
-        bugs=changes(Slots, "_size_to_slot", {
-            "turned round": ("max(size.bit_length()", "max(9 - size.bit_length()"),
-        }) | changes(Slots, "size_to_slot", {
-            "all alike": ("return self._size_to_slot(size)", "return 2"),
-        }),
-    ),
-)
