@@ -21,9 +21,9 @@ from percpu_proofs.prove.protocol.claims import (
     ActionClaim,
     action_claims,
     conditions,
+    whole_claims,
 )
 from percpu_proofs.prove.protocol.induction import prove_action
-from percpu_proofs.prove.protocol.machine_claims import whole_claims
 from percpu_proofs.prove.protocol.races import NoRaceError, kinds_of_failure, race
 from percpu_proofs.refine.allocator import refined, run_randomly
 from percpu_proofs.refine.checker import StepMismatch

@@ -18,8 +18,7 @@ from percpu_proofs.prove import claims as obligations
 from percpu_proofs.prove.any_size.lemma import LEMMAS, Lemma
 from percpu_proofs.prove.claim import Claim
 from percpu_proofs.prove.from_boot import CLAIMS_FROM_BOOT
-from percpu_proofs.prove.protocol.claims import action_claims
-from percpu_proofs.prove.protocol.machine_claims import whole_claims
+from percpu_proofs.prove.protocol.claims import action_claims, whole_claims
 from percpu_proofs.prove.small.claims import VARIANTS, symbolic_claim
 from percpu_proofs.prove.small.obligation import OBLIGATIONS, Obligation
 from percpu_proofs.prove.small.subjects import ENTRIES, why_not

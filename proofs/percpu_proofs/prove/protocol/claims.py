@@ -1,10 +1,14 @@
-"""The induction over the protocol as claims: one for each action of a machine."""
+"""The induction over the protocol as claims: of each action of a machine, and of whole machines.
+
+A machine's start has its invariant, each action keeps it, and it implies the design.
+"""
 
 from __future__ import annotations
 
 import functools
 import inspect
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +22,8 @@ from percpu_proofs.prove.protocol.induction import (
     Proof,
     is_enabled_somewhere,
     prove_action,
+    prove_implications,
+    prove_initial,
 )
 from percpu_proofs.prove.protocol.races import NoRaceError, race
 from percpu_proofs.refine.allocator import fired
@@ -35,34 +41,26 @@ from percpu_spec.protocol.machine import Machine
 from percpu_spec.protocol.transitions import Transition
 from percpu_spec.protocol.variants import LINUX_6_12, MACHINES, REFERENCE, RFC_1_REVIEWED
 
+Prover = Callable[[Machine, float], list[InductionQuery]]
+
 ANY_NUMBER = "any number of chunks, pages and actors"
 
 UNNEEDED = frozenset(
-    {
-        ("miss", "the actor stands there"),
-        ("work", "the actor stands there"),
-        ("create", "the actor stands there"),
-        ("area", "the area lies in the chunk"),
-        ("area_ready", "the actor stands there"),
-        ("area_ready", "the area lies in the chunk"),
-        ("area_hole", "the actor stands there"),
-        ("area_hole", "it ends there"),
-        ("fill_next", "it ends there"),
-        ("fill_fail", "the hole is its"),
-        ("fill_fail", "the chunk does not qualify for reclaim"),
-        ("fill_fail_flushing", "the hole is its"),
-        ("fill_fail_isolating", "the hole is its"),
-        ("free", "the chunk does not qualify for reclaim"),
-        ("destroy", "the actor stands there"),
-        ("release_begin", "the float is not below HIGH"),
-        ("release_begin", "the float was not below HIGH"),
-        ("sideline", "reclaim has flushed this chunk, or released nothing"),
-        ("sideline", "the chunk is not fully free"),
-        ("reintegrate", "reclaim has flushed this chunk, or released nothing"),
-        ("rescan", "reclaim has flushed this chunk"),
-        ("rescan", "the chunk has empty pages"),
-        ("rescan", "the chunk is not fully free"),
-    }
+    (action, condition)
+    for condition, actions in {
+        "the actor stands there": "miss work create area_ready area_hole destroy",
+        "the area lies in the chunk": "area area_ready",
+        "it ends there": "area_hole fill_next",
+        "the hole is its": "fill_fail fill_fail_flushing fill_fail_isolating",
+        "the chunk does not qualify for reclaim": "fill_fail free",
+        "the float is not below HIGH": "release_begin",
+        "the float was not below HIGH": "release_begin",
+        "reclaim has flushed this chunk, or released nothing": "sideline reintegrate",
+        "reclaim has flushed this chunk": "rescan",
+        "the chunk has empty pages": "rescan",
+        "the chunk is not fully free": "sideline rescan",
+    }.items()
+    for action in actions.split()
 )
 """Conditions of actions that no clause needs: all are proved of the action without it.
 
@@ -99,35 +97,22 @@ _PARTS = {
     "floating": "the float",
 }
 _EFFECTS = {
-    "miss": "actors mutex",
-    "work": "actors mutex",
-    "leave": "actors mutex",
-    "area": "chunks floating",
-    "area_ready": "chunks actors mutex floating",
-    "area_hole": "chunks actors floating",
-    "fill_next": "chunks actors floating",
-    "fill_done": "chunks actors mutex floating",
-    "fill_fail": "chunks actors floating",
-    "fill_fail_flushing": "chunks actors floating",
-    "fill_fail_isolating": "chunks actors floating",
-    "free": "chunks floating",
-    "free_isolating": "chunks floating",
-    "drain_end": "chunks actors floating",
-    "release_end": "actors",
-    "flush_end": "chunks",
-    "sideline": "actors",
-    "reintegrate": "chunks actors floating",
-    "populate_next": "chunks actors floating",
-    "populate_end": "chunks actors floating",
+    "chunks": "flush_end",
+    "actors": "release_end sideline",
+    "actors mutex": "miss work leave",
+    "chunks floating": "area free free_isolating",
+    "chunks actors floating": "area_hole fill_next fill_fail fill_fail_flushing "
+    "fill_fail_isolating drain_end reintegrate populate_next populate_end",
+    "chunks actors mutex floating": "area_ready fill_done",
 }
-"""Parts of the state that an action must change, or a clause breaks."""
+"""Parts of the state, and the actions that must change them, or a clause breaks."""
 
 _MORE_EFFECTS = {
-    "release_begin": "chunks actors",
-    "release_end": "chunks floating",
-    "sideline": "chunks",
+    "chunks": "sideline",
+    "chunks actors": "release_begin",
+    "chunks floating": "release_end",
 }
-"""Those that actions of these names must change in rfc_1_reviewed, where they do other things."""
+"""More that actions of these names must change in rfc_1_reviewed, where they do other things."""
 
 
 def clauses_kept(machine: Machine) -> str:
@@ -156,8 +141,16 @@ def conditions(machine: Machine, action: str) -> list[str]:
     return list(when)
 
 
-def result_of(found: list[InductionQuery], seconds: float) -> Result:
-    """Return what z3's answers amount to: refuted by one that failed, open by one unknown."""
+def result_of(
+    prove: Prover, machine: Machine, timeout: float, belongs: Callable[[str], bool] = bool
+) -> Result:
+    """Return what z3's answers amount to: refuted by one that failed, open by one unknown.
+
+    belongs: which clauses are meant.
+    """
+    began = time.process_time()
+    found = [query for query in prove(machine, timeout) if belongs(query.clause)]
+    seconds = time.process_time() - began
     failed = [o for o in found if o.state == "failed"]
     unknown = [o for o in found if o.state == "unknown"]
     if failed:
@@ -223,11 +216,12 @@ class ActionClaim(Claim):
         return self._prove(self.machine.weakened(self.action, condition), timeout)
 
     def _prove(self, machine: Machine, timeout: float) -> Result:
-        began = time.process_time()
-        found = prove_action(machine, self.action, timeout)
-        if self.asked:
-            found = [o for o in found if o.clause.split()[0] == self.asked]
-        return result_of(found, time.process_time() - began)
+        return result_of(
+            lambda machine, seconds: prove_action(machine, self.action, seconds),
+            machine,
+            timeout,
+            lambda clause: not self.asked or clause.split()[0] == self.asked,
+        )
 
 
 def _bugs(variant: str, machine: Machine, action: str) -> tuple[str, ...]:
@@ -237,10 +231,15 @@ def _bugs(variant: str, machine: Machine, action: str) -> tuple[str, ...]:
         for name in conditions(machine, action)
         if (action, name) not in UNNEEDED or (variant, action, name) in NEEDED
     ]
-    parts = _EFFECTS.get(action, "").split()
-    if variant == RFC_1_REVIEWED.name:
-        parts += _MORE_EFFECTS.get(action, "").split()
-    return (*guards, *(f"{_PARTS[part]} stays" for part in parts))
+    tables = (_EFFECTS, _MORE_EFFECTS) if variant == RFC_1_REVIEWED.name else (_EFFECTS,)
+    effects = [
+        f"{_PARTS[part]} stays"
+        for table in tables
+        for parts, actions in table.items()
+        if action in actions.split()
+        for part in parts.split()
+    ]
+    return (*guards, *effects)
 
 
 def _claim(
@@ -325,3 +324,80 @@ def action_claims() -> tuple[ActionClaim, ...]:
         for action in FAILING
     ]
     return (*kept, *asked, *posted)
+
+
+@dataclass(frozen=True)
+class WholeClaim(Claim):
+    """A claim about a machine as a whole: its start, or what its invariant implies."""
+
+    machine: Machine
+    prove: Prover
+    twin: Prover
+    broken: Machine  # one that the proof must not hold of
+    engine = "induction"
+
+    @property
+    def sources(self) -> tuple[Any, ...]:
+        """What the result depends on."""
+        return (protocol, induction)
+
+    def check(self, timeout: float) -> Result:
+        """Prove it."""
+        return result_of(self.prove, self.machine, timeout)
+
+    def check_twin(self, timeout: float) -> Result:
+        """Refute what is false of the machine."""
+        return result_of(self.twin, self.machine, timeout)
+
+    def check_bug(self, bug: str, timeout: float) -> Result:
+        """Prove it of the broken machine."""
+        return result_of(self.prove, self.broken, timeout)
+
+
+def _impossible(machine: Machine, seconds: float) -> list[InductionQuery]:
+    """Return the proof that no state keeps the invariant: false, or the assumptions clash."""
+    proof = Proof(machine, seconds)
+    proof.assume()
+    return [proof.ask("invariant", "no state has it", False)]
+
+
+def _initial_twin(machine: Machine, seconds: float) -> list[InductionQuery]:
+    nothing = machine.changed(machine.name, clauses={"NONE": lambda s: s.mutex != s.world.nobody})
+    return [o for o in prove_initial(nothing, seconds) if o.clause == "NONE"]
+
+
+def _without_clause(machine: Machine, clause: str) -> Machine:
+    left = {name: f for name, f in machine.clauses.items() if name != clause}
+    return Machine(f"{machine.name} without {clause}", machine.actions, left, machine.steps)
+
+
+def _whole_claim(
+    machine: Machine, what: str, prove: Prover, twin: Prover, broken: Machine
+) -> WholeClaim:
+    return WholeClaim(
+        f"{machine.name.replace('_', '-')}-{what}",
+        clauses_kept(machine),
+        ("percpu_spec.protocol.state.start_state", "percpu_spec.protocol.design.DESIGN"),
+        ANY_NUMBER,
+        machine,
+        prove,
+        twin,
+        broken,
+        variant=machine.name,
+        bugs=(broken.name,),
+    )
+
+
+def whole_claims() -> tuple[WholeClaim, ...]:
+    """Return the claims about machines as wholes."""
+    found: list[WholeClaim] = []
+    for machine in (LINUX_6_12, REFERENCE, RFC_1_REVIEWED):
+        held = machine.changed(
+            "a held mutex", clauses={"HELD": lambda s: s.mutex != s.world.nobody}
+        )
+        less = _without_clause(machine, "POP-2")
+        found += [
+            _whole_claim(machine, "boot", prove_initial, _initial_twin, held),
+            _whole_claim(machine, "invariant-implies", prove_implications, _impossible, less),
+        ]
+    return tuple(found)
