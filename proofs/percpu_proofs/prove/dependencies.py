@@ -22,9 +22,33 @@ import percpu_spec
 from percpu_proofs import bugs
 from percpu_proofs.run import choices
 from percpu_reference import chunk, environment, gaps
+from percpu_reference.backing import KmBacking
 from percpu_reference.variants import variant_class, with_backing
+from percpu_reference.variants.reference import Reference
 
 TOOLS = ("crosshair-tool", "z3-solver", "icontract")
+
+
+OWNERS = {cls.__name__: cls for cls in (*Reference.__mro__, KmBacking)}
+"""The classes of functions under proof, by name; linux_6_12 has all but the fixes."""
+
+
+def full_names(functions: str) -> tuple[str, ...]:
+    """Return functions under proof by their full names.
+
+    They are told as `Class.function`, with blanks between; one without a class is of the same class
+    as the one before.
+
+    >>> full_names("Hints.block_update block_update_scan")
+    ('percpu_reference.hints.Hints.block_update', 'percpu_reference.hints.Hints.block_update_scan')
+    """
+    found = []
+    owner = ""
+    for name in functions.split():
+        told, _, function = name.rpartition(".")
+        owner = told or owner
+        found.append(f"{OWNERS[owner].__module__}.{owner}.{function}")
+    return tuple(found)
 
 
 def source_hash(sources: Iterable[Any]) -> str:

@@ -232,6 +232,6 @@ lemma(
 )(taking((LEFT, RIGHT)))  # fmt: skip
 lemma(
     "alloc-right-edge", "HINT-3",
-    "Hints.block_update_hint_alloc Hints.block_refresh_hint RightEdgeKept.block_refresh_hint",
+    "Hints.block_update_hint_alloc block_refresh_hint RightEdgeKept.block_refresh_hint",
     ANY_VALID, "an area taken out of contig_hint leaves right_free exact", variant="reference",
 )(breaking(Reference))  # fmt: skip

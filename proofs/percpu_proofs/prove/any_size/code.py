@@ -192,11 +192,6 @@ class TextChange:
         return (self.owner, self.function) == (owner, name)
 
 
-def names_of(*functions: Callable[..., Any]) -> tuple[str, ...]:
-    """Return functions by their full names, from the package on."""
-    return tuple(f"{function.__module__}.{function.__qualname__}" for function in functions)
-
-
 def _len(value: Any) -> Any:
     length = getattr(value, "length", None)
     return len(value) if length is None else Number(value.path, length)

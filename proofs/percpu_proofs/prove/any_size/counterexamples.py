@@ -172,7 +172,7 @@ lemma(
     expected="refuted", from_boot=from_boot("HINT-4", "block_update", run_entered),
 )(entering(Linux612, EXACT, (ORDER,)))  # fmt: skip
 lemma(
-    "linux-alloc-right-edge", "HINT-3", "Hints.block_update_hint_alloc Hints.block_refresh_hint",
+    "linux-alloc-right-edge", "HINT-3", "Hints.block_update_hint_alloc block_refresh_hint",
     ANY_VALID, "an area taken out of contig_hint leaves right_free exact",
     expected="refuted", from_boot=from_boot("HINT-3", "block_update_hint_alloc", area_taken),
 )(breaking(Linux612))  # fmt: skip

@@ -25,7 +25,7 @@ from percpu_proofs.prove.any_size.code import TextChange, z3
 from percpu_proofs.prove.any_size.paths import Path, PathContext, TooManyPathsError, all_paths
 from percpu_proofs.prove.any_size.scene import LemmaScene, SceneClaim, SymbolicScene, replayed
 from percpu_proofs.prove.claim import Claim, Result
-from percpu_reference.variants.reference import Reference
+from percpu_proofs.prove.dependencies import OWNERS, full_names
 from percpu_spec.protocol.operators import And, Not, Or, Truth
 
 SMALL = 8  # bits or pages of a counterexample
@@ -176,31 +176,22 @@ class Lemma(Claim):
 LEMMAS: list[Lemma] = []
 """Every lemma of the modules imported so far, in the order of definition."""
 
-_OWNERS = {cls.__name__: cls for cls in Reference.__mro__}
-"""The classes of functions that lemmas speak of, by name; linux_6_12 has all but the fixes."""
-
 
 def lemma(
     name: str, clause: str, functions: str, bound: str, says: str = "", **options: Any
 ) -> Callable[[Callable[[Any], None]], Callable[[Any], None]]:
     """Enter a scenario as a lemma; what it says is its docstring unless told.
 
-    functions: those under proof, as `Hints.block_update`, with blanks between. Its bugs are those
-    of its name in bugs/lemmas.txt. options are further fields of the claim.
+    functions: those under proof, see full_names. Its bugs are those of its name in bugs/lemmas.txt.
+    options are further fields of the claim.
     """
 
     def enter(scenario: Callable[[Any], None]) -> Callable[[Any], None]:
-        under_proof = (function.split(".") for function in functions.split())
+        told = says or inspect.getdoc(scenario) or ""
         LEMMAS.append(Lemma(
-            name,
-            clause,
-            tuple(f"{_OWNERS[owner].__module__}.{owner}.{f}" for owner, f in under_proof),
-            bound,
-            says or inspect.getdoc(scenario) or "",
-            scenario,
-            bugs=seeded_changes(name),
-            **options,
-        ))
+            name, clause, full_names(functions), bound, told, scenario,
+            bugs=seeded_changes(name), **options,
+        ))  # fmt: skip
         return scenario
 
     return enter
@@ -213,7 +204,7 @@ def seeded_changes(name: str) -> dict[str, TextChange]:
         lemma_name, function = place.split()
         if lemma_name == name:
             owner, _, method = function.partition(".")
-            found[bug] = TextChange(_OWNERS[owner], method, old, new)
+            found[bug] = TextChange(OWNERS[owner], method, old, new)
     return found
 
 

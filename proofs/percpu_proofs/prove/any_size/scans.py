@@ -163,7 +163,7 @@ def _slots(s: LemmaScene) -> tuple[Any, Any]:
 
 
 @lemma(
-    "slot-layout-any-unit", "SLOT-2", "Slots.setup_slots Slots.size_to_slot",
+    "slot-layout-any-unit", "SLOT-2", "Slots.setup_slots size_to_slot",
     "any unit size, any lowest slot",
 )  # fmt: skip
 def layout(s: LemmaScene) -> None:

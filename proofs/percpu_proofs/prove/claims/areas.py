@@ -47,7 +47,7 @@ def _judge(scene: Scene, chunk: Chunk, whole: bool) -> None:
 
 @obligation(
     "MAP-1",
-    "areas.Areas.alloc_area",
+    "Areas.alloc_area",
     words=BY_CHUNK + TAKEN + ", unaligned",
     sizes=((3, 2), (4, 2)),
     variants=BOTH,
@@ -61,7 +61,7 @@ def take_by_chunk_hints(scene: Scene) -> None:
 
 @obligation(
     "MAP-1",
-    "areas.Areas.alloc_area",
+    "Areas.alloc_area",
     words=ANY_BLOCK + TAKEN + ", unaligned",
     sizes=((1, 8), (2, 8)),
     variants=BOTH,
@@ -75,7 +75,7 @@ def take_by_block_hints(scene: Scene) -> None:
 
 @obligation(
     "MAP-3",
-    "areas.Areas.alloc_area",
+    "Areas.alloc_area",
     words=BLOCK + OTHERS + "; old boundary bits or none; aligned to half a page or a page",
     sizes=((2, 4), (3, 4)),
 )
@@ -107,8 +107,7 @@ def _chunk_of_areas(scene: Scene) -> Chunk:
 
 @obligation(
     "MAP-4",
-    "areas.Areas.free_area",
-    "hints.Hints.chunk_refresh_hint",
+    "Areas.free_area Hints.chunk_refresh_hint",
     words=BY_CHUNK + FREED,
     sizes=((3, 2), (4, 2)),
     variants=BOTH,
@@ -123,7 +122,7 @@ def free_by_chunk_hints(scene: Scene) -> None:
 
 @obligation(
     "MAP-4",
-    "areas.Areas.free_area",
+    "Areas.free_area",
     words="a chunk of {pages} pages with {bits} map bits each, any areas in it, any valid hints of "
     "its first block" + FREED,
     sizes=((2, 2), (2, 4)),
@@ -139,9 +138,7 @@ def free_by_block_hints(scene: Scene) -> None:
 
 @obligation(
     "LIST-2",
-    "areas.Areas.free_area",
-    "slots.Slots.chunk_relocate",
-    "slots.Slots.chunk_slot",
+    "Areas.free_area Slots.chunk_relocate chunk_slot",
     words=BITS + ", wherever it may be" + FREED,
     sizes=((3, 2), (4, 2)),
     variants=("reference",),

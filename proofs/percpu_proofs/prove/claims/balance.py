@@ -17,9 +17,7 @@ FREES = "two fully free chunks of {pages} pages, each page populated or not, and
 
 @obligation(
     "BAL-2",
-    "balance.Balance.balance_free",
-    "balance.Balance.condemn_chunk",
-    "backing.VmBacking.destroy_chunk",
+    "Balance.balance_free condemn_chunk VmBacking.destroy_chunk",
     words=FREES,
     sizes=((3, 2), (5, 1)),
     mutex=True,
@@ -42,8 +40,7 @@ def free_chunks_go(scene: Scene) -> None:
 
 @obligation(
     "ISO-1",
-    "balance.Balance.balance_free",
-    "balance.Balance.condemn_chunk",
+    "Balance.balance_free condemn_chunk",
     words=FREES + IN_GAPS,
     sizes=((2, 2, 1), (2, 2, 2)),
     variants=BOTH,
@@ -72,10 +69,7 @@ def _top_up(scene: Scene) -> None:
 
 @obligation(
     "POP-4",
-    "balance.Balance.balance_populated",
-    "balance.Balance.populate_holes",
-    "balance.Balance.pages_to_populate",
-    "balance.Balance.first_unpopulated",
+    "Balance.balance_populated populate_holes pages_to_populate first_unpopulated",
     words=ANYWHERE + "; after a failed atomic request or not; a population fails or not",
     sizes=((3, 2), (5, 1)),
     variants=BOTH,
@@ -91,8 +85,7 @@ def float_is_topped_up(scene: Scene) -> None:
 
 @obligation(
     "POP-2",
-    "balance.Balance.balance_populated",
-    "balance.Balance.populate_holes",
+    "Balance.balance_populated populate_holes",
     words=PAGES + ", on its list" + IN_GAPS,
     sizes=((3, 2, 1), (3, 2, 2)),
     variants=BOTH,
@@ -106,7 +99,7 @@ def float_is_topped_up_meanwhile(scene: Scene) -> None:
 
 @obligation(
     "BAL-1",
-    "balance.Balance.enter_populated",
+    "Balance.enter_populated",
     words=ANYWHERE + "; every range of unpopulated pages",
     sizes=((4, 1), (6, 1)),
     variants=("reference",),
@@ -124,7 +117,7 @@ def populated_pages_raise_the_float(scene: Scene) -> None:
 
 @obligation(
     "POP-3",
-    "balance.Balance.enter_populated",
+    "Balance.enter_populated",
     words=PAGES + ", on its list; every range of unpopulated pages",
     sizes=((4, 1), (7, 1)),
     mutex=True,
@@ -140,7 +133,7 @@ def populated_pages_are_entered(scene: Scene) -> None:
 
 @obligation(
     "LIST-1",
-    "balance.Balance.balance_create",
+    "Balance.balance_create",
     words="units of 1 to {pages} pages; any one request of the kernel fails, or none",
     sizes=((4, 4), (16, 4)),
     shape=any_pages,
@@ -160,9 +153,7 @@ def created_chunk_is_listed(scene: Scene) -> None:
 
 @obligation(
     "BAL-3",
-    "balance.Balance.balance_workfn",
-    "balance.Balance.end_work",
-    *(f"balance.Balance.{n}" for n in ("balance_free", "balance_populated", "reclaim_populated")),
+    "Balance.balance_workfn end_work balance_free balance_populated reclaim_populated",
     words=ANYWHERE + ", and a fully free one; a failed atomic request before or not",
     sizes=((2, 2), (4, 1)),
     variants=BOTH,
@@ -190,7 +181,7 @@ def work_runs_to_its_end(scene: Scene) -> None:
 
 @obligation(
     "FLT-1",
-    "balance.Balance.balance",
+    "Balance.balance",
     words=ANYWHERE + "; nothing else running",
     sizes=((2, 2), (4, 1)),
     variants=BOTH,
@@ -210,7 +201,7 @@ WAITING = PAGES.replace("a chunk", "an isolated chunk")
 ELSEWHERE = "; up to 2 empty pages elsewhere"
 ONE_ELSEWHERE = "; no or one empty page elsewhere"
 
-PARTS = ("balance.Balance.reclaim_populated", "balance.Balance.depopulate_empty")
+PARTS = "Balance.reclaim_populated depopulate_empty"
 
 
 def _reclaim(scene: Scene) -> None:
@@ -242,9 +233,7 @@ def _reclaim_alone(scene: Scene, *chunks: Chunk) -> None:
 
 @obligation(
     "RCL-4",
-    *PARTS,
-    "balance.Balance.enter_released",
-    "balance.Balance.sideline_chunk",
+    f"{PARTS} enter_released sideline_chunk",
     words=WAITING + ELSEWHERE,
     sizes=((4, 1), (8, 1)),
     variants=BOTH,
@@ -258,7 +247,7 @@ def reclaim_by_pages(scene: Scene) -> None:
 
 @obligation(
     "RCL-4",
-    *PARTS,
+    PARTS,
     words="an isolated chunk of {pages} pages with {bits} map bits each, any bits used, each empty "
     "page populated or not" + ONE_ELSEWHERE,
     sizes=((3, 2), (4, 2)),
@@ -273,7 +262,7 @@ def reclaim_by_bits(scene: Scene) -> None:
 
 @obligation(
     "RCL-3",
-    *PARTS,
+    PARTS,
     words=WAITING.replace("an isolated chunk", "two isolated chunks") + ELSEWHERE,
     sizes=((2, 2), (3, 2)),
     variants=BOTH,
@@ -287,7 +276,7 @@ def reclaim_of_two(scene: Scene) -> None:
 
 @obligation(
     "ISO-1",
-    *PARTS,
+    PARTS,
     words=WAITING + ONE_ELSEWHERE + IN_GAPS,
     sizes=((3, 2, 1), (4, 1, 1)),
     variants=BOTH,
@@ -307,7 +296,7 @@ def reclaim_with_one_move(scene: Scene) -> None:
 
 @obligation(
     "ISO-1",
-    *PARTS,
+    PARTS,
     words=WAITING + ONE_ELSEWHERE + IN_GAPS,
     sizes=((2, 2, 2), (3, 2, 2)),
     variants=BOTH,
@@ -321,7 +310,7 @@ def reclaim_with_two_moves(scene: Scene) -> None:
 
 @obligation(
     "RCL-4",
-    "balance.Balance.depopulate_empty",
+    "Balance.depopulate_empty",
     words=WAITING + ELSEWHERE,
     sizes=((4, 1), (8, 1)),
     first_empty=range(3),

@@ -25,17 +25,14 @@ def _zero_area(scene: Scene, align: int) -> None:
     claim("FIT-2", not skipped, f"{nr} bits are not found in the {bits} free ones at {off}")
 
 
-@obligation("FIT-2", "fit.Fit.find_zero_area", words=ZERO, sizes=((2, 4), (3, 4)))
+@obligation("FIT-2", "Fit.find_zero_area", words=ZERO, sizes=((2, 4), (3, 4)))
 def zero_area_unaligned(scene: Scene) -> None:
     """The first free area is found, or there is none; the largest run skipped is free."""
     _zero_area(scene, 1)
 
 
 @obligation(
-    "FIT-2",
-    "fit.Fit.find_zero_area",
-    words=ZERO + ", aligned to 2 bits",
-    sizes=((2, 4), (3, 4)),
+    "FIT-2", "Fit.find_zero_area", words=ZERO + ", aligned to 2 bits", sizes=((2, 4), (3, 4))
 )
 def zero_area_aligned_to_2(scene: Scene) -> None:
     """The first area aligned to 2 bits is found, or there is none; what is skipped is free."""
@@ -43,10 +40,7 @@ def zero_area_aligned_to_2(scene: Scene) -> None:
 
 
 @obligation(
-    "FIT-2",
-    "fit.Fit.find_zero_area",
-    words=ZERO + ", aligned to 4 bits",
-    sizes=((2, 4), (3, 4)),
+    "FIT-2", "Fit.find_zero_area", words=ZERO + ", aligned to 4 bits", sizes=((2, 4), (3, 4))
 )
 def zero_area_aligned_to_4(scene: Scene) -> None:
     """The first area aligned to 4 bits is found, or there is none; what is skipped is free."""
@@ -55,7 +49,7 @@ def zero_area_aligned_to_4(scene: Scene) -> None:
 
 @obligation(
     "POP-2",
-    "fit.Fit.is_populated",
+    "Fit.is_populated",
     words="{pages} pages of {bits} map bits each, each populated or not; every range of bits",
     sizes=((4, 2), (6, 4)),
 )
@@ -73,7 +67,7 @@ def is_populated(scene: Scene) -> None:
 
 @obligation(
     "HINT-2",
-    "fit.Fit.next_hint",
+    "Fit.next_hint",
     words="a block of {bits} bits: any contig_hint, scan_hint and first_free; every length",
     sizes=((1, 8), (1, 10)),
     shape=NO_CHUNK,
@@ -106,7 +100,7 @@ def next_hint(scene: Scene) -> None:
 
 @obligation(
     "FIT-2",
-    "fit.Fit.next_fit_region",
+    "Fit.next_fit_region",
     words=BITS
     + ", exact hints; every length, unaligned or aligned to a page; from every page",
     sizes=((3, 2), (3, 4)),
@@ -127,8 +121,7 @@ def _fit(scene: Scene, chunk: Chunk, align: int = 1, *, pop_only: bool = False) 
 
 @obligation(
     "FIT-2",
-    "fit.Fit.find_block_fit",
-    "fit.Fit.next_fit_region",
+    "Fit.find_block_fit next_fit_region",
     words=BITS + ", any valid hints; every length, unaligned",
     sizes=((3, 2), (4, 2)),
     variants=("reference",),
@@ -142,8 +135,7 @@ def fit_by_chunk_hints(scene: Scene) -> None:
 
 @obligation(
     "FIT-2",
-    "fit.Fit.find_block_fit",
-    "fit.Fit.next_fit_region",
+    "Fit.find_block_fit next_fit_region",
     words=BLOCK + ", exact hints" + OTHERS + "; every length, every alignment up to a page",
     sizes=((2, 4), (3, 4)),
 )
@@ -155,7 +147,7 @@ def fit_aligned(scene: Scene) -> None:
 
 @obligation(
     "FIT-2",
-    "fit.Fit.find_block_fit",
+    "Fit.find_block_fit",
     words=BLOCK + ", any valid hints" + OTHERS + "; every length, unaligned",
     sizes=((2, 4), (2, 8)),
     variants=("reference",),
@@ -169,7 +161,7 @@ def fit_by_block_hints(scene: Scene) -> None:
 
 @obligation(
     "POP-2",
-    "fit.Fit.find_block_fit",
+    "Fit.find_block_fit",
     words=BITS + ", every page populated or not; every length, unaligned",
     sizes=((3, 2), (4, 2)),
 )

@@ -91,8 +91,7 @@ def _any_chunk(scene: Scene) -> Chunk:
 
 @obligation(
     "HINT-1",
-    "hints.Hints.block_update_hint_alloc",
-    "hints.Hints.block_refresh_hint",
+    "Hints.block_update_hint_alloc block_refresh_hint",
     words=ANY_BLOCK + ALLOCATED,
     sizes=((1, 8), (2, 8)),
     variants=BOTH,
@@ -106,8 +105,7 @@ def alloc_in_a_block(scene: Scene) -> None:
 
 @obligation(
     "HINT-1",
-    "hints.Hints.block_update_hint_alloc",
-    "hints.Hints.block_refresh_hint",
+    "Hints.block_update_hint_alloc block_refresh_hint",
     words=ANY_BLOCK + ALLOCATED,
     sizes=((2, 4), (3, 4)),
     variants=BOTH,
@@ -119,7 +117,7 @@ def alloc_over_an_edge(scene: Scene) -> None:
 
 @obligation(
     "HINT-1",
-    "hints.Hints.block_update_hint_alloc",
+    "Hints.block_update_hint_alloc",
     words=CHUNKS + ALLOCATED,
     sizes=((3, 2), (4, 2)),
     variants=BOTH,
@@ -133,7 +131,7 @@ def alloc_across_blocks(scene: Scene) -> None:
 
 @obligation(
     "HINT-1",
-    "hints.Hints.block_update_hint_free",
+    "Hints.block_update_hint_free",
     words=ANY_BLOCK + FREED,
     sizes=((1, 8), (2, 8)),
     variants=BOTH,
@@ -147,7 +145,7 @@ def free_in_a_block(scene: Scene) -> None:
 
 @obligation(
     "HINT-1",
-    "hints.Hints.block_update_hint_free",
+    "Hints.block_update_hint_free",
     words=ANY_BLOCK + FREED,
     sizes=((2, 4), (3, 4)),
     variants=BOTH,
@@ -159,8 +157,7 @@ def free_over_an_edge(scene: Scene) -> None:
 
 @obligation(
     "HINT-1",
-    "hints.Hints.block_update_hint_free",
-    "hints.Hints.chunk_update_hint_free",
+    "Hints.block_update_hint_free chunk_update_hint_free",
     words=CHUNKS + FREED,
     sizes=((3, 2), (4, 2)),
     variants=BOTH,
@@ -174,8 +171,7 @@ def free_across_blocks(scene: Scene) -> None:
 
 @obligation(
     "HINT-5",
-    "hints.Hints.block_update_hint_free",
-    "hints.Hints.chunk_update_hint_free",
+    "Hints.block_update_hint_free chunk_update_hint_free",
     words=CHUNKS + FREED,
     sizes=((3, 2), (4, 2)),
     variants=("reference",),
@@ -191,8 +187,7 @@ def contig_after_free(scene: Scene) -> None:
 
 @obligation(
     "HINT-5",
-    "hints.Hints.block_update_hint_alloc",
-    "hints.Hints.chunk_refresh_hint",
+    "Hints.block_update_hint_alloc chunk_refresh_hint",
     words=CHUNKS + ALLOCATED,
     sizes=((3, 2), (4, 2)),
     variants=("reference",),
@@ -212,7 +207,7 @@ JUST_HIGH = PAGES + "; up to 2 empty pages elsewhere, HIGH is 2"
 
 @obligation(
     "FIT-2",
-    "fit.Fit.next_fit_region",
+    "Fit.next_fit_region",
     words=BLOCK + ", exact hints" + OTHERS + "; every length, aligned to a page",
     sizes=((2, 4), (3, 4)),
 )
@@ -225,8 +220,7 @@ def aligned_region(scene: Scene) -> None:
 
 @obligation(
     "FIT-1",
-    "fit.Fit.find_block_fit",
-    "fit.Fit.next_fit_region",
+    "Fit.find_block_fit next_fit_region",
     words=EXACT + "; a request for its longest run",
     sizes=((2, 4), (3, 4)),
     variants=("reference",),
@@ -240,7 +234,7 @@ def longest_run_is_found(scene: Scene) -> None:
 
 @obligation(
     "HINT-5",
-    "hints.Hints.chunk_refresh_hint",
+    "Hints.chunk_refresh_hint",
     words=EXACT + "; a full scan",
     sizes=((2, 4), (3, 4)),
     variants=BOTH,
@@ -255,7 +249,7 @@ def full_scan_finds_the_longest(scene: Scene) -> None:
 
 @obligation(
     "HINT-6",
-    "hints.Hints.block_update",
+    "Hints.block_update",
     words="a block of {bits} bits: any ordered hints in which no run before scan_hint is longer; "
     "any run entered, whole runs all",
     sizes=((1, 6), (1, 6)),
@@ -277,7 +271,7 @@ def no_longer_run_before_scan_hint(scene: Scene) -> None:
 
 @obligation(
     "RCL-1",
-    "backing.VmBacking.should_reclaim_chunk",
+    "VmBacking.should_reclaim_chunk",
     words=JUST_HIGH,
     sizes=((3, 2), (7, 1)),
     first_empty=range(3),
@@ -290,7 +284,7 @@ def float_stays_high(scene: Scene) -> None:
 
 @obligation(
     "RCL-1",
-    "operations.Operations.check_freed_chunk",
+    "Operations.check_freed_chunk",
     words=JUST_HIGH,
     sizes=((3, 2), (7, 1)),
     first_empty=range(3),

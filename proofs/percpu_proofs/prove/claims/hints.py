@@ -56,7 +56,7 @@ def any_runs(scene: Scene) -> tuple[Block, int, int]:
 
 @obligation(
     "HINT-1",
-    "hints.Hints.block_update",
+    "Hints.block_update",
     words="a block of {bits} bits: any contig_hint, scan_hint and run entered, whole runs all",
     sizes=((1, 8), (1, 9)),
     variants=BOTH,
@@ -76,7 +76,7 @@ def update_block(scene: Scene) -> None:
 
 @obligation(
     "HINT-4",
-    "hints.Hints.block_update",
+    "Hints.block_update",
     words="a block of {bits} bits: any ordered contig_hint and scan_hint, any run entered",
     sizes=((1, 8), (1, 9)),
     variants=("reference",),
@@ -122,7 +122,7 @@ def _refresh_valid(scene: Scene, *, with_scan: bool) -> None:
 
 @obligation(
     "HINT-1",
-    "hints.Hints.block_refresh_hint",
+    "Hints.block_refresh_hint",
     words=ANY_BLOCK + "; with a scan_hint; any bit of the contig_hint used",
     sizes=((1, 8), (3, 8)),
     variants=BOTH,
@@ -134,7 +134,7 @@ def promote_scan_hint(scene: Scene) -> None:
 
 @obligation(
     "HINT-1",
-    "hints.Hints.block_refresh_hint",
+    "Hints.block_refresh_hint",
     words=ANY_BLOCK + "; no scan_hint; any bit of the contig_hint used",
     sizes=((1, 8), (3, 8)),
     variants=BOTH,
@@ -146,7 +146,7 @@ def rescan_block(scene: Scene) -> None:
 
 @obligation(
     "HINT-3",
-    "hints.Hints.block_refresh_hint",
+    "Hints.block_refresh_hint",
     words=ANY_BLOCK + "; any bit of the contig_hint used",
     sizes=((1, 8), (3, 8)),
     variants=("reference",),
@@ -161,7 +161,7 @@ def right_edge_of_refreshed_block(scene: Scene) -> None:
 
 @obligation(
     "HINT-1",
-    "hints.Hints.chunk_refresh_hint",
+    "Hints.chunk_refresh_hint",
     words=BITS + ", any valid chunk hints; a full scan, or one behind scan_hint",
     sizes=((3, 2), (3, 4)),
     variants=BOTH,
@@ -184,7 +184,7 @@ def refresh_chunk(scene: Scene) -> None:
 
 @obligation(
     "HINT-1",
-    "hints.Hints.block_update_scan",
+    "Hints.block_update_scan",
     words=BITS + ", any valid block hints; any run that a search skipped",
     sizes=((3, 2), (2, 4)),
     variants=BOTH,

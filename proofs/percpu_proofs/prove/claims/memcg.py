@@ -17,8 +17,7 @@ REQUESTS = (
 
 @obligation(
     "ACC-1",
-    "memcg.Memcg.memcg_pre_alloc_hook",
-    "memcg.Memcg.obj_full_size",
+    "Memcg.memcg_pre_alloc_hook obj_full_size",
     words=REQUESTS + ", accounted or not; the charge fails or not",
     sizes=((2, 4), (8, 8)),
     lock=False,
@@ -39,7 +38,7 @@ def charge_in_full(scene: Scene) -> None:
 
 @obligation(
     "ACC-1",
-    "memcg.Memcg.memcg_post_alloc_hook",
+    "Memcg.memcg_post_alloc_hook",
     words=REQUESTS + ", at every place, in a chunk with and without a vector, or failed",
     sizes=((2, 2), (4, 4)),
     lock=False,
@@ -61,7 +60,7 @@ def settle_charge(scene: Scene) -> None:
 
 @obligation(
     "ACC-1",
-    "memcg.Memcg.memcg_free_hook",
+    "Memcg.memcg_free_hook",
     words=REQUESTS + ", at every place, charged or not",
     sizes=((2, 2), (4, 4)),
     lock=False,
@@ -85,8 +84,7 @@ def uncharge(scene: Scene) -> None:
 
 @obligation(
     "ACC-1",
-    "operations.Operations.alloc_percpu",
-    "operations.Operations.free_percpu",
+    "Operations.alloc_percpu free_percpu",
     words="accounted requests in " + PAGES + ": every size, atomic or not; waits killed, pages "
     "refused, or nothing; then freed again",
     sizes=((2, 2), (3, 2)),

@@ -35,9 +35,7 @@ def _alloc(scene: Scene, size: int, align: int, gfp: int) -> None:
 
 @obligation(
     "API-5",
-    "operations.Operations.alloc_percpu",
-    "operations.Operations.is_atomic",
-    "operations.Operations.alloc_failed",
+    "Operations.alloc_percpu is_atomic alloc_failed",
     words=ANYWHERE + SIZES + ", atomic",
     sizes=((2, 2), (3, 2)),
     variants=BOTH,
@@ -51,10 +49,7 @@ def alloc_atomic(scene: Scene) -> None:
 
 @obligation(
     "POP-2",
-    "operations.Operations.alloc_percpu",
-    "operations.Operations.populate_area",
-    "operations.Operations.undo_area",
-    "operations.Operations.add_chunk",
+    "Operations.alloc_percpu populate_area undo_area add_chunk",
     words=ANYWHERE + SIZES + ", blocking",
     sizes=((2, 2), (3, 2)),
     variants=BOTH,
@@ -68,11 +63,7 @@ def alloc_blocking(scene: Scene) -> None:
 
 @obligation(
     "POP-4",
-    "operations.Operations.alloc_percpu",
-    "operations.Operations.populate_area",
-    "operations.Operations.undo_area",
-    "operations.Operations.add_chunk",
-    "operations.Operations.alloc_failed",
+    "Operations.alloc_percpu populate_area undo_area add_chunk alloc_failed",
     words=PAGES + ", on its list" + SIZES + "; any of the first requests for pages fails",
     sizes=((2, 2), (3, 2)),
     lock=False,
@@ -88,7 +79,7 @@ def alloc_without_memory(scene: Scene) -> None:
 
 @obligation(
     "API-1",
-    "operations.Operations.alloc_percpu",
+    "Operations.alloc_percpu",
     words="a free chunk of {pages} pages; sizes around 0, a granule, the largest, half a unit; "
     "alignments around the granule and the page",
     sizes=((4, 2), (4, 4)),
@@ -111,7 +102,7 @@ def illegal_requests(scene: Scene) -> None:
 
 @obligation(
     "MAP-1",
-    "operations.Operations.alloc_percpu",
+    "Operations.alloc_percpu",
     words=BITS.replace("a chunk", "the reserved chunk") + SIZES,
     sizes=((2, 2), (3, 2)),
     lock=False,
@@ -135,9 +126,7 @@ def alloc_reserved(scene: Scene) -> None:
 
 @obligation(
     "ACC-1",
-    "operations.Operations.alloc_percpu",
-    "operations.Operations.free_percpu",
-    "areas.Areas.free_area",
+    "Operations.alloc_percpu free_percpu Areas.free_area",
     words=PAGES + ", statistics kept; every size up to a unit, then freed again",
     sizes=((2, 2), (4, 1)),
     lock=False,
@@ -176,7 +165,7 @@ class _Examined(list[Any]):
 
 @obligation(
     "COST-1",
-    "operations.Operations.search_lists_for",
+    "Operations.search_lists_for",
     words="three chunks of {pages} pages: a depopulated one sidelined, one in use, one fully free, "
     "each page populated or not" + SIZES + ", atomic or not",
     sizes=((2, 2), (2, 4)),
@@ -210,8 +199,7 @@ def order_of_search(scene: Scene) -> None:
 
 @obligation(
     "POP-4",
-    "operations.Operations.populate_area",
-    "operations.Operations.undo_area",
+    "Operations.populate_area undo_area",
     words="an area taken in " + PAGES + "; each population of a range fails or not",
     sizes=((3, 2), (5, 1)),
     variants=BOTH,
@@ -241,8 +229,7 @@ def populate_area(scene: Scene) -> None:
 
 @obligation(
     "LIST-2",
-    "operations.Operations.free_percpu",
-    "operations.Operations.check_freed_chunk",
+    "Operations.free_percpu check_freed_chunk",
     words=ANYWHERE + ", or beside a fully free one; every page's area freed; up to 2 empty pages "
     "elsewhere",
     sizes=((3, 2), (5, 1)),
@@ -270,7 +257,7 @@ def free_asks_for_work(scene: Scene) -> None:
 
 @obligation(
     "API-3",
-    "operations.Operations.is_atomic",
+    "Operations.is_atomic",
     words="every combination of the nine allocation flags",
     sizes=((2, 2), (2, 2)),
 )
@@ -283,7 +270,7 @@ def flags_decide(scene: Scene) -> None:
 
 @obligation(
     "API-6",
-    "operations.Operations.clear_area",
+    "Operations.clear_area",
     words="every area of a chunk of {pages} pages on 1 to 4 CPUs",
     sizes=((2, 2), (4, 4)),
     lock=False,
@@ -302,8 +289,7 @@ def areas_are_zeroed(scene: Scene) -> None:
 
 @obligation(
     "API-4",
-    "operations.Operations.alloc",
-    "operations.Operations.free",
+    "Operations.alloc free",
     words=ANYWHERE + SIZES + "; then freed again",
     sizes=((2, 2), (3, 2)),
     variants=BOTH,

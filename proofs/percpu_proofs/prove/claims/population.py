@@ -14,7 +14,7 @@ ISOLATED = PAGES.replace("a chunk", "an isolated chunk")
 FAULTS = "; any one request of the kernel fails, or none"
 
 
-@obligation("POP-3", "chunks.Chunks.chunk_populated", words=RANGES, sizes=((4, 1), (6, 1)))
+@obligation("POP-3", "Chunks.chunk_populated", words=RANGES, sizes=((4, 1), (6, 1)))
 def pages_populated(scene: Scene) -> None:
     """Populated pages are counted, in the chunk and in all, and enter the float."""
     chunk = scene.put_somewhere(scene.chunk_of_pages())
@@ -22,7 +22,7 @@ def pages_populated(scene: Scene) -> None:
     scene.judge()
 
 
-@obligation("POP-1", "chunks.Chunks.chunk_depopulated", words=RANGES, sizes=((4, 1), (6, 1)))
+@obligation("POP-1", "Chunks.chunk_depopulated", words=RANGES, sizes=((4, 1), (6, 1)))
 def pages_depopulated(scene: Scene) -> None:
     """Released pages are counted no more, in the chunk, in all, and in the float."""
     chunk = scene.put_somewhere(scene.chunk_of_pages())
@@ -33,8 +33,7 @@ def pages_depopulated(scene: Scene) -> None:
 
 @obligation(
     "RCL-1",
-    "chunks.Chunks.chunk_depopulated",
-    "balance.Balance.enter_released",
+    "Chunks.chunk_depopulated Balance.enter_released",
     words=ISOLATED + "; every range",
     sizes=((4, 1), (6, 1)),
     mutex=True,
@@ -52,7 +51,7 @@ def released_pages_spare_the_float(scene: Scene) -> None:
 
 @obligation(
     "POP-4",
-    "backing.VmBacking.populate_chunk",
+    "VmBacking.populate_chunk",
     words="every range of {pages} pages on 2 CPUs" + FAULTS,
     sizes=((3, 2), (8, 2)),
     lock=False,
@@ -74,7 +73,7 @@ def populate_all_or_nothing(scene: Scene) -> None:
 
 @obligation(
     "POP-4",
-    "backing.VmBacking.depopulate_chunk",
+    "VmBacking.depopulate_chunk",
     words=PAGES.replace("a chunk", "a hidden chunk") + "; every range",
     sizes=((4, 1), (7, 1)),
     lock=False,
@@ -92,7 +91,7 @@ def depopulate_gives_back(scene: Scene) -> None:
 
 @obligation(
     "TLB-1",
-    "backing.VmBacking.post_unmap_tlb_flush",
+    "VmBacking.post_unmap_tlb_flush",
     words="every range of {pages} stale pages",
     sizes=((6, 1), (16, 1)),
     lock=False,
@@ -128,10 +127,7 @@ def _create(scene: Scene, failed: bool, *, only: tuple[str, ...] = ()) -> Chunk 
 
 @obligation(
     "LIST-1",
-    "backing.VmBacking.create_chunk",
-    "backing.VmBacking.enter_chunk",
-    "chunks.Chunks.chunk_created",
-    "chunks.Chunks.alloc_chunk",
+    "VmBacking.create_chunk enter_chunk Chunks.chunk_created alloc_chunk",
     words="a chunk of 1 to {pages} pages of {bits} map bits" + FAULTS,
     sizes=((4, 4), (32, 4)),
     shape=any_pages,
@@ -151,7 +147,7 @@ def create_on_vm(scene: Scene) -> None:
 
 @obligation(
     "POP-5",
-    "backing.KmBacking.create_chunk",
+    "KmBacking.create_chunk",
     words="a km chunk of 1 to {pages} pages on 1 to 4 CPUs" + FAULTS,
     sizes=((4, 4), (32, 4)),
     shape=any_pages,
@@ -173,7 +169,7 @@ def create_on_km(scene: Scene) -> None:
 
 @obligation(
     "LIST-1",
-    "backing.VmBacking.destroy_chunk",
+    "VmBacking.destroy_chunk",
     words="a drained or undrained chunk of {pages} pages, free or used, owned or listed",
     sizes=((4, 1), (7, 1)),
     lock=False,
@@ -193,8 +189,7 @@ def destroy_on_vm(scene: Scene) -> None:
 
 @obligation(
     "POP-4",
-    "backing.KmBacking.destroy_chunk",
-    "backing.KmBacking.depopulate_chunk",
+    "KmBacking.destroy_chunk depopulate_chunk",
     words="a km chunk of 1 to {pages} pages on 1 to 4 CPUs",
     sizes=((4, 4), (32, 4)),
     shape=any_pages,
@@ -217,7 +212,7 @@ def destroy_on_km(scene: Scene) -> None:
 
 @obligation(
     "MAP-5",
-    "chunks.Chunks.alloc_chunk",
+    "Chunks.alloc_chunk",
     words="units of 1 to {pages} pages of {bits} map bits, areas charged or not" + FAULTS,
     sizes=((6, 4), (32, 8)),
     shape=any_pages,
@@ -234,7 +229,7 @@ def metadata_fit(scene: Scene) -> None:
 
 @obligation(
     "MAP-5",
-    "chunks.Chunks.alloc_first_chunk",
+    "Chunks.alloc_first_chunk",
     words="every part of a first unit of {pages} pages with {bits} map bits each",
     sizes=((3, 4), (5, 8)),
 )
@@ -262,7 +257,7 @@ def first_chunk_hides_its_neighbours(scene: Scene) -> None:
 
 @obligation(
     "RCL-5",
-    "backing.VmBacking.should_reclaim_chunk",
+    "VmBacking.should_reclaim_chunk",
     words=ANYWHERE + ", or the first or reserved chunk; up to 2 empty pages in the first and "
     "{pages} in a free chunk",
     sizes=((3, 2), (7, 1)),
@@ -288,7 +283,7 @@ def who_is_reclaimed(scene: Scene) -> None:
 
 @obligation(
     "RCL-5",
-    "backing.KmBacking.should_reclaim_chunk",
+    "KmBacking.should_reclaim_chunk",
     words="a km chunk of {pages} pages, each empty or used; up to 2 empty pages elsewhere",
     sizes=((4, 1), (8, 1)),
     first_empty=range(3),

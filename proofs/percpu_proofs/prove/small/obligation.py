@@ -15,7 +15,7 @@ from typing import Any
 
 from percpu_proofs.bugs import BUGS
 from percpu_proofs.prove.claim import Claim, Result, State
-from percpu_proofs.prove.dependencies import sources_of
+from percpu_proofs.prove.dependencies import full_names, sources_of
 from percpu_proofs.prove.small import case
 from percpu_proofs.prove.small.case import Size
 from percpu_proofs.prove.small.scene import Scene
@@ -86,7 +86,8 @@ def sizes_asked(small: Size, large: Size) -> tuple[Size, ...]:
 
 def obligation(
     clause: str,
-    *functions: str,
+    functions: str,
+    *,
     words: str,
     sizes: tuple[tuple[int, ...], tuple[int, ...]],
     variants: tuple[str, ...] = ("linux_6_12",),
@@ -96,9 +97,9 @@ def obligation(
     """Enter a function of a scene as an obligation of every variant named, or known to break it.
 
     Its id is its name with dashes; for another variant than linux_6_12 the variant's name follows.
-    words say the bound, with {pages}, {bits} and {moves} of a size; sizes are the small and the
-    large one. options are the scene's: one that is a range or a list
-    is chosen by the case, one that is a function computed from choices and size.
+    functions: see full_names. words say the bound, with {pages}, {bits} and {moves} of a size;
+    sizes are the small and the large one. options are the scene's: one that is a range or a list is
+    chosen by the case, one that is a function computed from choices and size.
     """
 
     def enter(judge: Callable[[Scene], None]) -> Callable[[Scene], None]:
@@ -110,13 +111,14 @@ def obligation(
         small, large = (Size(*size) for size in sizes)
         asked = sizes_asked(small, large)
         bound = "; and ".join(words.format(**size._asdict()) for size in asked)
+        names = tuple(".".join(name.split(".")[-3:]) for name in full_names(functions))
         for variant in (*variants, *refuted):
             name = judge.__name__.replace("_", "-")
             if variant != "linux_6_12":
                 name += f"-{variant}"
             expected: State = "refuted" if variant in refuted else "confirmed"
             made = Obligation(
-                name, clause, functions, bound, small, large, judge_case,
+                name, clause, names, bound, small, large, judge_case,
                 variant=variant, expected=expected,
             )  # fmt: skip
             OBLIGATIONS.append(made)
