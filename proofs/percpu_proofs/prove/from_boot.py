@@ -7,14 +7,15 @@ first, until a state breaks the clause.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import percpu_reference
+import percpu_spec
 from percpu_contracts.clauses import hints
 from percpu_proofs.bugs import BUGS
-from percpu_proofs.prove.claim import Claim, Result
+from percpu_proofs.prove.claim import Attempt, Claim, Result
 from percpu_reference import build, chunk
 from percpu_reference.variants import Allocator, variant_class, with_backing
 from percpu_spec import gfp
@@ -60,9 +61,6 @@ class FromBoot(Claim):
     @property
     def sources(self) -> tuple[Any, ...]:
         """Everything the operations run, and what judges."""
-        import percpu_reference
-        import percpu_spec
-
         seeded = (str(BUGS[bug]) for bug in self.bugs)
         return (
             percpu_reference, percpu_spec, hints, chunk, FromBoot, operation_lists, successors,
@@ -88,21 +86,20 @@ class FromBoot(Claim):
     def _search(
         self, judge: Judge, timeout: float, cls: type[Allocator] | None = None
     ) -> Result:
-        began = time.process_time()
+        attempt = Attempt()
         root = build(self.variant, GEOMETRY)
         if cls is not None:
             root.__class__ = cls  # what booted it was the right one
-        states = 1
+        attempt.paths = 1  # states
         for steps, after, is_new in operation_lists(root, self.longest):
-            states += is_new
+            attempt.paths += is_new
             wrong = judge(after.first_chunk, after.geometry) if is_new else None
-            seconds = time.process_time() - began
             if wrong is not None:
-                return Result("refuted", seconds, states, f"{wrong} after {', '.join(steps)}")
-            if seconds > timeout:
+                return attempt.result("refuted", f"{wrong} after {', '.join(steps)}")
+            if attempt.seconds > timeout:
                 message = f"not every list was tried within {timeout:.0f} s"
-                return Result("not confirmed", seconds, states, message)
-        return Result("confirmed", time.process_time() - began, states)
+                return attempt.result("not confirmed", message)
+        return attempt.result("confirmed")
 
 
 def operation_lists(

@@ -64,23 +64,13 @@ def prove(task: ClaimTask) -> LedgerEntry:
     found = claim.check(task.timeout)
     twin = claim.check_twin(task.timeout)
     bugs = {bug: claim.check_bug(bug, task.timeout) for bug in claim.bugs}
+    cost = sum(result.seconds for result in (found, twin, *bugs.values()))
     return LedgerEntry(
-        claim.id,
-        claim.clause,
-        claim.variant,
-        claim.functions,
-        claim.engine,
-        claim.bound,
-        claim.expected,
-        found.state,
-        found.paths,
-        round(found.seconds, 3),
-        found.message,
-        twin.state,
-        {name: result.state for name, result in bugs.items()},
-        round(found.seconds + twin.seconds + sum(r.seconds for r in bugs.values()), 3),
+        claim.id, claim.clause, claim.variant, claim.functions, claim.engine, claim.bound,
+        claim.expected, found.state, found.paths, round(found.seconds, 3), found.message,
+        twin.state, {name: result.state for name, result in bugs.items()}, round(cost, 3),
         source_hash(claim.sources),
-    )
+    )  # fmt: skip
 
 
 class EntryCache:

@@ -12,8 +12,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from percpu_contracts.whole_state import WholeState
-from percpu_proofs.prove.any_size.areas import ANY_VALID, breaking
-from percpu_proofs.prove.any_size.blocks import entering
+from percpu_proofs.prove.any_size.blocks import ANY_VALID, breaking, entering
 from percpu_proofs.prove.any_size.invariants import EXACT, ORDER, PASSES_NOTHING
 from percpu_proofs.prove.any_size.lemma import Lemma, case_text, lemma
 from percpu_proofs.prove.any_size.merging import telling

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import Any
 
-from percpu_proofs.prove.any_size.scene import HintTerms, LemmaScene
+from percpu_proofs.prove.any_size.code import raw
+from percpu_proofs.prove.any_size.scene import LemmaScene
 from percpu_reference.chunk import Block
 from percpu_spec.definitions.runs import free_runs
 from percpu_spec.protocol.operators import And, Iff, Implies, Not, Or, Truth, within
@@ -17,6 +19,24 @@ from percpu_spec.views import HINTS
 
 Used = Callable[[Any], Truth]
 Claimed = Callable[[Any], None]
+
+
+class HintTerms(SimpleNamespace):
+    """Hints as facts speak of them: terms or integers."""
+
+    def __init__(self, block: Any) -> None:
+        super().__init__(**{name: raw(getattr(block, name)) for name in (*HINTS, "nr_bits")})
+
+    @property
+    def runs(self) -> tuple[tuple[Any, Any], ...]:
+        """First bit and length of contig_hint and of scan_hint."""
+        return (
+            (self.contig_hint_start, self.contig_hint), (self.scan_hint_start, self.scan_hint),
+        )  # fmt: skip
+
+    def by_name(self) -> dict[str, Any]:
+        """Return the seven hints by name."""
+        return {name: getattr(self, name) for name in HINTS}
 
 
 @dataclass(frozen=True)
@@ -50,8 +70,8 @@ def _run_claimed(s: LemmaScene, used: Used, n: Any, what: str) -> Claimed:
 
 
 def _sound(s: LemmaScene, h: Any, used: Used, n: Any) -> None:
-    run_is_free(s, used, n, h.contig_hint_start, h.contig_hint)
-    run_is_free(s, used, n, h.scan_hint_start, h.scan_hint)
+    for start, length in h.runs:
+        run_is_free(s, used, n, start, length)
 
 
 def _sound_claimed(s: LemmaScene, used: Used, n: Any) -> Claimed:
@@ -146,29 +166,12 @@ def _passes_nothing_claimed(s: LemmaScene, used: Used, n: Any) -> Claimed:
 
 def is_whole(used: Used, n: Any, start: Any, length: Any) -> Truth:
     """A run of which no neighbour is free."""
-    return Implies(
-        length > 0,
-        And(
-            Or(start <= 0, used(start - 1)),
-            Or(start + length >= n, used(start + length)),
-        ),
-    )
+    bounded = And(Or(start <= 0, used(start - 1)), Or(start + length >= n, used(start + length)))
+    return Implies(length > 0, bounded)
 
 
 def _whole_of(h: Any, used: Used, n: Any) -> Truth:
-    return And(
-        is_whole(used, n, h.contig_hint_start, h.contig_hint),
-        is_whole(used, n, h.scan_hint_start, h.scan_hint),
-    )
-
-
-def _ends(s: LemmaScene, h: Any) -> None:
-    for start, length in (
-        (h.contig_hint_start, h.contig_hint),
-        (h.scan_hint_start, h.scan_hint),
-    ):
-        s.point(start, start - 1, start + length, start + length - 1)
-        s.run(start, start + length)
+    return And(*[is_whole(used, n, start, length) for start, length in h.runs])
 
 
 SOUND = Invariant("hints are free", _sound, _sound_claimed)
@@ -223,6 +226,7 @@ def arbitrary_block(s: LemmaScene, used: Used, n: Any, *, ends: bool = True) -> 
     }
     for name in HINTS:
         setattr(block, name, s.code(s.number(name, 0, n + 1, among[name])))
-    if ends:
-        _ends(s, HintTerms(block))
+    for start, length in HintTerms(block).runs if ends else ():
+        s.point(start, start - 1, start + length, start + length - 1)
+        s.run(start, start + length)
     return block

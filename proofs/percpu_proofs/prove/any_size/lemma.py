@@ -9,9 +9,8 @@ the claim.
 from __future__ import annotations
 
 import inspect
-import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -24,7 +23,7 @@ from percpu_proofs.prove import from_boot as boot
 from percpu_proofs.prove.any_size.code import TextChange, z3
 from percpu_proofs.prove.any_size.paths import Path, PathContext, TooManyPathsError, all_paths
 from percpu_proofs.prove.any_size.scene import LemmaScene, SceneClaim, SymbolicScene, replayed
-from percpu_proofs.prove.claim import Claim, Result
+from percpu_proofs.prove.claim import Attempt, Claim, Result
 from percpu_proofs.prove.dependencies import OWNERS, full_names
 from percpu_spec.protocol.operators import And, Not, Or, Truth
 
@@ -54,22 +53,19 @@ class Lemma(Claim):
         result, _ = self.search(None, timeout)
         if result.state == "refuted" and self.expected == "refuted" and self.from_boot is not None:
             try:
-                found = self.from_boot(self)
+                operations = self.from_boot(self)
             except LookupError as wrong:
-                return Result("not confirmed", result.seconds, result.paths, str(wrong))
-            return Result(
-                "refuted", result.seconds, result.paths, f"{result.message}; reached: {found}"
-            )
+                return replace(result, state="not confirmed", message=str(wrong))
+            return replace(result, message=f"{result.message}; reached: {operations}")
         return result
 
     def check_twin(self, timeout: float) -> Result:
         """Refute that some claim presupposes what never comes about."""
-        began = time.process_time()
+        attempt = Attempt()
         open_: set[str] = set()
         seen: set[str] = set()
-        paths = 0
         for scene in self._scenes(None, timeout):
-            paths += 1
+            attempt.paths += 1
             for claim in scene.claims:
                 if claim.what in seen:
                     continue
@@ -77,10 +73,9 @@ class Lemma(Claim):
                 case = self._case(scene, (claim,), None, twin=True)
                 if case is not None:
                     seen.add(claim.what)
-        seconds = time.process_time() - began
         if open_ and open_ == seen:
-            return Result("refuted", seconds, paths, "each claim's premise comes about")
-        return Result("confirmed", seconds, paths, f"never comes about: {sorted(open_ - seen)}")
+            return attempt.result("refuted", "each claim's premise comes about")
+        return attempt.result("confirmed", f"never comes about: {sorted(open_ - seen)}")
 
     def check_bug(self, bug: str, timeout: float) -> Result:
         """Prove the lemma of functions with a bug in them."""
@@ -88,12 +83,11 @@ class Lemma(Claim):
 
     def search(self, bug: TextChange | None, timeout: float) -> tuple[Result, LemmaScene | None]:
         """Prove the lemma on every path, or return a case in which it does not hold."""
-        began = time.process_time()
-        paths = 0
+        attempt = Attempt()
         open_: set[str] = set()
         try:
             for scene in self._scenes(bug, timeout):
-                paths += 1
+                attempt.paths += 1
                 wrong = self._failing(scene)
                 if wrong is None:
                     continue
@@ -101,25 +95,21 @@ class Lemma(Claim):
                 if case is None:
                     open_.update(claim.what for claim in wrong)
                     continue
-                seconds = time.process_time() - began
                 text = f"{case.broken[0]}: not so at {case_text(case.inputs)}"
-                return Result("refuted", seconds, paths, text), case
+                return attempt.result("refuted", text), case
         except (TooManyPathsError, _TimeUpError) as wrong_end:
-            seconds = time.process_time() - began
-            return Result("not confirmed", seconds, paths, str(wrong_end)), None
-        seconds = time.process_time() - began
+            return attempt.result("not confirmed", str(wrong_end)), None
         if open_:
-            message = f"no proof: {'; '.join(sorted(open_))}"
-            return Result("not confirmed", seconds, paths, message), None
-        return Result("confirmed", seconds, paths), None
+            return attempt.result("not confirmed", f"no proof: {'; '.join(sorted(open_))}"), None
+        return attempt.result("confirmed"), None
 
     def _scenes(self, bug: TextChange | None, timeout: float) -> Iterator[SymbolicScene]:
         """Yield the scene of each path, run to its end."""
-        began = time.process_time()
+        attempt = Attempt()
         scenes: list[SymbolicScene] = []
 
         def run(path: Path) -> None:
-            if time.process_time() - began > timeout:
+            if attempt.seconds > timeout:
                 raise _TimeUpError(f"no proof within {timeout:.0f} s")
             scenes.append(SymbolicScene(path, bug))
             self.scenario(scenes[-1])

@@ -31,24 +31,8 @@ from percpu_proofs.prove.any_size.paths import Path
 from percpu_proofs.run.choices import Choices, every_case
 from percpu_reference.chunk import Block
 from percpu_spec.protocol.operators import And, Implies, Or, Truth, within
-from percpu_spec.views import HINTS
 
 LARGEST = 6  # of an unbounded number that is drawn
-
-
-class HintTerms:
-    """Hints as facts speak of them: terms or integers."""
-
-    def __init__(self, block: Any) -> None:
-        for name in (*HINTS, "nr_bits"):
-            setattr(self, name, raw(getattr(block, name)))
-
-    def __getattr__(self, name: str) -> Any:
-        raise AttributeError(name)
-
-    def by_name(self) -> dict[str, Any]:
-        """Return the seven hints by name."""
-        return {name: getattr(self, name) for name in HINTS}
 
 
 @dataclass(frozen=True, slots=True)

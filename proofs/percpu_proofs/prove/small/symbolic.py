@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -33,7 +32,7 @@ from percpu_contracts.contract import marks_of
 from percpu_contracts.evaluate import Contract, without_contract
 from percpu_contracts.functions.operations import counts_pages
 from percpu_contracts.lock_guard import gap_misuse
-from percpu_proofs.prove.claim import Result, State
+from percpu_proofs.prove.claim import Attempt, Result, State
 from percpu_proofs.prove.small.case import BrokenError, TimeUpError, ask, time_limit, walk
 from percpu_proofs.prove.small.state_clauses import judge_state
 from percpu_proofs.prove.small.subjects import ENTRIES, CallSubject
@@ -103,7 +102,7 @@ def check(cls: type, name: str, guard: float = GUARD, *, twin: bool = False) -> 
         DEFAULT_OPTIONS, analysis_kind=_ICONTRACT, **{**LIMITS, "per_condition_timeout": guard}
     )
     claimed = Claimed(FunctionInfo.from_class(cls, name), options, subject(cls, name, conditions))
-    began = time.process_time()
+    attempt = Attempt()
     try:
         # CrossHair looks at the time where it asks the solver, which an endless loop may never do
         with time_limit(guard) as limit:
@@ -113,12 +112,9 @@ def check(cls: type, name: str, guard: float = GUARD, *, twin: bool = False) -> 
         state, text = MessageType.CANNOT_CONFIRM, f"a path took more than {guard:g} CPU seconds"
     else:
         state, text = message.state, message.message
-    return Result(
-        _STATES.get(state, "not confirmed"),
-        time.process_time() - began,
-        claimed.stats["num_paths"],
-        "" if state == MessageType.CONFIRMED else text,
-    )
+    attempt.paths = claimed.stats["num_paths"]
+    text = "" if state == MessageType.CONFIRMED else text
+    return attempt.result(_STATES.get(state, "not confirmed"), text)
 
 
 _STATES: dict[MessageType, State] = {
