@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from percpu_contracts.history import History
@@ -37,6 +38,7 @@ class MachineDifference(NamedTuple):
         return f"{self.component}: machine {self.machine}, allocator {self.allocator}"
 
 
+@dataclass(eq=False, repr=False)
 class StepMismatch(AssertionError):
     """A stretch between two gaps that the machine cannot make.
 
@@ -45,20 +47,11 @@ class StepMismatch(AssertionError):
     conditions that do not hold. difference: where the states part if all were enabled.
     """
 
-    def __init__(
-        self,
-        actor: Any,
-        gaps: tuple[str, str],
-        plan: Sequence[str],
-        blocked: Sequence[str],
-        difference: MachineDifference | None,
-    ) -> None:
-        self.actor = actor
-        self.gaps = gaps
-        self.plan = plan
-        self.blocked = blocked
-        self.difference = difference
-        super().__init__(str(self))
+    actor: Any
+    gaps: tuple[str, str]
+    plan: Sequence[str] = ()
+    blocked: Sequence[str] = ()
+    difference: MachineDifference | None = None
 
     def __str__(self) -> str:
         came, went = (f"«{name}»" if name else "-" for name in self.gaps)
@@ -182,7 +175,7 @@ class RefinementChecker:
                 found = _with_stale(found, predicted, actor)
             if found != predicted:
                 difference = first_difference(predicted, found)
-                raise self._mismatch(actor, name, taken, difference=difference)
+                raise self._mismatch(actor, name, plan=taken, difference=difference)
         self.state = found
         self.taken = taken
         if gap is None:
@@ -223,18 +216,11 @@ class RefinementChecker:
             if not blocked:
                 blocked = [condition for condition, holds in when.items() if not holds]
         blocked = blocked or [f"{self.machine.name} has no such action"]
-        raise self._mismatch(actor, name, [*taken, str(choice)], blocked)
+        raise self._mismatch(actor, name, plan=[*taken, str(choice)], blocked=blocked)
 
-    def _mismatch(
-        self,
-        actor: Any,
-        name: str,
-        plan: Sequence[str] = (),
-        blocked: Sequence[str] = (),
-        difference: MachineDifference | None = None,
-    ) -> StepMismatch:
-        gaps = self._gaps.get(actor, ""), name
-        return StepMismatch(actor, gaps, plan, blocked, difference)
+    def _mismatch(self, actor: Any, name: str, **found: Any) -> StepMismatch:
+        """Return what is wrong with a stretch to the gap of this name; see StepMismatch."""
+        return StepMismatch(actor, (self._gaps.get(actor, ""), name), **found)
 
 
 def _without_gone(s: State) -> State:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import copy
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from percpu_contracts.history import History
@@ -31,16 +32,14 @@ class Touched(NamedTuple):
     taken: bool
 
 
+@dataclass(slots=True)
 class _ChunkObservation:
     """A chunk's maps when last looked at, and what they came to."""
 
-    __slots__ = ("alloc_map", "free_bytes", "populated", "record")
-
-    def __init__(self) -> None:
-        self.alloc_map = b""
-        self.populated = b""
-        self.free_bytes = 0
-        self.record: ChunkState | None = None
+    alloc_map: bytes = b""
+    populated: bytes = b""
+    free_bytes: int = 0
+    record: ChunkState | None = None
 
 
 def world_of(allocator: Allocator) -> PlainWorld:

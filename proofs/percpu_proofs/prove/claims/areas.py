@@ -141,8 +141,7 @@ def free_by_block_hints(scene: Scene) -> None:
     "Areas.free_area Slots.chunk_relocate chunk_slot",
     words=BITS + ", wherever it may be" + FREED,
     sizes=((3, 2), (4, 2)),
-    variants=("reference",),
-    refuted=("linux_6_12",),
+    fixed=True,
 )
 def freed_chunk_is_listed(scene: Scene) -> None:
     """After a free the chunk is on the list computed from its hints."""

@@ -6,7 +6,13 @@ from percpu_contracts.clauses import balance, reclaim
 from percpu_contracts.functions import fast
 from percpu_proofs.prove.small.case import ask, claim
 from percpu_proofs.prove.small.judging import IN_GAPS, Adversary, call
-from percpu_proofs.prove.small.obligation import BOTH, any_pages, obligation
+from percpu_proofs.prove.small.obligation import (
+    BOTH,
+    any_pages,
+    with_both_locks,
+    with_mutex,
+    without_locks,
+)
 from percpu_proofs.prove.small.scene import ANYWHERE, PAGES, Scene
 from percpu_proofs.run.choices import assume
 from percpu_reference.chunk import Chunk
@@ -15,12 +21,11 @@ from percpu_reference.gaps import Gap
 FREES = "two fully free chunks of {pages} pages, each page populated or not, and one in use"
 
 
-@obligation(
+@with_both_locks(
     "BAL-2",
     "Balance.balance_free condemn_chunk VmBacking.destroy_chunk",
     words=FREES,
     sizes=((3, 2), (5, 1)),
-    mutex=True,
 )
 def free_chunks_go(scene: Scene) -> None:
     """All free chunks but the first are destroyed, or those without pages; pages are freed."""
@@ -38,13 +43,12 @@ def free_chunks_go(scene: Scene) -> None:
     )
 
 
-@obligation(
+@with_both_locks(
     "ISO-1",
     "Balance.balance_free condemn_chunk",
     words=FREES + IN_GAPS,
     sizes=((2, 2, 1), (2, 2, 2)),
     variants=BOTH,
-    mutex=True,
 )
 def free_chunks_go_unseen(scene: Scene) -> None:
     """A chunk about to be destroyed cannot be allocated from, whatever others do."""
@@ -67,13 +71,12 @@ def _top_up(scene: Scene) -> None:
         scene.ask("BAL-1", f"the float is {allocator.nr_empty_pop_pages} after balance work")
 
 
-@obligation(
+@with_both_locks(
     "POP-4",
     "Balance.balance_populated populate_holes pages_to_populate first_unpopulated",
     words=ANYWHERE + "; after a failed atomic request or not; a population fails or not",
     sizes=((3, 2), (5, 1)),
     variants=BOTH,
-    mutex=True,
     empty_high=2,
 )
 def float_is_topped_up(scene: Scene) -> None:
@@ -83,13 +86,12 @@ def float_is_topped_up(scene: Scene) -> None:
     _top_up(scene)
 
 
-@obligation(
+@with_both_locks(
     "POP-2",
     "Balance.balance_populated populate_holes",
     words=PAGES + ", on its list" + IN_GAPS,
     sizes=((3, 2, 1), (3, 2, 2)),
     variants=BOTH,
-    mutex=True,
 )
 def float_is_topped_up_meanwhile(scene: Scene) -> None:
     """Whatever others do while pages are populated, none is used without, nothing is lost."""
@@ -97,48 +99,43 @@ def float_is_topped_up_meanwhile(scene: Scene) -> None:
     _top_up(scene)
 
 
-@obligation(
+@with_both_locks(
     "BAL-1",
     "Balance.enter_populated",
     words=ANYWHERE + "; every range of unpopulated pages",
     sizes=((4, 1), (6, 1)),
-    variants=("reference",),
-    refuted=("linux_6_12",),
-    mutex=True,
+    fixed=True,
 )
 def populated_pages_raise_the_float(scene: Scene) -> None:
     """Pages that the balance work populates raise the float."""
-    chunk = scene.put_somewhere(scene.chunk_of_pages())
-    start, end = scene.range_in(chunk.nr_pages)
-    assume(chunk.populated.find(1, start, end) < 0)
-    call(scene, "enter_populated", chunk, start, end, only=("BAL-1",))
-    scene.judge()
+    _enter_populated(scene, scene.put_somewhere(scene.chunk_of_pages()))
 
 
-@obligation(
+@with_both_locks(
     "POP-3",
     "Balance.enter_populated",
     words=PAGES + ", on its list; every range of unpopulated pages",
     sizes=((4, 1), (7, 1)),
-    mutex=True,
 )
 def populated_pages_are_entered(scene: Scene) -> None:
     """Pages populated in a chunk in circulation raise the float and are counted."""
-    chunk = scene.put(scene.chunk_of_pages())
+    _enter_populated(scene, scene.put(scene.chunk_of_pages()))
+
+
+def _enter_populated(scene: Scene, chunk: Chunk) -> None:
+    """Enter any range of unpopulated pages of a chunk as populated by the work."""
     start, end = scene.range_in(chunk.nr_pages)
     assume(chunk.populated.find(1, start, end) < 0)
     call(scene, "enter_populated", chunk, start, end, only=("BAL-1",))
     scene.judge()
 
 
-@obligation(
+@with_mutex(
     "LIST-1",
     "Balance.balance_create",
     words="units of 1 to {pages} pages; any one request of the kernel fails, or none",
     sizes=((4, 4), (16, 4)),
     shape=any_pages,
-    lock=False,
-    mutex=True,
 )
 def created_chunk_is_listed(scene: Scene) -> None:
     """A chunk that the work creates is on the free list and in nobody's hands."""
@@ -151,13 +148,12 @@ def created_chunk_is_listed(scene: Scene) -> None:
     claim("LIST-1", listed, "the chunk created is still owned, or pcpu_lock not held")
 
 
-@obligation(
+@without_locks(
     "BAL-3",
     "Balance.balance_workfn end_work balance_free balance_populated reclaim_populated",
     words=ANYWHERE + ", and a fully free one; a failed atomic request before or not",
     sizes=((2, 2), (4, 1)),
     variants=BOTH,
-    lock=False,
     first_empty=range(2),
 )
 def work_runs_to_its_end(scene: Scene) -> None:
@@ -179,13 +175,12 @@ def work_runs_to_its_end(scene: Scene) -> None:
     scene.judge_pages()
 
 
-@obligation(
+@without_locks(
     "FLT-1",
     "Balance.balance",
     words=ANYWHERE + "; nothing else running",
     sizes=((2, 2), (4, 1)),
     variants=BOTH,
-    lock=False,
     first_empty=range(2),
 )
 def balance_alone(scene: Scene) -> None:
@@ -231,21 +226,20 @@ def _reclaim_alone(scene: Scene, *chunks: Chunk) -> None:
         claim("BAL-2", not sidelined, "a fully free chunk was sidelined")
 
 
-@obligation(
+@with_both_locks(
     "RCL-4",
     f"{PARTS} enter_released sideline_chunk",
     words=WAITING + ELSEWHERE,
     sizes=((4, 1), (8, 1)),
     variants=BOTH,
     first_empty=range(3),
-    mutex=True,
 )
 def reclaim_by_pages(scene: Scene) -> None:
     """Reclaim alone leaves no empty page, unless that would take the float below HIGH."""
     _reclaim_alone(scene, scene.isolate(scene.chunk_of_pages()))
 
 
-@obligation(
+@with_both_locks(
     "RCL-4",
     PARTS,
     words="an isolated chunk of {pages} pages with {bits} map bits each, any bits used, each empty "
@@ -253,35 +247,32 @@ def reclaim_by_pages(scene: Scene) -> None:
     sizes=((3, 2), (4, 2)),
     variants=BOTH,
     first_empty=range(2),
-    mutex=True,
 )
 def reclaim_by_bits(scene: Scene) -> None:
     """Reclaim takes a page for empty exactly if none of its bits is used."""
     _reclaim_alone(scene, scene.isolate(scene.chunk_of_used_bits()))
 
 
-@obligation(
+@with_both_locks(
     "RCL-3",
     PARTS,
     words=WAITING.replace("an isolated chunk", "two isolated chunks") + ELSEWHERE,
     sizes=((2, 2), (3, 2)),
     variants=BOTH,
     first_empty=range(3),
-    mutex=True,
 )
 def reclaim_of_two(scene: Scene) -> None:
     """Every chunk that waits is taken, and each gets its own flush."""
     _reclaim_alone(scene, *(scene.isolate(scene.chunk_of_pages()) for _ in range(2)))
 
 
-@obligation(
+@with_both_locks(
     "ISO-1",
     PARTS,
     words=WAITING + ONE_ELSEWHERE + IN_GAPS,
     sizes=((3, 2, 1), (4, 1, 1)),
     variants=BOTH,
     first_empty=range(2),
-    mutex=True,
 )
 def reclaim_with_one_move(scene: Scene) -> None:
     """Whatever one other does in any gap, no page is used unpopulated, nothing is lost."""
@@ -294,27 +285,25 @@ def reclaim_with_one_move(scene: Scene) -> None:
         claim("ISO-2", first is chunk, "a chunk reclaimed is neither back nor sidelined")
 
 
-@obligation(
+@with_both_locks(
     "ISO-1",
     PARTS,
     words=WAITING + ONE_ELSEWHERE + IN_GAPS,
     sizes=((2, 2, 2), (3, 2, 2)),
     variants=BOTH,
     first_empty=range(2),
-    mutex=True,
 )
 def reclaim_with_two_moves(scene: Scene) -> None:
     """Whatever others do twice in the gaps, no page is used unpopulated, nothing is lost."""
     reclaim_with_one_move(scene)
 
 
-@obligation(
+@with_both_locks(
     "RCL-4",
     "Balance.depopulate_empty",
     words=WAITING + ELSEWHERE,
     sizes=((4, 1), (8, 1)),
     first_empty=range(3),
-    mutex=True,
 )
 def released_span(scene: Scene) -> None:
     """What a release returns spans just the pages released, so that one flush covers them."""

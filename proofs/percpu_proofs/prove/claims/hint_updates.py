@@ -174,8 +174,7 @@ def free_across_blocks(scene: Scene) -> None:
     "Hints.block_update_hint_free chunk_update_hint_free",
     words=CHUNKS + FREED,
     sizes=((3, 2), (4, 2)),
-    variants=("reference",),
-    refuted=("linux_6_12",),
+    fixed=True,
 )
 def contig_after_free(scene: Scene) -> None:
     """A chunk whose contig_hint was close to its longest run before a free is so after it."""
@@ -190,8 +189,7 @@ def contig_after_free(scene: Scene) -> None:
     "Hints.block_update_hint_alloc chunk_refresh_hint",
     words=CHUNKS + ALLOCATED,
     sizes=((3, 2), (4, 2)),
-    variants=("reference",),
-    refuted=("linux_6_12",),
+    fixed=True,
 )
 def contig_after_alloc(scene: Scene) -> None:
     """A chunk whose contig_hint was close to its longest run before an allocation stays so."""

@@ -79,9 +79,8 @@ def update_block(scene: Scene) -> None:
     "Hints.block_update",
     words="a block of {bits} bits: any ordered contig_hint and scan_hint, any run entered",
     sizes=((1, 8), (1, 9)),
-    variants=("reference",),
-    refuted=("linux_6_12",),
     shape=NO_CHUNK,
+    fixed=True,
 )
 def order_of_hints(scene: Scene) -> None:
     """If scan_hint lay behind contig_hint exactly when they are equal, it still does."""
@@ -149,8 +148,7 @@ def rescan_block(scene: Scene) -> None:
     "Hints.block_refresh_hint",
     words=ANY_BLOCK + "; any bit of the contig_hint used",
     sizes=((1, 8), (3, 8)),
-    variants=("reference",),
-    refuted=("linux_6_12",),
+    fixed=True,
 )
 def right_edge_of_refreshed_block(scene: Scene) -> None:
     """A refreshed block knows its right edge exactly."""

@@ -7,21 +7,20 @@ from __future__ import annotations
 
 from percpu_proofs.prove.small.case import claim
 from percpu_proofs.prove.small.judging import call
-from percpu_proofs.prove.small.obligation import BOTH, obligation
+from percpu_proofs.prove.small.obligation import BOTH, with_both_locks, without_locks
 from percpu_proofs.prove.small.scene import ANYWHERE, Scene
 from percpu_spec.gfp import ATOMIC, KERNEL
 
 LOCKS = ("LOCK-1", "LOCK-2")
 
 
-@obligation(
+@without_locks(
     "LOCK-1",
     "Operations.alloc_percpu populate_area undo_area add_chunk alloc_failed",
     words=ANYWHERE + "; every size up to a unit, atomic or not; any one request for pages fails, "
     "or none",
     sizes=((2, 2), (3, 2)),
     variants=BOTH,
-    lock=False,
     guarded=True,
 )
 def locks_of_alloc(scene: Scene) -> None:
@@ -34,13 +33,12 @@ def locks_of_alloc(scene: Scene) -> None:
     scene.judge_locks()
 
 
-@obligation(
+@without_locks(
     "LOCK-1",
     "Operations.free_percpu check_freed_chunk",
     words=ANYWHERE + "; every page's area freed",
     sizes=((3, 2), (5, 1)),
     variants=BOTH,
-    lock=False,
     guarded=True,
 )
 def locks_of_free(scene: Scene) -> None:
@@ -51,7 +49,7 @@ def locks_of_free(scene: Scene) -> None:
     scene.judge_locks()
 
 
-@obligation(
+@without_locks(
     "LOCK-2",
     "Balance.balance_workfn end_work balance_free balance_populated populate_holes "
     "reclaim_populated",
@@ -59,7 +57,6 @@ def locks_of_free(scene: Scene) -> None:
     "or above HIGH",
     sizes=((2, 2), (3, 2)),
     variants=BOTH,
-    lock=False,
     guarded=True,
 )
 def locks_of_work(scene: Scene) -> None:
@@ -70,13 +67,12 @@ def locks_of_work(scene: Scene) -> None:
     scene.judge_locks()
 
 
-@obligation(
+@with_both_locks(
     "LOCK-2",
     "Chunks.chunk_populated chunk_depopulated",
     words=ANYWHERE + "; every range of its pages entered or given up",
     sizes=((2, 2), (4, 2)),
     variants=BOTH,
-    mutex=True,
     guarded=True,
 )
 def locks_of_populated_bits(scene: Scene) -> None:

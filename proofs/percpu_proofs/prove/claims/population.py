@@ -5,7 +5,7 @@ from __future__ import annotations
 from percpu_contracts.clauses import hints, maps, population
 from percpu_proofs.prove.small.case import ask, claim
 from percpu_proofs.prove.small.judging import MethodCall, call
-from percpu_proofs.prove.small.obligation import any_pages, obligation
+from percpu_proofs.prove.small.obligation import any_pages, obligation, with_both_locks, with_mutex
 from percpu_proofs.prove.small.scene import ANYWHERE, PAGES, Scene
 from percpu_reference.chunk import Chunk
 
@@ -31,12 +31,11 @@ def pages_depopulated(scene: Scene) -> None:
     scene.judge()
 
 
-@obligation(
+@with_both_locks(
     "RCL-1",
     "Chunks.chunk_depopulated Balance.enter_released",
     words=ISOLATED + "; every range",
     sizes=((4, 1), (6, 1)),
-    mutex=True,
     first_empty=1,
 )
 def released_pages_spare_the_float(scene: Scene) -> None:
@@ -49,13 +48,11 @@ def released_pages_spare_the_float(scene: Scene) -> None:
     scene.judge()
 
 
-@obligation(
+@with_mutex(
     "POP-4",
     "VmBacking.populate_chunk",
     words="every range of {pages} pages on 2 CPUs" + FAULTS,
     sizes=((3, 2), (8, 2)),
-    lock=False,
-    mutex=True,
 )
 def populate_all_or_nothing(scene: Scene) -> None:
     """A population backs every page of every unit, or none; it fails only for a cause."""
@@ -71,13 +68,11 @@ def populate_all_or_nothing(scene: Scene) -> None:
     claim("POP-4", not through, "a population went through a failed request")
 
 
-@obligation(
+@with_mutex(
     "POP-4",
     "VmBacking.depopulate_chunk",
     words=PAGES.replace("a chunk", "a hidden chunk") + "; every range",
     sizes=((4, 1), (7, 1)),
-    lock=False,
-    mutex=True,
 )
 def depopulate_gives_back(scene: Scene) -> None:
     """A release gives back every page of every unit, and remembers them as stale (TLB-1)."""
@@ -89,13 +84,11 @@ def depopulate_gives_back(scene: Scene) -> None:
     claim("TLB-1", remembered, "other pages are stale than were released")
 
 
-@obligation(
+@with_mutex(
     "TLB-1",
     "VmBacking.post_unmap_tlb_flush",
     words="every range of {pages} stale pages",
     sizes=((6, 1), (16, 1)),
-    lock=False,
-    mutex=True,
 )
 def flush_clears(scene: Scene) -> None:
     """A flush is asked of the machine, once, and the pages outside its range stay stale."""
@@ -125,14 +118,12 @@ def _create(scene: Scene, failed: bool, *, only: tuple[str, ...] = ()) -> Chunk 
     return chunk
 
 
-@obligation(
+@with_mutex(
     "LIST-1",
     "VmBacking.create_chunk enter_chunk Chunks.chunk_created alloc_chunk",
     words="a chunk of 1 to {pages} pages of {bits} map bits" + FAULTS,
     sizes=((4, 4), (32, 4)),
     shape=any_pages,
-    lock=False,
-    mutex=True,
     memcg=[False, True],
     stats=True,
 )
@@ -145,14 +136,12 @@ def create_on_vm(scene: Scene) -> None:
     _create(scene, 0 < fault.kth <= pieces)
 
 
-@obligation(
+@with_mutex(
     "POP-5",
     "KmBacking.create_chunk",
     words="a km chunk of 1 to {pages} pages on 1 to 4 CPUs" + FAULTS,
     sizes=((4, 4), (32, 4)),
     shape=any_pages,
-    lock=False,
-    mutex=True,
     cpus=range(1, 5),
     backing="km",
 )
@@ -167,13 +156,11 @@ def create_on_km(scene: Scene) -> None:
     claim("POP-5", whole, "a km chunk is not populated whole")
 
 
-@obligation(
+@with_mutex(
     "LIST-1",
     "VmBacking.destroy_chunk",
     words="a drained or undrained chunk of {pages} pages, free or used, owned or listed",
     sizes=((4, 1), (7, 1)),
-    lock=False,
-    mutex=True,
     stats=True,
 )
 def destroy_on_vm(scene: Scene) -> None:
@@ -187,14 +174,12 @@ def destroy_on_vm(scene: Scene) -> None:
     scene.judge(pages_too=True)
 
 
-@obligation(
+@with_mutex(
     "POP-4",
     "KmBacking.destroy_chunk depopulate_chunk",
     words="a km chunk of 1 to {pages} pages on 1 to 4 CPUs",
     sizes=((4, 4), (32, 4)),
     shape=any_pages,
-    lock=False,
-    mutex=True,
     cpus=range(1, 5),
     backing="km",
 )

@@ -91,10 +91,13 @@ def obligation(
     words: str,
     sizes: tuple[tuple[int, ...], tuple[int, ...]],
     variants: tuple[str, ...] = ("linux_6_12",),
-    refuted: tuple[str, ...] = (),
+    fixed: bool = False,
     **options: Any,
 ) -> Callable[[Callable[[Scene], None]], Callable[[Scene], None]]:
-    """Enter a function of a scene as an obligation of every variant named, or known to break it.
+    """Enter a function of a scene as an obligation of every variant named.
+
+    fixed: instead of what linux_6_12 is known to break and `reference` keeps. pcpu_lock is held in
+    the scene, unless one of the forms of this decorator below says otherwise.
 
     Its id is its name with dashes; for another variant than linux_6_12 the variant's name follows.
     functions: see full_names. words say the bound, with {pages}, {bits} and {moves} of a size;
@@ -112,11 +115,12 @@ def obligation(
         asked = sizes_asked(small, large)
         bound = "; and ".join(words.format(**size._asdict()) for size in asked)
         names = tuple(".".join(name.split(".")[-3:]) for name in full_names(functions))
-        for variant in (*variants, *refuted):
+        for variant in ("reference", "linux_6_12") if fixed else variants:
             name = judge.__name__.replace("_", "-")
             if variant != "linux_6_12":
                 name += f"-{variant}"
-            expected: State = "refuted" if variant in refuted else "confirmed"
+            broken = fixed and variant == "linux_6_12"
+            expected: State = "refuted" if broken else "confirmed"
             made = Obligation(
                 name, clause, names, bound, small, large, judge_case,
                 variant=variant, expected=expected,
@@ -125,6 +129,11 @@ def obligation(
         return judge
 
     return enter
+
+
+without_locks = functools.partial(obligation, lock=False)
+with_mutex = functools.partial(obligation, lock=False, mutex=True)
+with_both_locks = functools.partial(obligation, mutex=True)
 
 
 def any_pages(choose: Choices, size: Size) -> Size:
