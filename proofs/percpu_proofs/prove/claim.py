@@ -27,7 +27,7 @@ class Result:
     message: str = ""  # the counterexample, or why it is not confirmed
 
 
-class Attempt:
+class ProofAttempt:
     """A check under way: its results say how much CPU time it took, and on how many paths."""
 
     def __init__(self) -> None:

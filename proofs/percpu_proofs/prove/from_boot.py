@@ -15,7 +15,7 @@ import percpu_reference
 import percpu_spec
 from percpu_contracts.clauses import hints
 from percpu_proofs.bugs import BUGS
-from percpu_proofs.prove.claim import Attempt, Claim, Result
+from percpu_proofs.prove.claim import Claim, ProofAttempt, Result
 from percpu_reference import build, chunk
 from percpu_reference.variants import Allocator, variant_class, with_backing
 from percpu_spec import gfp
@@ -86,7 +86,7 @@ class FromBoot(Claim):
     def _search(
         self, judge: Judge, timeout: float, cls: type[Allocator] | None = None
     ) -> Result:
-        attempt = Attempt()
+        attempt = ProofAttempt()
         root = build(self.variant, GEOMETRY)
         if cls is not None:
             root.__class__ = cls  # what booted it was the right one

@@ -23,7 +23,7 @@ from percpu_proofs.prove import from_boot as boot
 from percpu_proofs.prove.any_size.code import TextChange, z3
 from percpu_proofs.prove.any_size.paths import Path, PathContext, TooManyPathsError, all_paths
 from percpu_proofs.prove.any_size.scene import LemmaScene, SceneClaim, SymbolicScene, replayed
-from percpu_proofs.prove.claim import Attempt, Claim, Result
+from percpu_proofs.prove.claim import Claim, ProofAttempt, Result
 from percpu_proofs.prove.dependencies import OWNERS, full_names
 from percpu_spec.protocol.operators import And, Not, Or, Truth
 
@@ -61,7 +61,7 @@ class Lemma(Claim):
 
     def check_twin(self, timeout: float) -> Result:
         """Refute that some claim presupposes what never comes about."""
-        attempt = Attempt()
+        attempt = ProofAttempt()
         open_: set[str] = set()
         seen: set[str] = set()
         for scene in self._scenes(None, timeout):
@@ -83,7 +83,7 @@ class Lemma(Claim):
 
     def search(self, bug: TextChange | None, timeout: float) -> tuple[Result, LemmaScene | None]:
         """Prove the lemma on every path, or return a case in which it does not hold."""
-        attempt = Attempt()
+        attempt = ProofAttempt()
         open_: set[str] = set()
         try:
             for scene in self._scenes(bug, timeout):
@@ -105,7 +105,7 @@ class Lemma(Claim):
 
     def _scenes(self, bug: TextChange | None, timeout: float) -> Iterator[SymbolicScene]:
         """Yield the scene of each path, run to its end."""
-        attempt = Attempt()
+        attempt = ProofAttempt()
         scenes: list[SymbolicScene] = []
 
         def run(path: Path) -> None:

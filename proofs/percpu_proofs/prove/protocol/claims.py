@@ -14,7 +14,7 @@ from typing import Any
 import percpu_reference
 from percpu_proofs import explore, refine
 from percpu_proofs.prove import protocol as induction
-from percpu_proofs.prove.claim import Attempt, Claim, Result, State
+from percpu_proofs.prove.claim import Claim, ProofAttempt, Result, State
 from percpu_proofs.prove.protocol.induction import (
     SECONDS,
     InductionQuery,
@@ -151,7 +151,7 @@ def result_of(
 
     belongs: which clauses are meant.
     """
-    attempt = Attempt()
+    attempt = ProofAttempt()
     queries = [query for query in prove(machine, timeout) if belongs(query.clause)]
     attempt.paths = len(queries)
     failed = [f"{query} {query.model}" for query in queries if query.state == "failed"]
@@ -187,7 +187,7 @@ class ActionClaim(Claim):
 
     def _with_races(self, result: Result) -> Result:
         """Return the failure with a race for each clause that has one; without any, no result."""
-        attempt = Attempt()
+        attempt = ProofAttempt()
         races: list[str] = []
         misses: list[str] = []
         for clause in dict.fromkeys((*DESIGN, "RCL-1", "LIST-3")):
@@ -203,7 +203,7 @@ class ActionClaim(Claim):
 
     def check_twin(self, timeout: float) -> Result:
         """Refute that the action never happens: z3 has a case, and in a concrete run it fires."""
-        attempt = Attempt()
+        attempt = ProofAttempt()
         attempt.paths = 1
         times = fired(self.variant)[self.action]
         possible = is_enabled_somewhere(self.machine, self.action, timeout)

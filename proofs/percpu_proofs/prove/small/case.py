@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from percpu_proofs.prove.claim import Attempt, Result
+from percpu_proofs.prove.claim import ProofAttempt, Result
 from percpu_proofs.run.choices import ChoiceReplay, Choices, VacuousError, every_case
 from percpu_reference.gaps import Gap, Steps
 
@@ -67,7 +67,7 @@ def enumerate_cases(
     which the function raises refutes what is asked, as CrossHair has it; one that does not end
     leaves it open.
     """
-    attempt = Attempt()
+    attempt = ProofAttempt()
     case = ChoiceReplay()
     try:
         with time_limit(timeout) as limit:

@@ -32,7 +32,7 @@ from percpu_contracts.contract import marks_of
 from percpu_contracts.evaluate import Contract, without_contract
 from percpu_contracts.functions.operations import counts_pages
 from percpu_contracts.lock_guard import gap_misuse
-from percpu_proofs.prove.claim import Attempt, Result, State
+from percpu_proofs.prove.claim import ProofAttempt, Result, State
 from percpu_proofs.prove.small.case import BrokenError, TimeUpError, ask, time_limit, walk
 from percpu_proofs.prove.small.state_clauses import judge_state
 from percpu_proofs.prove.small.subjects import ENTRIES, CallSubject
@@ -102,7 +102,7 @@ def check(cls: type, name: str, guard: float = GUARD, *, twin: bool = False) -> 
         DEFAULT_OPTIONS, analysis_kind=_ICONTRACT, **{**LIMITS, "per_condition_timeout": guard}
     )
     claimed = Claimed(FunctionInfo.from_class(cls, name), options, subject(cls, name, conditions))
-    attempt = Attempt()
+    attempt = ProofAttempt()
     try:
         # CrossHair looks at the time where it asks the solver, which an endless loop may never do
         with time_limit(guard) as limit:
