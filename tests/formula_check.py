@@ -20,7 +20,7 @@ from percpu_proofs.prove.any_size.scene import (
     LemmaScene,
     SymbolicScene,
     plain_scene,
-    replayed,
+    replay,
     small_cases,
 )
 
@@ -192,7 +192,7 @@ def check_formula(
     if bug is not None:
         _, refuting = lemma.search(bug, QUERY)
         if refuting is not None:  # run again, on the function with the bug or without
-            again = replayed(lemma.scenario, refuting.inputs, function_bug, refuting.largest)
+            again = replay(lemma.scenario, refuting.inputs, function_bug, refuting.largest)
             if again is not None:
                 _compare(lemma, paths, again, check)
     elif paths[0].outcome:

@@ -15,14 +15,14 @@ from formula_check import check_formula
 from percpu_proofs.bugs import NoSuchTextError
 from percpu_proofs.prove.any_size.code import (
     TextChange,
-    compiled,
+    compile_function,
     entry_of,
-    finished,
+    run_to_end,
     syntax_of,
     turn_of,
     twin_of,
 )
-from percpu_proofs.prove.any_size.counterexamples import NotReachedError, from_boot, run_entered
+from percpu_proofs.prove.any_size.counterexamples import NotReachedError, from_boot, update_inputs
 from percpu_proofs.prove.any_size.lemma import Lemma
 from percpu_proofs.prove.catalogue import all_lemmas
 from percpu_reference import build
@@ -138,7 +138,7 @@ def test_what_holds_is_refuted_by_no_call() -> None:
     """The same calls do not refute what the fixed functions keep."""
     ordered = BY_NAME["block-update-sound"]
     with pytest.raises(NotReachedError, match="HINT-4"):
-        from_boot("HINT-4", "block_update", run_entered, longest=3)(ordered)
+        from_boot("HINT-4", "block_update", update_inputs, longest=3)(ordered)
 
 
 def test_what_is_not_reached_is_not_refuted() -> None:
@@ -200,14 +200,14 @@ def reassembled(
         how = "next"
         while how == "next":
             turn = turn_of(owner, name, number, tuple(locals_), bug)
-            how, locals_ = finished(turn(**locals_))
+            how, locals_ = run_to_end(turn(**locals_))
             locals_.pop("_once", None)
         if how == "return":
             return locals_[""]
     function.body = function.body[loops[-1] + 1 :] or [ast.Pass()]
     names = [ast.arg(name) for name in locals_]
     function.args = ast.arguments([], names, None, [], [], None, [])
-    return compiled(owner, function)(**locals_)
+    return compile_function(owner, function)(**locals_)
 
 
 UNIT = Geometry(unit=256, static=24, reserved=0, dyn=232, cpus=1, page=32)

@@ -24,7 +24,7 @@ from percpu_proofs.prove.protocol.claims import (
 )
 from percpu_proofs.prove.protocol.induction import prove_action
 from percpu_proofs.prove.protocol.races import NoRaceError, kinds_of_failure, race
-from percpu_proofs.refine.allocator import refined, run_randomly
+from percpu_proofs.refine.allocator import run_randomly, with_machine
 from percpu_proofs.refine.checker import StepMismatch
 from percpu_reference.variants.linux_6_12 import Linux612
 from percpu_spec.protocol.variants import LINUX_6_12, MACHINES, REFERENCE, RFC_1_REVIEWED
@@ -143,9 +143,9 @@ def test_no_race_where_the_allocator_cannot() -> None:
 
 
 def test_dropped_action_is_missed_by_the_refinement() -> None:
-    fired = run_randomly(refined(Linux612, LINUX_6_12), SMALL, 1, 1500)
+    fired = run_randomly(with_machine(Linux612, LINUX_6_12), SMALL, 1, 1500)
     assert len(fired) >= 20
     for action in fired:
         machine = LINUX_6_12.changed("less", without=(action,))
         with pytest.raises(StepMismatch):
-            run_randomly(refined(Linux612, machine), SMALL, 1, 1500)
+            run_randomly(with_machine(Linux612, machine), SMALL, 1, 1500)

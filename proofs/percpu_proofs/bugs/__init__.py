@@ -80,14 +80,14 @@ class Bug(NamedTuple):
     """A seeded bug: function, its text and what stands there instead, what it breaks.
 
     aside: no claim about one function need catch it, as no clause forbids it, or one that is asked
-    of whole operations and of steps. same: it changes nothing, for the reason in `said`.
+    of whole operations and of steps. same: it changes nothing, for the reason in `reason`.
     """
 
     name: str
     function: str
     text: str
     instead: str
-    said: str
+    reason: str
     aside: bool
     same: bool
 
@@ -104,10 +104,10 @@ def table(name: str) -> tuple[Row, ...]:
     function = ""
     for line in Path(__file__).with_name(f"{name}.txt").read_text("utf-8").splitlines():
         if line.startswith("  "):
-            change, _, said = line.strip().partition(" -- ")
+            change, _, reason = line.strip().partition(" -- ")
             text, _, instead = map(_plain, change.partition(" => "))
-            assert text and said, f"{name}.txt: {line!r}"
-            rows.append((function, text, instead, said))
+            assert text and reason, f"{name}.txt: {line!r}"
+            rows.append((function, text, instead, reason))
         elif not line.startswith("#"):
             function = line
     return tuple(rows)

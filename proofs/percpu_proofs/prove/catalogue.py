@@ -8,8 +8,9 @@ import pkgutil
 from collections.abc import Sequence
 from dataclasses import replace
 from difflib import get_close_matches
-from importlib import resources
+from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from percpu_contracts.contract import marked_names
 from percpu_proofs.bugs import BUGS, Bug
@@ -45,15 +46,19 @@ def all_lemmas() -> list[Lemma]:
     return LEMMAS
 
 
+def stored(name: str) -> Any:
+    """Return what a JSON file beside this module holds."""
+    return json.loads(Path(__file__).with_name(name).read_text("utf-8"))
+
+
 def assigned_bugs() -> dict[str, list[str]]:
     """Return which seeded bugs each obligation is to catch, by obligation."""
-    text = resources.files("percpu_proofs.prove").joinpath("bugs.json").read_text("utf-8")
-    found: dict[str, list[str]] = json.loads(text)
-    return found
+    bugs: dict[str, list[str]] = stored("bugs.json")
+    return bugs
 
 
-def set_aside() -> list[Bug]:
-    """Return the seeded bugs that no obligation is to catch; `said` of each says why."""
+def bugs_without_claim() -> list[Bug]:
+    """Return the seeded bugs that no obligation is to catch; `reason` of each says why."""
     given = {bug for bugs in assigned_bugs().values() for bug in bugs}
     return [bug for name, bug in BUGS.items() if name not in given]
 
@@ -68,7 +73,7 @@ def claims() -> tuple[Claim, ...]:
     return (*enumerated, *by_symbols, *CLAIMS_FROM_BOOT, *all_lemmas(), *of_machines)
 
 
-def chosen(wanted: Sequence[str]) -> tuple[Claim, ...]:
+def select(wanted: Sequence[str]) -> tuple[Claim, ...]:
     """Return the claims with these ids, or about these clauses; all if none is named.
 
     Raises InputError for a name that is neither, with near matches.

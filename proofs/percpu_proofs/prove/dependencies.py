@@ -12,6 +12,7 @@ import inspect
 import platform
 import types
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,11 @@ def full_names(functions: str) -> tuple[str, ...]:
     return tuple(found)
 
 
+def short_names(functions: str) -> tuple[str, ...]:
+    """Return functions under proof as `module.Class.function`; see full_names."""
+    return tuple(".".join(name.split(".")[-3:]) for name in full_names(functions))
+
+
 def source_hash(sources: Iterable[Any]) -> str:
     """Return a hash of the source of modules, packages, classes and functions, and of the tools.
 
@@ -65,16 +71,16 @@ def source_hash(sources: Iterable[Any]) -> str:
     return digest.hexdigest()[:16]
 
 
-_READ: dict[str, bytes] = {}
+@cache
+def _read(path: Path) -> bytes:
+    return path.read_bytes()
 
 
 def _texts(source: Any) -> Iterator[bytes]:
     if isinstance(source, types.ModuleType) and hasattr(source, "__path__"):
         for path in sorted(Path(source.__path__[0]).rglob("*.*")):
             if path.suffix in (".py", ".md"):
-                if str(path) not in _READ:
-                    _READ[str(path)] = path.read_bytes()
-                yield _READ[str(path)]
+                yield _read(path)
     elif isinstance(source, str):
         yield source.encode()
     else:
@@ -93,13 +99,13 @@ def sources_of(variant: str, functions: Sequence[str], *asking: Any) -> tuple[An
         gaps,
         bugs,
         choices,
-        *_asking(*asking),
-        *_declared(cls),
+        *_modules_behind(*asking),
+        *_declarations(cls),
         *reachable(cls, functions),
     )
 
 
-def _asking(*modules: Any) -> list[types.ModuleType]:
+def _modules_behind(*modules: Any) -> list[types.ModuleType]:
     """Return modules, and those of this package from which they have a name, and so on."""
     ours = __package__ or ""
     found: dict[str, types.ModuleType] = {}
@@ -116,10 +122,10 @@ def _asking(*modules: Any) -> list[types.ModuleType]:
     return [found[name] for name in sorted(found)]
 
 
-def _declared(cls: type) -> list[str]:
+def _declarations(cls: type) -> list[str]:
     """Return the plain attributes of a variant's classes, as text: what it declares of itself."""
     return [
-        f"{base.__name__}.{name} = {_shown(value)}"
+        f"{base.__name__}.{name} = {_text(value)}"
         for base in cls.__mro__
         if base.__module__.startswith(percpu_reference.__name__)
         for name, value in sorted(vars(base).items())
@@ -130,7 +136,7 @@ def _declared(cls: type) -> list[str]:
 _PLAIN = (bool, int, str, bytes, tuple, frozenset, dict)
 
 
-def _shown(value: Any) -> str:
+def _text(value: Any) -> str:
     """Return a value as text, the same in every process."""
     return repr(sorted(value) if isinstance(value, frozenset) else value)
 
@@ -171,7 +177,7 @@ def _globals_of(function: Any) -> Iterator[Any]:
                 yield value
                 yield from _globals_of(value)
         elif isinstance(value, _PLAIN):
-            yield f"{name} = {_shown(value)}"
+            yield f"{name} = {_text(value)}"
 
 
 def _names(code: types.CodeType) -> Iterator[str]:

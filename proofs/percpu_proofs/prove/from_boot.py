@@ -16,6 +16,7 @@ import percpu_spec
 from percpu_contracts.clauses import hints
 from percpu_proofs.bugs import BUGS
 from percpu_proofs.prove.claim import Claim, ProofAttempt, Result
+from percpu_proofs.prove.dependencies import short_names
 from percpu_reference import build, chunk
 from percpu_reference.variants import Allocator, variant_class, with_backing
 from percpu_spec import gfp
@@ -37,18 +38,15 @@ GEOMETRY = Geometry(
 Areas = tuple[tuple[Any, int], ...]
 Judge = Callable[[Any, Geometry], str | None]
 
-_JUDGES: dict[str, Judge] = {
-    "HINT-3": hints.right_is_exact,
-    "HINT-4": hints.hints_are_ordered,
-    "HINT-5": hints.chunk_hint_is_close,
+_CLAUSES: dict[str, tuple[Judge, str, str]] = {
+    "HINT-3": (hints.right_is_exact, "block_refresh_hint-3", "block_update_hint_free-11"),
+    "HINT-4": (hints.hints_are_ordered, "block_refresh_hint-6", "chunk_refresh_hint-4"),
+    "HINT-5": (hints.chunk_hint_is_close, "next_md_free_region-4", "next_md_free_region-5"),
 }
+"""What judges a state, and bugs that break `reference` again within three operations.
 
-_BUGS = {
-    "HINT-3": ("block_refresh_hint-3", "block_update_hint_free-11"),
-    "HINT-4": ("block_refresh_hint-6", "chunk_refresh_hint-4"),
-    "HINT-5": ("next_md_free_region-4", "next_md_free_region-5"),
-}
-"""Bugs that break `reference` again within three operations; linux_6_12 is broken without one."""
+linux_6_12 is broken without one.
+"""
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ class FromBoot(Claim):
 
     def check(self, timeout: float) -> Result:
         """Run every list, shortest first."""
-        return self._search(_JUDGES[self.clause], timeout)
+        return self._search(_CLAUSES[self.clause][0], timeout)
 
     def check_twin(self, timeout: float) -> Result:
         """Look for a state at all in which some run is known."""
@@ -81,7 +79,7 @@ class FromBoot(Claim):
     def check_bug(self, bug: str, timeout: float) -> Result:
         """Run every list on the bugged allocator."""
         cls = with_backing(BUGS[bug].planted(self.variant), GEOMETRY.backing)
-        return self._search(_JUDGES[self.clause], timeout, cls)
+        return self._search(_CLAUSES[self.clause][0], timeout, cls)
 
     def _search(
         self, judge: Judge, timeout: float, cls: type[Allocator] | None = None
@@ -158,22 +156,21 @@ def _from_boot(clause: str, variant: str, longest: int) -> FromBoot:
     return FromBoot(
         f"{clause.lower()}-from-boot-{variant}",
         clause,
-        (
-            "areas.Areas.alloc_area",
-            "areas.Areas.free_area",
-            "hints.Hints.block_update_hint_alloc",
-            "hints.Hints.block_update_hint_free",
+        short_names(
+            "Areas.alloc_area free_area Hints.block_update_hint_alloc block_update_hint_free"
         ),
         f"every list of up to {longest} allocations and frees from boot, {PAGES} pages of "
         f"{BITS} map bits, every size, aligned to 1 bit up to a page",
         longest,
         variant=variant,
         expected="refuted" if broken else "confirmed",
-        bugs=() if broken else _BUGS[clause],
+        bugs=() if broken else _CLAUSES[clause][1:],
     )
 
 
-CLAIMS_FROM_BOOT = tuple(_from_boot(clause, "linux_6_12", 8) for clause in _JUDGES) + tuple(
-    _from_boot(clause, "reference", 4) for clause in _JUDGES
+CLAIMS_FROM_BOOT = tuple(
+    _from_boot(clause, variant, longest)
+    for variant, longest in (("linux_6_12", 8), ("reference", 4))
+    for clause in _CLAUSES
 )
 """What linux_6_12 breaks, reached; and `reference`, as far as the same search goes."""

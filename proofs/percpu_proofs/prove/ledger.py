@@ -6,13 +6,12 @@ import json
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 
-from percpu_proofs.prove.catalogue import claims
+from percpu_proofs.prove.catalogue import claims, stored
 from percpu_proofs.prove.claim import Claim
 from percpu_proofs.prove.dependencies import source_hash
 from percpu_proofs.run.inputs import InputError, writing
@@ -138,9 +137,8 @@ def summary(entries: Iterable[LedgerEntry]) -> dict[str, dict[str, Any]]:
 
 def committed() -> dict[str, dict[str, Any]]:
     """Return the summary that is part of this version."""
-    text = resources.files("percpu_proofs.prove").joinpath("ledger.json").read_text("utf-8")
-    found: dict[str, dict[str, Any]] = json.loads(text)
-    return found
+    lines: dict[str, dict[str, Any]] = stored("ledger.json")
+    return lines
 
 
 def differences(entries: Sequence[LedgerEntry], *, complete: bool) -> list[str]:

@@ -81,7 +81,7 @@ class RefinementChecker:
         self.history = history
         self.stretches = 0  # that were compared
         self.lost = False
-        self.taken: list[str] = []  # actions of the last stretch
+        self.actions: list[str] = []  # actions of the last stretch
         self._has_span = "flush_begin" in machine.actions
         self._world = world_of(allocator)
         self._observer = Observer(allocator, relists="relist" in machine.actions)
@@ -170,14 +170,14 @@ class RefinementChecker:
         table = TotalMap(chunks, ABSENT)
         found = State(self._world, table, actors, mutex, float_of(allocator))
         if predicted is not s or found != s:
-            predicted = _without_gone(predicted)
+            predicted = _live_part(predicted)
             if self._unmapped is None:
                 found = _with_stale(found, predicted, actor)
             if found != predicted:
                 difference = first_difference(predicted, found)
                 raise self._mismatch(actor, name, plan=taken, difference=difference)
         self.state = found
-        self.taken = taken
+        self.actions = taken
         if gap is None:
             self._gaps.pop(actor, None)
         else:
@@ -223,7 +223,7 @@ class RefinementChecker:
         return StepMismatch(actor, (self._gaps.get(actor, ""), name), **found)
 
 
-def _without_gone(s: State) -> State:
+def _live_part(s: State) -> State:
     """Return the state without entries for what is no more, so that equal states compare equal."""
     chunks, actors = s.chunks, s.actors
     if any(chunk.place is Place.NONE for chunk in chunks.values()):
@@ -257,7 +257,7 @@ def first_difference(machine: State, allocator: State) -> MachineDifference | No
             a, b = one[key], other[key]
             for name, x, y in zip(a._fields, a, b, strict=True):
                 if x != y:
-                    return MachineDifference(f"{kind[:-1]} {key} {name}", _shown(x), _shown(y))
+                    return MachineDifference(f"{kind[:-1]} {key} {name}", _plain(x), _plain(y))
     if machine.mutex != allocator.mutex:
         return MachineDifference("holder of pcpu_alloc_mutex", machine.mutex, allocator.mutex)
     if machine.floating != allocator.floating:
@@ -265,5 +265,5 @@ def first_difference(machine: State, allocator: State) -> MachineDifference | No
     return None
 
 
-def _shown(value: Any) -> Any:
+def _plain(value: Any) -> Any:
     return getattr(value, "name", value)

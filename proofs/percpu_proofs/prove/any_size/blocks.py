@@ -120,7 +120,7 @@ class OneBlock:
 def _in_block(s: LemmaScene, n: Any) -> tuple[Any, Any, Any, Any]:
     """Return an area in one block: first bit, length, offset there, and the block's base."""
     first = s.number("first", 0, None)
-    _, off = s.divided(first, n)
+    _, off = s.divide(first, n)
     bits = s.number("bits", 1, n + 1)
     s.assume(off + bits <= n)
     s.bounded(first - off + n)

@@ -34,17 +34,23 @@ LOW_BIT = z3.Function("low_bit", z3.IntSort(), z3.IntSort())
 
 def raw(value: Any) -> Any:
     """Return the term or plain value that a function's value stands for."""
-    return value.term if isinstance(value, (Number, Condition)) else value
+    return value.term if isinstance(value, PathTerm) else value
 
 
-class Condition:
-    """A truth that a function branches on."""
+class PathTerm:
+    """A term in place of a value of the function that runs."""
 
     __slots__ = ("path", "term")
 
     def __init__(self, path: Path, term: Any) -> None:
         self.path = path
         self.term = term
+
+
+class Condition(PathTerm):
+    """A truth that a function branches on."""
+
+    __slots__ = ()
 
     def __bool__(self) -> bool:
         return self.path.decide(self.term)
@@ -60,14 +66,10 @@ def _comparison(of_terms: Callable[[Any, Any], Any]) -> Any:
     return lambda self, other: Condition(self.path, of_terms(self.term, raw(other)))
 
 
-class Number:
+class Number(PathTerm):
     """An integer of any size."""
 
-    __slots__ = ("path", "term")
-
-    def __init__(self, path: Path, term: Any) -> None:
-        self.path = path
-        self.term = term
+    __slots__ = ()
 
     __add__ = __radd__ = _arithmetic(operator.add)
     __sub__ = _arithmetic(operator.sub)
@@ -96,14 +98,14 @@ class Number:
         return self.path.decide(self.term != 0)
 
     def __rshift__(self, by: Any) -> Any:
-        return self._number(self.path.divided(self.term, by.divisor)[0])
+        return self._number(self.path.divide(self.term, by.divisor)[0])
 
     def __lshift__(self, by: Any) -> Any:
         return self._number(self.path.multiple(self.term, by.divisor))
 
     def __and__(self, other: Any) -> Any:
         if isinstance(other, Mask):
-            return self._number(self.path.divided(self.term, other.divisor)[1])
+            return self._number(self.path.divide(self.term, other.divisor)[1])
         if raw(other).eq(-self.term):
             return self._number(LOW_BIT(self.term))
         raise TypeError(f"{self.term} & {raw(other)}: only a mask or the lowest bit is known")
@@ -113,25 +115,21 @@ class Number:
         return self._number(self.path.bit_length(self.term))
 
 
+@dataclass(slots=True, eq=False)
 class Mask:
     """The block size in the guise of a mask or a shift, of whatever power of two it is."""
 
-    __slots__ = ("divisor",)
-
-    def __init__(self, divisor: Any) -> None:
-        self.divisor = divisor
+    divisor: Any
 
     def __rlshift__(self, number: int) -> Any:
         return number * self.divisor if number else 0
 
 
+@dataclass(slots=True)
 class Fill:
     """A bytes object of any length, all of whose elements are the same."""
 
-    __slots__ = ("bit",)
-
-    def __init__(self, bit: bool) -> None:
-        self.bit = bit
+    bit: bool
 
 
 class Bits:
@@ -144,13 +142,15 @@ class Bits:
 
     def find(self, bit: int, start: Any = 0, end: Any = None) -> Number:
         """Return the first index in [start, end) whose element is `bit`, or -1."""
-        lo, hi = raw(start), self.length if end is None else raw(end)
-        return Number(self.path, self.path.found(self.has, bool(bit), lo, hi, last=False))
+        return self._search(bit, start, end, last=False)
 
     def rfind(self, bit: int, start: Any = 0, end: Any = None) -> Number:
         """Return the last index in [start, end) whose element is `bit`, or -1."""
+        return self._search(bit, start, end, last=True)
+
+    def _search(self, bit: int, start: Any, end: Any, *, last: bool) -> Number:
         lo, hi = raw(start), self.length if end is None else raw(end)
-        return Number(self.path, self.path.found(self.has, bool(bit), lo, hi, last=True))
+        return Number(self.path, self.path.search(self.has, bool(bit), lo, hi, last))
 
     def __getitem__(self, index: Any) -> Condition:
         return Condition(self.path, self.has(raw(index)))
@@ -230,7 +230,7 @@ def _parsed(text: str) -> ast.FunctionDef:
     return function
 
 
-def compiled(owner: type, function: ast.FunctionDef) -> Callable[..., Any]:
+def compile_function(owner: type, function: ast.FunctionDef) -> Callable[..., Any]:
     """Return the function of a syntax tree, among the globals of its class."""
     module = ast.fix_missing_locations(ast.Module([function], []))
     names = {**vars(sys.modules[owner.__module__]), "len": _len, "bytes": _bytes}
@@ -241,12 +241,12 @@ def compiled(owner: type, function: ast.FunctionDef) -> Callable[..., Any]:
 
 @cache
 def _recompiled(owner: type, name: str, bug: TextChange | None) -> Callable[..., Any]:
-    return compiled(owner, syntax_of(owner, name, bug))
+    return compile_function(owner, syntax_of(owner, name, bug))
 
 
 @cache
 def twin_of(cls: type, bug: TextChange | None = None) -> type:
-    """Return a class that is the allocator's class, every function compiled again."""
+    """Return a class that is the allocator's class, every function compile_function again."""
     twin: type = new_twin(cls, bug)
     return twin
 
@@ -311,7 +311,7 @@ def turn_of(
     once = turn.body[1]
     assert isinstance(once, ast.For)
     once.body = body
-    return compiled(owner, turn)
+    return compile_function(owner, turn)
 
 
 def entry_of(
@@ -327,10 +327,10 @@ def entry_of(
     first = loops[number - 1] + 1 if number else 0
     entry = _parsed(f"def {name}({', '.join(given)}):\n    return 'entry', locals()")
     entry.body = [*function.body[first : loops[number]], *entry.body]
-    return compiled(owner, entry)
+    return compile_function(owner, entry)
 
 
-def finished(steps: Any) -> Any:
+def run_to_end(steps: Any) -> Any:
     """Run a generator to its end, nothing else running; return its result."""
     is_generator: bool = inspect.isgenerator(steps)
     return run(steps) if is_generator else steps

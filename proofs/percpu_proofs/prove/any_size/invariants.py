@@ -6,9 +6,8 @@ All of a block of n bits with map `used`; offsets in bits from its start.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, NamedTuple
 
 from percpu_proofs.prove.any_size.code import raw
 from percpu_proofs.prove.any_size.scene import LemmaScene
@@ -18,7 +17,7 @@ from percpu_spec.protocol.operators import And, Iff, Implies, Not, Or, Truth, wi
 from percpu_spec.views import HINTS
 
 Used = Callable[[Any], Truth]
-Claimed = Callable[[Any], None]
+HintClaim = Callable[[Any], None]
 
 
 class HintTerms(SimpleNamespace):
@@ -39,16 +38,14 @@ class HintTerms(SimpleNamespace):
         return {name: getattr(self, name) for name in HINTS}
 
 
-@dataclass(frozen=True)
-class Invariant:
+class Invariant(NamedTuple):
     """A statement about hints: to assume it, and to claim it of hints still to come.
 
     To claim it is to name arbitrary bits and runs first, and to say of them what is to hold.
     """
 
-    name: str
     assume: Callable[[LemmaScene, Any, Used, Any], None]
-    claim: Callable[[LemmaScene, Used, Any], Claimed]
+    claim: Callable[[LemmaScene, Used, Any], HintClaim]
 
 
 def run_is_free(s: LemmaScene, used: Used, n: Any, start: Any, length: Any) -> None:
@@ -57,7 +54,7 @@ def run_is_free(s: LemmaScene, used: Used, n: Any, start: Any, length: Any) -> N
     s.everywhere(start, start + length, lambda i: Not(used(i)))
 
 
-def _run_claimed(s: LemmaScene, used: Used, n: Any, what: str) -> Claimed:
+def _claim_run(s: LemmaScene, used: Used, n: Any, what: str) -> HintClaim:
     p = s.number(f"bit of {what}", 0, n)
 
     def claim(h: Any) -> None:
@@ -69,13 +66,13 @@ def _run_claimed(s: LemmaScene, used: Used, n: Any, what: str) -> Claimed:
     return claim
 
 
-def _sound(s: LemmaScene, h: Any, used: Used, n: Any) -> None:
+def _assume_sound(s: LemmaScene, h: Any, used: Used, n: Any) -> None:
     for start, length in h.runs:
         run_is_free(s, used, n, start, length)
 
 
-def _sound_claimed(s: LemmaScene, used: Used, n: Any) -> Claimed:
-    claims = [_run_claimed(s, used, n, what) for what in ("contig_hint", "scan_hint")]
+def _claim_sound(s: LemmaScene, used: Used, n: Any) -> HintClaim:
+    claims = [_claim_run(s, used, n, what) for what in ("contig_hint", "scan_hint")]
 
     def claim(h: Any) -> None:
         for one in claims:
@@ -101,7 +98,7 @@ def _exact(name: str, run: Callable[[Any, Any], tuple[Any, Any, Any]], *, free: 
         s.assume(And(within(0, value, n + 1), Implies(value < n, Not(is_like(used, beyond)))))
         s.everywhere(lo, hi, lambda i: is_like(used, i))
 
-    def claim(s: LemmaScene, used: Used, n: Any) -> Claimed:
+    def claim(s: LemmaScene, used: Used, n: Any) -> HintClaim:
         p = s.number(f"bit of {name}", 0, n)
 
         def claimed(h: Any) -> None:
@@ -114,18 +111,18 @@ def _exact(name: str, run: Callable[[Any, Any], tuple[Any, Any, Any]], *, free: 
 
         return claimed
 
-    return Invariant(f"{name} is exact", assume, claim)
+    return Invariant(assume, claim)
 
 
 def order(h: Any) -> Truth:
-    """HINT-4."""
+    """HINT-4: scan_hint lies behind contig_hint exactly if as long."""
     return Implies(
         And(h.scan_hint > 0, h.contig_hint > 0),
         Iff(h.scan_hint_start > h.contig_hint_start, h.scan_hint == h.contig_hint),
     )
 
 
-def _longest(s: LemmaScene, h: Any, used: Used, n: Any) -> None:
+def _assume_longest(s: LemmaScene, h: Any, used: Used, n: Any) -> None:
     s.every_run(0, n, lambda x, y: Implies(y - x > h.contig_hint, s.some(used, x, y)))
 
 
@@ -140,12 +137,12 @@ def any_free_run(s: LemmaScene, used: Used, n: Any, name: str) -> tuple[Any, Any
     return x, y
 
 
-def _longest_claimed(s: LemmaScene, used: Used, n: Any) -> Claimed:
+def _claim_longest(s: LemmaScene, used: Used, n: Any) -> HintClaim:
     x, y = any_free_run(s, used, n, "a run")
     return lambda h: s.claim("no run is longer than contig_hint", y - x <= h.contig_hint)
 
 
-def _passes_nothing(s: LemmaScene, h: Any, used: Used, n: Any) -> None:
+def _assume_passes_nothing(s: LemmaScene, h: Any, used: Used, n: Any) -> None:
     s.every_run(
         0,
         n,
@@ -155,7 +152,7 @@ def _passes_nothing(s: LemmaScene, h: Any, used: Used, n: Any) -> None:
     )
 
 
-def _passes_nothing_claimed(s: LemmaScene, used: Used, n: Any) -> Claimed:
+def _claim_passes_nothing(s: LemmaScene, used: Used, n: Any) -> HintClaim:
     x, y = any_free_run(s, used, n, "a run before")
     return lambda h: s.claim(
         "no run before scan_hint is longer",
@@ -174,21 +171,18 @@ def _whole_of(h: Any, used: Used, n: Any) -> Truth:
     return And(*[is_whole(used, n, start, length) for start, length in h.runs])
 
 
-SOUND = Invariant("hints are free", _sound, _sound_claimed)
+SOUND = Invariant(_assume_sound, _claim_sound)
+"""Both hints are free runs in the block."""
 LEFT = _exact("left_free", lambda length, n: (0, length, length), free=True)
 RIGHT = _exact("right_free", lambda length, n: (n - length, n, n - length - 1), free=True)
 FIRST = _exact("first_free", lambda first, n: (0, first, first), free=False)
 ORDER = Invariant(
-    "scan_hint lies behind contig_hint exactly if as long",
     lambda s, h, used, n: s.assume(order(h)),
     lambda s, used, n: lambda h: s.claim("HINT-4", order(h)),
 )
-LONGEST = Invariant("contig_hint is the longest run", _longest, _longest_claimed)
-PASSES_NOTHING = Invariant(
-    "no run before scan_hint is longer", _passes_nothing, _passes_nothing_claimed
-)
+LONGEST = Invariant(_assume_longest, _claim_longest)
+PASSES_NOTHING = Invariant(_assume_passes_nothing, _claim_passes_nothing)
 WHOLE = Invariant(
-    "hints are whole runs",
     lambda s, h, used, n: s.assume(_whole_of(h, used, n)),
     lambda s, used, n: lambda h: s.claim("hints are whole runs", _whole_of(h, used, n)),
 )

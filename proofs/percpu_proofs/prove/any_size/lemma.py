@@ -22,7 +22,7 @@ from percpu_proofs.prove import any_size
 from percpu_proofs.prove import from_boot as boot
 from percpu_proofs.prove.any_size.code import TextChange, z3
 from percpu_proofs.prove.any_size.paths import Path, PathContext, TooManyPathsError, all_paths
-from percpu_proofs.prove.any_size.scene import LemmaScene, SceneClaim, SymbolicScene, replayed
+from percpu_proofs.prove.any_size.scene import LemmaScene, SceneClaim, SymbolicScene, replay
 from percpu_proofs.prove.claim import Claim, ProofAttempt, Result
 from percpu_proofs.prove.dependencies import OWNERS, full_names
 from percpu_spec.protocol.operators import And, Not, Or, Truth
@@ -160,7 +160,7 @@ class Lemma(Claim):
         if model is None:
             return None
         case = inputs_of(small, model, SMALL)
-        return replayed(self.scenario, case, bug, SMALL)
+        return replay(self.scenario, case, bug, SMALL)
 
 
 LEMMAS: list[Lemma] = []
@@ -180,14 +180,14 @@ def lemma(
         told = says or inspect.getdoc(scenario) or ""
         LEMMAS.append(Lemma(
             name, clause, full_names(functions), bound, told, scenario,
-            bugs=seeded_changes(name), **options,
+            bugs=bugs_of(name), **options,
         ))  # fmt: skip
         return scenario
 
     return enter
 
 
-def seeded_changes(name: str) -> dict[str, TextChange]:
+def bugs_of(name: str) -> dict[str, TextChange]:
     """Return the bugs that a lemma must be refuted of, by name."""
     found = {}
     for place, old, new, bug in seeded.table("lemmas"):

@@ -109,13 +109,13 @@ class Path:
             return term
         self.branch()
         number = len(self.decisions)
-        choice = self.prefix[number] if number < len(self.prefix) else self._chosen(term)
+        choice = self.prefix[number] if number < len(self.prefix) else self._first_way(term)
         self.decisions.append(choice)
         self.conditions.append((term, choice))
         self.solver.add(term if choice else Not(term))
         return choice
 
-    def _chosen(self, term: Any) -> bool:
+    def _first_way(self, term: Any) -> bool:
         """Return true if a branch can be, and note the other way if that can be too.
 
         The last model of the path answers one of the two without a query.
@@ -133,7 +133,7 @@ class Path:
         self.model = model
         return True
 
-    def found(self, has: Callable[[Any], Truth], bit: bool, lo: Any, hi: Any, *, last: bool) -> Any:
+    def search(self, has: Callable[[Any], Truth], bit: bool, lo: Any, hi: Any, last: bool) -> Any:
         """Return a term for the first or last match in [lo, hi), -1 if there is none."""
         at = self.fresh("found")
         known, passed = search_facts(has, bit, lo, hi, at, last)
@@ -143,7 +143,7 @@ class Path:
         self.derived.append(Derived(at, "rfind" if last else "find", (lo, hi), has, bit))
         return at
 
-    def divided(self, term: Any, by: Any) -> tuple[Any, Any]:
+    def divide(self, term: Any, by: Any) -> tuple[Any, Any]:
         """Return quotient and remainder."""
         key = term.get_id(), by.get_id() if z3.is_expr(by) else by
         if key not in self._divided:

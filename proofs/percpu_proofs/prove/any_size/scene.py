@@ -20,9 +20,9 @@ from percpu_proofs.prove.any_size.code import (
     Number,
     TextChange,
     entry_of,
-    finished,
     new_twin,
     raw,
+    run_to_end,
     turn_of,
     twin_of,
     z3,
@@ -77,7 +77,7 @@ class LemmaScene:
         self.outcome: dict[str, Any] = {}
         self.inputs: dict[str, Any] = {}
 
-    def _chosen(self, name: str, values: Sequence[Any]) -> Any:
+    def _choose(self, name: str, values: Sequence[Any]) -> Any:
         if not values:
             raise UnmetError(name)
         value = self.inputs[name] = self.choose(name, values)
@@ -85,7 +85,7 @@ class LemmaScene:
 
     def size(self, name: str, least: int = 1) -> Any:
         """Return an arbitrary number of bits or pages."""
-        return int(self._chosen(name, range(least, self.largest + 1)))
+        return int(self._choose(name, range(least, self.largest + 1)))
 
     def number(
         self,
@@ -98,17 +98,17 @@ class LemmaScene:
         first = -self.largest if lo is None else lo
         behind = self.largest + 1 + max(0, first) if hi is None else hi
         values = range(first, behind) if among is None else sorted(set(among()))
-        value = int(self._chosen(name, values))
+        value = int(self._choose(name, values))
         self.assume((lo is None or lo <= value) and (hi is None or value < hi))
         return value
 
     def flag(self, name: str) -> Truth:
         """Return an arbitrary truth."""
-        return bool(self._chosen(name, (False, True)))
+        return bool(self._choose(name, (False, True)))
 
     def bits(self, name: str, length: Any) -> Callable[[Any], Truth]:
         """Return the membership of an arbitrary map of so many bits or pages."""
-        members = [bool(self._chosen(f"{name}[{i}]", (False, True))) for i in range(length)]
+        members = [bool(self._choose(f"{name}[{i}]", (False, True))) for i in range(length)]
         self.inputs[name] = members
         return lambda i: 0 <= i < length and members[i]
 
@@ -127,7 +127,7 @@ class LemmaScene:
         made = PlainBlocks(Block(bits) for _ in range(count))
         for index, block in enumerate(made):
             for field in fields:
-                setattr(block, field, self._chosen(f"{name}.{field}[{index}]", range(bits + 1)))
+                setattr(block, field, self._choose(f"{name}.{field}[{index}]", range(bits + 1)))
         return made
 
     def assume(self, truth: Truth) -> None:
@@ -149,7 +149,7 @@ class LemmaScene:
     def run(self, x: Any, y: Any) -> None:
         """Use facts about every range at this one; plain ones are judged everywhere."""
 
-    def divided(self, value: Any, by: Any) -> tuple[Any, Any]:
+    def divide(self, value: Any, by: Any) -> tuple[Any, Any]:
         """Return quotient and remainder."""
         return value // by, value % by
 
@@ -202,7 +202,7 @@ class LemmaScene:
     def turn(self, owner: type, name: str, number: int, locals_: Mapping[str, Any]) -> Any:
         """Run one turn of a function's loop on these locals: how it ends, and the locals then."""
         given = {key: self.code(value) for key, value in locals_.items()}
-        return finished(turn_of(owner, name, number, tuple(given), self.bug)(**given))
+        return run_to_end(turn_of(owner, name, number, tuple(given), self.bug)(**given))
 
     def bug_in(self, cls: type) -> TextChange | None:
         """Return the bug if it is in a function of the class or its bases."""
@@ -278,8 +278,8 @@ class SymbolicScene(LemmaScene):
     def run(self, x: Any, y: Any) -> None:
         self.path.ends.append(tuple(z3.IntVal(e) if isinstance(e, int) else e for e in (x, y)))
 
-    def divided(self, value: Any, by: Any) -> tuple[Any, Any]:
-        return self.path.divided(value, by)
+    def divide(self, value: Any, by: Any) -> tuple[Any, Any]:
+        return self.path.divide(value, by)
 
     def blocks_of(self, n: Any) -> dict[str, Any]:
         if self.path.small is not None:
@@ -345,7 +345,7 @@ def plain_scene(
     return scene
 
 
-def replayed(
+def replay(
     scenario: Callable[[Any], None], case: Mapping[str, Any], bug: TextChange | None, largest: int
 ) -> LemmaScene | None:
     """Return the scene of a case whose inputs are given by name, None if it is none."""

@@ -81,7 +81,7 @@ BESIDE = "; a second chunk behind it"
 def _judge_places(scene: Scene) -> None:
     """Ask LIST-1 now."""
     ask("LIST-1", linked_both_ways(scene.allocator))
-    ask("LIST-1", lists.chunks_have_one_place(scene.allocator, scene.made))
+    ask("LIST-1", lists.chunks_have_one_place(scene.allocator, scene.chunks))
 
 
 def _put_with_neighbour(scene: Scene) -> Chunk:

@@ -25,7 +25,7 @@ from percpu_proofs.prove.protocol.induction import (
     prove_initial,
 )
 from percpu_proofs.prove.protocol.races import NoRaceError, race
-from percpu_proofs.refine.allocator import fired
+from percpu_proofs.refine.allocator import action_counts
 from percpu_spec import protocol
 from percpu_spec.protocol.clauses import (
     float_is_sum,
@@ -205,7 +205,7 @@ class ActionClaim(Claim):
         """Refute that the action never happens: z3 has a case, and in a concrete run it fires."""
         attempt = ProofAttempt()
         attempt.paths = 1
-        times = fired(self.variant)[self.action]
+        times = action_counts(self.variant)[self.action]
         possible = is_enabled_somewhere(self.machine, self.action, timeout)
         seen = times > 0 or (self.variant, self.action) in NEVER_SEEN
         return attempt.result("refuted" if possible and seen else "confirmed", f"{times} times")

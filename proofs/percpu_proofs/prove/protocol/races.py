@@ -182,7 +182,7 @@ def race(variant: str, action: str, clause: str) -> Race:
         raise NoRaceError(f"{variant}, {action}: z3 has no case in which it breaks {clause}")
     tried = ""
     for kind, run in runs_to(machine, action, clause, kinds):
-        found = on_the_allocator(variant, clause, kind, run)
+        found = race_on_allocator(variant, clause, kind, run)
         if found is not None:
             return found
         tried = tried or " ".join(step.action for step in run)
@@ -196,7 +196,7 @@ def race(variant: str, action: str, clause: str) -> Race:
     )
 
 
-def on_the_allocator(
+def race_on_allocator(
     variant: str, clause: str, kind: RaceKind, run: tuple[Firing, ...]
 ) -> Race | None:
     """Return a race like a run of the machine, None if none of the setups has one."""

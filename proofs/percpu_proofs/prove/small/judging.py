@@ -35,7 +35,7 @@ class Adversary:
         self.scene = scene
         self.left = moves
         self.unsettled = list(unsettled)
-        self.areas = [(chunk, page) for chunk in scene.made for page in range(chunk.nr_pages)]
+        self.areas = [(chunk, page) for chunk in scene.chunks for page in range(chunk.nr_pages)]
         monitor = scene.allocator.monitor
         monitor.history.concurrent, monitor.alone = moves > 0, not moves
 

@@ -15,7 +15,7 @@ from typing import Any
 
 from percpu_proofs.bugs import BUGS
 from percpu_proofs.prove.claim import Claim, Result, State
-from percpu_proofs.prove.dependencies import full_names, sources_of
+from percpu_proofs.prove.dependencies import short_names, sources_of
 from percpu_proofs.prove.small import case
 from percpu_proofs.prove.small.case import Size
 from percpu_proofs.prove.small.scene import Scene
@@ -39,7 +39,7 @@ class Obligation(Claim):
     @property
     def sizes(self) -> tuple[Size, ...]:
         """The sizes that are asked, smaller first."""
-        return sizes_asked(self.small, self.large)
+        return sizes_to_try(self.small, self.large)
 
     @property
     def sources(self) -> tuple[Any, ...]:
@@ -78,7 +78,7 @@ class Obligation(Claim):
         return case.enumerate_cases(judge, sizes or self.sizes, timeout, twin=twin)
 
 
-def sizes_asked(small: Size, large: Size) -> tuple[Size, ...]:
+def sizes_to_try(small: Size, large: Size) -> tuple[Size, ...]:
     """Return the large size, and before it the small one where that is not part of it."""
     inside = all(less <= more for less, more in zip(small, large, strict=True))
     return (large,) if inside else (small, large)
@@ -100,7 +100,7 @@ def obligation(
     the scene, unless one of the forms of this decorator below says otherwise.
 
     Its id is its name with dashes; for another variant than linux_6_12 the variant's name follows.
-    functions: see full_names. words say the bound, with {pages}, {bits} and {moves} of a size;
+    functions: see short_names. words say the bound, with {pages}, {bits} and {moves} of a size;
     sizes are the small and the large one. options are the scene's: one that is a range or a list is
     chosen by the case, one that is a function computed from choices and size.
     """
@@ -108,13 +108,12 @@ def obligation(
     def enter(judge: Callable[[Scene], None]) -> Callable[[Scene], None]:
         @functools.wraps(judge)
         def judge_case(cls: type[Allocator], choose: Choices, size: Size) -> None:
-            given = {name: _chosen(option, choose, size) for name, option in options.items()}
+            given = {name: _choose(option, choose, size) for name, option in options.items()}
             judge(Scene(cls, choose, size, **given))
 
         small, large = (Size(*size) for size in sizes)
-        asked = sizes_asked(small, large)
+        asked = sizes_to_try(small, large)
         bound = "; and ".join(words.format(**size._asdict()) for size in asked)
-        names = tuple(".".join(name.split(".")[-3:]) for name in full_names(functions))
         for variant in ("reference", "linux_6_12") if fixed else variants:
             name = judge.__name__.replace("_", "-")
             if variant != "linux_6_12":
@@ -122,7 +121,7 @@ def obligation(
             broken = fixed and variant == "linux_6_12"
             expected: State = "refuted" if broken else "confirmed"
             made = Obligation(
-                name, clause, names, bound, small, large, judge_case,
+                name, clause, short_names(functions), bound, small, large, judge_case,
                 variant=variant, expected=expected,
             )  # fmt: skip
             OBLIGATIONS.append(made)
@@ -141,7 +140,7 @@ def any_pages(choose: Choices, size: Size) -> Size:
     return Size(1 + choose.number(size.pages), size.bits)
 
 
-def _chosen(option: Any, choose: Choices, size: Size) -> Any:
+def _choose(option: Any, choose: Choices, size: Size) -> Any:
     if isinstance(option, range | list):
         return choose.pick(option)
     return option(choose, size) if callable(option) else option

@@ -70,7 +70,7 @@ that find nothing."""
 def sample(cls: type[Allocator], name: str, tries: int) -> str | None:
     """Return what the evaluator of contracts finds wrong in cases drawn of the same arguments."""
     entry = ENTRIES[name]
-    function = _judged(without_contract(getattr(cls, name)), entry.settled)
+    function = _with_state_judge(without_contract(getattr(cls, name)), entry.settled)
     contract = Contract(function, [mark for mark in marks_of(cls, name) if mark.level == "full"])
     for seed in range(tries):
         with suppress(VacuousError):
@@ -101,7 +101,7 @@ def check(cls: type, name: str, guard: float = GUARD, *, twin: bool = False) -> 
     options = replace(
         DEFAULT_OPTIONS, analysis_kind=_ICONTRACT, **{**LIMITS, "per_condition_timeout": guard}
     )
-    claimed = Claimed(FunctionInfo.from_class(cls, name), options, subject(cls, name, conditions))
+    claimed = Promises(FunctionInfo.from_class(cls, name), options, subject(cls, name, conditions))
     attempt = ProofAttempt()
     try:
         # CrossHair looks at the time where it asks the solver, which an endless loop may never do
@@ -180,15 +180,15 @@ def subject(cls: type, name: str, conditions: Conditions) -> Conditions:
     ]
     return replace(
         conditions,
-        fn=_judged(without_contract(conditions.fn), entry.settled),
+        fn=_with_state_judge(without_contract(conditions.fn), entry.settled),
         sig=conditions.sig.replace(parameters=parameters),
         counterexample_description_maker=lambda given, result, _: (
-            f"{name}({_shown(given.arguments)})", str(result)
+            f"{name}({_description(given.arguments)})", str(result)
         ),
     )
 
 
-def _shown(given: Mapping[str, Any]) -> str:
+def _description(given: Mapping[str, Any]) -> str:
     """Return a call's arguments, and the state of the allocator, in a line."""
     allocator, *others = given.values()
     lists = {chunk: head.slot for head in allocator.chunk_lists for chunk in head}
@@ -203,7 +203,7 @@ def _shown(given: Mapping[str, Any]) -> str:
     return ", ".join([*map(repr, others), "; ".join(state)])
 
 
-def _judged(function: Callable[..., Any], settled: bool) -> Callable[..., Any]:
+def _with_state_judge(function: Callable[..., Any], settled: bool) -> Callable[..., Any]:
     """Return a function run to its end, the clauses about states asked in every gap.
 
     If settled they are asked at its return too.
@@ -233,7 +233,7 @@ def judge_now(allocator: Any) -> None:
 
 
 @dataclass
-class Claimed(ConditionCheckable):
+class Promises(ConditionCheckable):
     """Promises of one function, which CrossHair is to judge as one."""
 
     def __post_init__(self) -> None:
@@ -263,9 +263,9 @@ class Claimed(ConditionCheckable):
         """Run the search; say what is wrong, or why the question is open."""
         with _alone():
             (message,) = super().analyze()
-        return [replace(message, message=self._said(message))]
+        return [replace(message, message=self._text(message))]
 
-    def _said(self, message: AnalysisMessage) -> str:
+    def _text(self, message: AnalysisMessage) -> str:
         if message.state > MessageType.PRE_UNSAT:
             wrong, _, case = message.message.partition(" when calling ")
             raised = wrong.rpartition(" yields ")[2]
