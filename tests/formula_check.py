@@ -15,7 +15,7 @@ from typing import Any
 
 from percpu_proofs.prove.any_size.code import TextChange, z3
 from percpu_proofs.prove.any_size.lemma import QUERY, Lemma, case_text
-from percpu_proofs.prove.any_size.paths import Derived, Path, PathContext, all_paths
+from percpu_proofs.prove.any_size.paths import Path, PathContext, all_paths
 from percpu_proofs.prove.any_size.scene import (
     LemmaScene,
     SymbolicScene,
@@ -23,6 +23,48 @@ from percpu_proofs.prove.any_size.scene import (
     replay,
     small_cases,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """A term that stands for what a primitive returned: how to compute it."""
+
+    term: Any
+    kind: str  # "find", "rfind", "div", "mod", "bits"
+    given: tuple[Any, ...]
+    has: Callable[[Any], Any] | None = None
+    bit: bool = False
+
+
+class TracedPath(Path):
+    """A path that keeps its conditions, and what primitives returned on it."""
+
+    def __init__(self, prefix: tuple[bool, ...], shared: PathContext) -> None:
+        super().__init__(prefix, 5.0, None, shared)
+        self.conditions: list[tuple[Any, bool]] = []
+        self.derived: list[Derived] = []
+
+    def decide(self, term: Any) -> bool:
+        choice = super().decide(term)
+        self.conditions.append((term, choice))
+        return choice
+
+    def search(self, has: Callable[[Any], Any], bit: bool, lo: Any, hi: Any, last: bool) -> Any:
+        at = super().search(has, bit, lo, hi, last)
+        self.derived.append(Derived(at, "rfind" if last else "find", (lo, hi), has, bit))
+        return at
+
+    def divide(self, term: Any, by: Any) -> tuple[Any, Any]:
+        quotient, remainder = super().divide(term, by)
+        self.derived.append(Derived(quotient, "div", (term, by)))
+        self.derived.append(Derived(remainder, "mod", (term, by)))
+        return quotient, remainder
+
+    def bit_length(self, term: Any) -> Any:
+        bits = super().bit_length(term)
+        self.derived.append(Derived(bits, "bits", (term,)))
+        return bits
+
 
 _KINDS = {
     z3.Z3_OP_AND: " and ", z3.Z3_OP_OR: " or ", z3.Z3_OP_EQ: " == ", z3.Z3_OP_LE: " <= ",
@@ -103,7 +145,7 @@ class FormulaPath:
     """One path of a lemma's functions, to be evaluated on numbers."""
 
     def __init__(self, scene: SymbolicScene) -> None:
-        path = scene.path
+        path: Any = scene.path
         self.scene = scene
         self.conditions = [(_compiled(term), choice) for term, choice in path.conditions]
         self.derived = {d.term.decl().name(): _primitive(d) for d in path.derived}
@@ -135,7 +177,7 @@ def formula(lemma: Lemma, bug: TextChange | None = None) -> list[FormulaPath]:
         scenes.append(SymbolicScene(path, bug))
         lemma.scenario(scenes[-1])
 
-    for _ in all_paths(run, lambda prefix: Path(prefix, 5.0, None, shared)):
+    for _ in all_paths(run, lambda prefix: TracedPath(prefix, shared)):
         pass
     return [FormulaPath(scene) for scene in scenes]
 

@@ -11,7 +11,7 @@ import hashlib
 import inspect
 import platform
 import types
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -21,6 +21,7 @@ import percpu_contracts
 import percpu_reference
 import percpu_spec
 from percpu_proofs import bugs
+from percpu_proofs.prove.claim import Claim
 from percpu_proofs.run import choices
 from percpu_reference import chunk, environment, gaps
 from percpu_reference.backing import KmBacking
@@ -87,10 +88,13 @@ def _texts(source: Any) -> Iterator[bytes]:
         yield inspect.getsource(source).encode()
 
 
-def sources_of(variant: str, functions: Sequence[str], *asking: Any) -> tuple[Any, ...]:
-    """Return everything that a result about functions depends on; asking: modules that judge."""
-    backing = "km" if any("KmBacking" in name for name in functions) else "vm"
-    cls = with_backing(variant_class(variant), backing)
+def sources_of(claim: Claim, *judges: Any) -> tuple[Any, ...]:
+    """Return everything that the result of a claim about functions depends on.
+
+    judges: modules that ask it.
+    """
+    backing = "km" if any("KmBacking" in name for name in claim.functions) else "vm"
+    cls = with_backing(variant_class(claim.variant), backing)
     return (
         percpu_spec,
         percpu_contracts,
@@ -99,9 +103,10 @@ def sources_of(variant: str, functions: Sequence[str], *asking: Any) -> tuple[An
         gaps,
         bugs,
         choices,
-        *_modules_behind(*asking),
+        *_modules_behind(*judges),
         *_declarations(cls),
-        *reachable(cls, functions),
+        *reachable(cls, claim.functions),
+        *(str(bugs.BUGS[bug]) for bug in claim.bugs),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
@@ -16,58 +17,67 @@ from percpu_spec.protocol.operators import And, Implies, Not, within
 ANY_COUNTS = "any counts, any number of pages, any map"
 
 
-def _counted(s: LemmaScene, run: Callable[[Any, Any, LemmaScene], None]) -> None:
-    """A step on one chunk: the float and the chunk's weight in it change alike (FLT-1)."""
-    empties, floating = s.number("empties", None, None), s.number("float", None, None)
-    isolated = bool(s.code(s.flag("isolated")))
-    reserved = bool(s.code(s.flag("reserved")))
-    s.assume(not (isolated and reserved))
-    pages = s.size("pages")
-    populated = s.bits("populated", pages)
-    chunk = SimpleNamespace(
-        nr_empty_pop_pages=s.code(empties),
-        isolated=isolated,
-        populated=s.map_of(pages, populated),
-        nr_populated=s.code(s.number("populated pages", 0, None)),
-        pages=pages,
-        was=populated,
-    )
-    before = raw(chunk.nr_populated)
-    moved: list[Any] = []
-    allocator = s.allocator(
-        Linux612,
-        {
-            "_chunk_move": lambda self, of, slot, front: moved.append((slot, front)),
-            "chunk_relocate": lambda self, of, slot: moved.append(slot),
-        },
-        nr_empty_pop_pages=floating,
-        nr_populated=before,
-        reserved_chunk=chunk if reserved else None,
-        to_depopulate_slot=9,
-    )
-    run(allocator, chunk, s)
-    after = raw(chunk.nr_empty_pop_pages)
-    float_after = raw(allocator.nr_empty_pop_pages)
-    weight = 0 if isolated or reserved else empties
-    weight_after = 0 if chunk.isolated or reserved else after
-    s.outcome.update(empties=after, float=float_after, isolated=chunk.isolated, moved=tuple(moved))
-    s.outcome.update(all=raw(allocator.nr_populated), populated=raw(chunk.nr_populated))
-    s.claim("the float follows the chunk", float_after - floating == weight_after - weight)
-    total, own = raw(allocator.nr_populated), raw(chunk.nr_populated)
-    s.claim("all populated pages follow the chunk's", total == own)
+Step = Callable[[LemmaScene, Any, Any], None]
+"""What is done, and claimed, with an allocator and a chunk."""
+
+
+def _counted(step: Step) -> Callable[[LemmaScene], None]:
+    """Return the lemma that in a step on one chunk the float and its weight change alike (FLT-1).
+
+    So do all populated pages and the chunk's.
+    """
+
+    @functools.wraps(step)
+    def scenario(s: LemmaScene) -> None:
+        empties, floating = s.number("empties", None, None), s.number("float", None, None)
+        isolated = bool(s.code(s.flag("isolated")))
+        reserved = bool(s.code(s.flag("reserved")))
+        s.assume(not (isolated and reserved))
+        pages = s.size("pages")
+        populated = s.bits("populated", pages)
+        chunk = SimpleNamespace(
+            nr_empty_pop_pages=s.code(empties),
+            isolated=isolated,
+            populated=s.map_of(pages, populated),
+            nr_populated=s.code(s.number("populated pages", 0, None)),
+            pages=pages,
+            was=populated,
+        )
+        before = raw(chunk.nr_populated)
+        moved: list[Any] = []
+        allocator = s.allocator(
+            Linux612,
+            {
+                "_chunk_move": lambda self, of, slot, front: moved.append((slot, front)),
+                "chunk_relocate": lambda self, of, slot: moved.append(slot),
+            },
+            nr_empty_pop_pages=floating,
+            nr_populated=before,
+            reserved_chunk=chunk if reserved else None,
+            to_depopulate_slot=9,
+        )
+        step(s, allocator, chunk)
+        after = raw(chunk.nr_empty_pop_pages)
+        float_after = raw(allocator.nr_empty_pop_pages)
+        weight = 0 if isolated or reserved else empties
+        weight_after = 0 if chunk.isolated or reserved else after
+        total, own = raw(allocator.nr_populated), raw(chunk.nr_populated)
+        s.outcome.update(empties=after, float=float_after, all=total, populated=own)
+        s.outcome.update(isolated=chunk.isolated, moved=tuple(moved))
+        s.claim("the float follows the chunk", float_after - floating == weight_after - weight)
+        s.claim("all populated pages follow the chunk's", total == own)
+
+    return scenario
 
 
 @lemma("count-update", "FLT-1", "Slots.update_empty_pages", ANY_COUNTS)
-def updating(s: LemmaScene) -> None:
+@_counted
+def updating(s: LemmaScene, allocator: Any, chunk: Any) -> None:
     """Empty pages, added or taken off, move the float as the chunk's weight in it."""
     nr = s.number("nr", None, None)
-
-    def run(allocator: Any, chunk: Any, s: LemmaScene) -> None:
-        was = raw(chunk.nr_empty_pop_pages)
-        allocator.update_empty_pages(chunk, s.code(nr))
-        s.claim("the chunk counts them", raw(chunk.nr_empty_pop_pages) == was + nr)
-
-    _counted(s, run)
+    was = raw(chunk.nr_empty_pop_pages)
+    allocator.update_empty_pages(chunk, s.code(nr))
+    s.claim("the chunk counts them", raw(chunk.nr_empty_pop_pages) == was + nr)
 
 
 def _range(s: LemmaScene, chunk: Any, populated: bool) -> tuple[Any, Any]:
@@ -80,7 +90,8 @@ def _range(s: LemmaScene, chunk: Any, populated: bool) -> tuple[Any, Any]:
 def _booked(populates: bool) -> Callable[[LemmaScene], None]:
     """Return the lemma that pages entered as populated, or as released, are counted."""
 
-    def run(allocator: Any, chunk: Any, s: LemmaScene) -> None:
+    @_counted
+    def scenario(s: LemmaScene, allocator: Any, chunk: Any) -> None:
         first, last = _range(s, chunk, not populates)
         p = s.number("page", 0, chunk.pages)
         was, pages = raw(chunk.nr_empty_pop_pages), raw(chunk.nr_populated)
@@ -96,7 +107,7 @@ def _booked(populates: bool) -> Callable[[LemmaScene], None]:
         s.claim("the chunk's empty pages follow", raw(chunk.nr_empty_pop_pages) == was + nr)
         s.claim("the chunk's populated pages follow", raw(chunk.nr_populated) == pages + nr)
 
-    return lambda s: _counted(s, run)
+    return scenario
 
 
 lemma(
@@ -110,26 +121,20 @@ lemma(
 
 
 @lemma("count-isolate", "FLT-1", "Slots.isolate_chunk", ANY_COUNTS)
-def isolating(s: LemmaScene) -> None:
+@_counted
+def isolating(s: LemmaScene, allocator: Any, chunk: Any) -> None:
     """Isolation takes a chunk out of the float, once."""
-
-    def run(allocator: Any, chunk: Any, s: LemmaScene) -> None:
-        s.assume(allocator.reserved_chunk is None)
-        allocator.isolate_chunk(chunk)
-        s.claim("it is isolated", chunk.isolated)
-
-    _counted(s, run)
+    s.assume(allocator.reserved_chunk is None)
+    allocator.isolate_chunk(chunk)
+    s.claim("it is isolated", chunk.isolated)
 
 
 @lemma("count-reintegrate", "FLT-1", "Slots.reintegrate_chunk", ANY_COUNTS)
-def reintegrating(s: LemmaScene) -> None:
+@_counted
+def reintegrating(s: LemmaScene, allocator: Any, chunk: Any) -> None:
     """Reintegration brings a chunk back into the float, once."""
-
-    def run(allocator: Any, chunk: Any, s: LemmaScene) -> None:
-        allocator.reintegrate_chunk(chunk)
-        s.claim("it is not isolated", not chunk.isolated)
-
-    _counted(s, run)
+    allocator.reintegrate_chunk(chunk)
+    s.claim("it is not isolated", not chunk.isolated)
 
 
 @lemma("relocate-moves", "LIST-4", "Slots.chunk_relocate", ANY_COUNTS)

@@ -105,12 +105,11 @@ def merging(loop: int) -> Any:
         p = s.number("bit", 0, total)
         name = "first" if back else "behind"
         number = "s_index" if back else "e_index"
+        walk = {number: index, name: bound}
         how, now = s.turn(
-            WholeFreedRun,
-            "chunk_update_hint_free",
-            loop,
-            {"block_bits": n, "blocks": blocks, number: index, "edge": edge, name: bound},
-        )
+            WholeFreedRun, "chunk_update_hint_free", loop,
+            block_bits=n, blocks=blocks, edge=edge, **walk,
+        )  # fmt: skip
         limit, at, last = (raw(now[key]) for key in (name, number, "edge"))
         s.outcome.update(how=how, limit=limit, at=at, edge=last)
         outer = limit - 1 if back else limit

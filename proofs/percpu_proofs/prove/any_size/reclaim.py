@@ -82,19 +82,10 @@ def _scanning(s: LemmaScene) -> SimpleNamespace:
         block_bits=n,
     )
     how, locals_ = s.turn(
-        Balance,
-        "depopulate_empty",
-        0,
-        {
-            "self": allocator,
-            "chunk": chunk,
-            "block_bits": n,
-            "freed_start": start,
-            "freed_end": behind,
-            "end": end,
-            "i": i,
-        },
-    )
+        Balance, "depopulate_empty", 0,
+        self=allocator, chunk=chunk, block_bits=n, freed_start=start, freed_end=behind,
+        end=end, i=i,
+    )  # fmt: skip
     now = SimpleNamespace(**{key: raw(value) for key, value in locals_.items() if key})
     left = members(chunk.populated)
 

@@ -38,23 +38,14 @@ def _scan(s: LemmaScene, n: Any, used: Any) -> tuple[Any, Any, Any]:
     return block, begin, start
 
 
-def _turn(s: LemmaScene, cls: type, n: Any, used: Any, block: Any, start: Any) -> Any:
+def _turn(s: LemmaScene, n: Any, used: Any, block: Any, start: Any) -> Any:
     """Take one turn of the scan of block 0."""
-    chunk = SimpleNamespace(alloc_map=s.map_of(n, used))
+    bits = s.map_of(n, used)
     return s.turn(
-        Hints,
-        "block_refresh_hint",
-        0,
-        {
-            "self": s.allocator(cls, None, block_bits=n),
-            "chunk": chunk,
-            "block": block,
-            "find": chunk.alloc_map.find,
-            "base": 0,
-            "limit": n,
-            "start": start,
-        },
-    )
+        Hints, "block_refresh_hint", 0,
+        self=s.allocator(Linux612, block_bits=n), chunk=SimpleNamespace(alloc_map=bits),
+        block=block, find=bits.find, base=0, limit=n, start=start,
+    )  # fmt: skip
 
 
 @lemma(
@@ -80,7 +71,7 @@ def beginning(s: LemmaScene) -> None:
     p = s.number("bit", 0, n)
     chunk = SimpleNamespace(md_blocks=OneBlock(block), alloc_map=s.map_of(n, used))
     allocator = s.allocator(Linux612, None, **s.blocks_of(n))
-    now = s.entry(Hints, "block_refresh_hint", 0, {"self": allocator, "chunk": chunk, "index": 0})
+    now = s.entry(Hints, "block_refresh_hint", self=allocator, chunk=chunk, index=0)
     start, after = raw(now["start"]), HintTerms(block)
     s.outcome.update(start=start, contig_hint=after.contig_hint, right_free=after.right_free)
     s.point(start - 1)
@@ -107,7 +98,7 @@ def scanning_edge(s: LemmaScene) -> None:
     block, begin, start = _scan(s, n, used)
     s.assume(HintTerms(block).right_free == 0)
     right = RIGHT.claim(s, used, n)
-    how, now = _turn(s, Linux612, n, used, block, start)
+    how, now = _turn(s, n, used, block, start)
     h = HintTerms(block)
     s.outcome.update(how=how, right_free=h.right_free)
     if how == "return":
@@ -138,7 +129,7 @@ def scanning_longest(s: LemmaScene) -> None:
     x, y = any_free_run(s, used, n, "a run")
     s.run(x, begin)
     s.point(x, y, begin)
-    how, now = _turn(s, Linux612, n, used, block, start)
+    how, now = _turn(s, n, used, block, start)
     after = HintTerms(block)
     s.outcome.update(how=how, contig_hint=after.contig_hint)
     limit = n

@@ -194,12 +194,12 @@ class LemmaScene:
         """Keep a size that others make up small where counterexamples are looked for."""
         self.assume(size <= self.largest)
 
-    def entry(self, owner: type, name: str, number: int, locals_: Mapping[str, Any]) -> Any:
+    def entry(self, owner: type, name: str, /, **locals_: Any) -> Any:
         """Run what comes before a function's loop, from these locals; return the locals then."""
         given = {key: self.code(value) for key, value in locals_.items()}
-        return entry_of(owner, name, number, tuple(given), self.bug)(**given)[1]
+        return entry_of(owner, name, 0, tuple(given), self.bug)(**given)[1]
 
-    def turn(self, owner: type, name: str, number: int, locals_: Mapping[str, Any]) -> Any:
+    def turn(self, owner: type, name: str, number: int, /, **locals_: Any) -> Any:
         """Run one turn of a function's loop on these locals: how it ends, and the locals then."""
         given = {key: self.code(value) for key, value in locals_.items()}
         return run_to_end(turn_of(owner, name, number, tuple(given), self.bug)(**given))

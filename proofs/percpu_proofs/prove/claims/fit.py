@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from percpu_proofs.prove.claims.hints import NO_CHUNK
 from percpu_proofs.prove.small.case import claim
 from percpu_proofs.prove.small.invariant import choose_block_hints, choose_chunk_hints
@@ -14,37 +16,33 @@ from percpu_reference.chunk import Block, Chunk
 ZERO = "a map of {pages} pages with {bits} bits each, any bits used; every length"
 
 
-def _zero_area(scene: Scene, align: int) -> None:
-    """Search any map for any length."""
-    chunk = scene.free_chunk()
-    count = chunk.map_bits
-    chunk.alloc_map = bytearray([scene.choose.bit() for _ in range(count)])
-    nr = 1 + scene.choose.number(count)
-    index, off, bits = call(scene, "find_zero_area", chunk, count, 0, nr, align - 1)
-    skipped = bits >= nr and off % align == 0 and index + nr > count
-    claim("FIT-2", not skipped, f"{nr} bits are not found in the {bits} free ones at {off}")
+def _zero_area(align: int) -> Callable[[Scene], None]:
+    """Return the obligation that the first area aligned to so many bits is found, if there is one.
+
+    The largest run skipped is free.
+    """
+
+    def judge(scene: Scene) -> None:
+        chunk = scene.free_chunk()
+        count = chunk.map_bits
+        chunk.alloc_map = bytearray([scene.choose.bit() for _ in range(count)])
+        nr = 1 + scene.choose.number(count)
+        index, off, bits = call(scene, "find_zero_area", chunk, count, 0, nr, align - 1)
+        skipped = bits >= nr and off % align == 0 and index + nr > count
+        claim("FIT-2", not skipped, f"{nr} bits are not found in the {bits} free ones at {off}")
+
+    return judge
 
 
-@obligation("FIT-2", "Fit.find_zero_area", words=ZERO, sizes=((2, 4), (3, 4)))
-def zero_area_unaligned(scene: Scene) -> None:
-    """The first free area is found, or there is none; the largest run skipped is free."""
-    _zero_area(scene, 1)
-
-
-@obligation(
-    "FIT-2", "Fit.find_zero_area", words=ZERO + ", aligned to 2 bits", sizes=((2, 4), (3, 4))
-)
-def zero_area_aligned_to_2(scene: Scene) -> None:
-    """The first area aligned to 2 bits is found, or there is none; what is skipped is free."""
-    _zero_area(scene, 2)
-
-
-@obligation(
-    "FIT-2", "Fit.find_zero_area", words=ZERO + ", aligned to 4 bits", sizes=((2, 4), (3, 4))
-)
-def zero_area_aligned_to_4(scene: Scene) -> None:
-    """The first area aligned to 4 bits is found, or there is none; what is skipped is free."""
-    _zero_area(scene, 4)
+for _align, _name, _words in (
+    (1, "unaligned", ""),
+    (2, "aligned-to-2", ", aligned to 2 bits"),
+    (4, "aligned-to-4", ", aligned to 4 bits"),
+):
+    obligation(
+        "FIT-2", "Fit.find_zero_area", name=f"zero-area-{_name}", words=ZERO + _words,
+        sizes=((2, 4), (3, 4)),
+    )(_zero_area(_align))  # fmt: skip
 
 
 @obligation(

@@ -49,9 +49,7 @@ class SymbolicClaim(Claim):
     @property
     def sources(self) -> tuple[Any, ...]:
         """What the result depends on."""
-        seeded = (str(BUGS[bug]) for bug in self.bugs)
-        module = inspect.getmodule(type(self))
-        return (module, *sources_of(self.variant, self.functions, _symbolic()), *seeded)
+        return (inspect.getmodule(type(self)), *sources_of(self, _symbolic()))
 
     def check(self, timeout: float) -> Result:
         """Judge the contract; where the evaluator finds a drawn case wrong nothing is confirmed."""

@@ -44,9 +44,7 @@ class Obligation(Claim):
     @property
     def sources(self) -> tuple[Any, ...]:
         """What the result depends on."""
-        asking = inspect.getmodule(self.judge)
-        found = sources_of(self.variant, self.functions, asking, case)
-        return (*found, *(str(BUGS[bug]) for bug in self.bugs))
+        return sources_of(self, inspect.getmodule(self.judge), case)
 
     def check(self, timeout: float) -> Result:
         """Try every case."""
@@ -89,6 +87,7 @@ def obligation(
     functions: str,
     *,
     words: str,
+    name: str = "",
     sizes: tuple[tuple[int, ...], tuple[int, ...]],
     variants: tuple[str, ...] = ("linux_6_12",),
     fixed: bool = False,
@@ -99,7 +98,8 @@ def obligation(
     fixed: instead of what linux_6_12 is known to break and `reference` keeps. pcpu_lock is held in
     the scene, unless one of the forms of this decorator below says otherwise.
 
-    Its id is its name with dashes; for another variant than linux_6_12 the variant's name follows.
+    Its id is its name with dashes unless told; for another variant than linux_6_12 the variant's
+    name follows.
     functions: see short_names. words say the bound, with {pages}, {bits} and {moves} of a size;
     sizes are the small and the large one. options are the scene's: one that is a range or a list is
     chosen by the case, one that is a function computed from choices and size.
@@ -115,16 +115,15 @@ def obligation(
         asked = sizes_to_try(small, large)
         bound = "; and ".join(words.format(**size._asdict()) for size in asked)
         for variant in ("reference", "linux_6_12") if fixed else variants:
-            name = judge.__name__.replace("_", "-")
+            claim_id = name or judge.__name__.replace("_", "-")
             if variant != "linux_6_12":
-                name += f"-{variant}"
+                claim_id += f"-{variant}"
             broken = fixed and variant == "linux_6_12"
             expected: State = "refuted" if broken else "confirmed"
-            made = Obligation(
-                name, clause, short_names(functions), bound, small, large, judge_case,
+            OBLIGATIONS.append(Obligation(
+                claim_id, clause, short_names(functions), bound, small, large, judge_case,
                 variant=variant, expected=expected,
-            )  # fmt: skip
-            OBLIGATIONS.append(made)
+            ))  # fmt: skip
         return judge
 
     return enter
