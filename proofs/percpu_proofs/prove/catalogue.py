@@ -66,11 +66,13 @@ def bugs_without_claim() -> list[Bug]:
 def claims() -> tuple[Claim, ...]:
     """Return every claim: by cases, by symbols, from boot, of any size, by induction."""
     bugs = assigned_bugs()
-    enumerated = [replace(o, bugs=tuple(bugs.get(o.id, ()))) for o in all_obligations()]
     by_symbols = [symbolic_claim(name, variant) for variant in VARIANTS for name in ENTRIES]
-    by_symbols = [replace(claim, bugs=tuple(bugs.get(claim.id, ()))) for claim in by_symbols]
+    seeded: list[Claim] = [
+        replace(claim, bugs=tuple(bugs.get(claim.id, ())))
+        for claim in (*all_obligations(), *by_symbols)
+    ]
     of_machines = *action_claims(), *whole_claims()
-    return (*enumerated, *by_symbols, *CLAIMS_FROM_BOOT, *all_lemmas(), *of_machines)
+    return (*seeded, *CLAIMS_FROM_BOOT, *all_lemmas(), *of_machines)
 
 
 def select(wanted: Sequence[str]) -> tuple[Claim, ...]:

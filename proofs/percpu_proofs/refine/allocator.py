@@ -1,4 +1,4 @@
-"""Which machine an allocator is to refine, and classes that are followed by theirs all the time."""
+"""Which machine an allocator is to refine, classes checked against theirs, random runs of them."""
 
 from __future__ import annotations
 

@@ -13,7 +13,7 @@ import ast
 import inspect
 import operator
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
@@ -201,26 +201,14 @@ def _bytes(value: Any) -> Any:
     return Fill(False) if isinstance(value, Number) else bytes(value)
 
 
-class _Super(ast.NodeTransformer):
-    """`super()` names its class, which is looked up in the class of the object."""
-
-    def __init__(self, owner: str) -> None:
-        self.owner = owner
-
-    def visit_Call(self, node: ast.Call) -> Any:
-        """Replace `super()`."""
-        self.generic_visit(node)
-        if isinstance(node.func, ast.Name) and node.func.id == "super" and not node.args:
-            text = f"super(type(self).twins[{self.owner!r}], self)"
-            return ast.copy_location(ast.parse(text, mode="eval").body, node)
-        return node
-
-
 def syntax_of(owner: type, name: str, bug: TextChange | None = None) -> ast.FunctionDef:
-    """Return a function's syntax, its decorators left out. Raises NoSuchTextError."""
+    """Return a function's syntax, its decorators left out. Raises NoSuchTextError.
+
+    `super()` names its class, which is looked up in the class of the object.
+    """
     texts = (bug.old, bug.new) if bug is not None and bug.is_in(owner, name) else ()
-    changed: ast.FunctionDef = _Super(owner.__name__).visit(_parsed(source_of(owner, name, *texts)))
-    return changed
+    base = f"super(type(self).twins[{owner.__name__!r}], self)"
+    return _parsed(source_of(owner, name, *texts).replace("super()", base))
 
 
 def _parsed(text: str) -> ast.FunctionDef:
@@ -270,13 +258,13 @@ def new_twin(cls: type, bug: TextChange | None = None) -> Any:
     return made[cls]
 
 
-class _Loops(ast.NodeVisitor):
-    def __init__(self) -> None:
-        self.found: list[ast.While] = []
-
-    def visit_While(self, node: ast.While) -> None:
-        """Keep a loop; loops inside it are part of its turn."""
-        self.found.append(node)
+def _loops(node: ast.AST) -> Iterator[ast.While]:
+    """Yield the loops in a function; loops inside one are part of its turn."""
+    for part in ast.iter_child_nodes(node):
+        if isinstance(part, ast.While):
+            yield part
+        else:
+            yield from _loops(part)
 
 
 class _Returns(ast.NodeTransformer):
@@ -297,9 +285,7 @@ def turn_of(
     It returns how the turn ends (`exit`: the test fails; `next`, `break`, `return`) and the locals
     then. In a function with gaps it is a generator that returns that.
     """
-    loops = _Loops()
-    loops.visit(syntax_of(owner, name, bug))
-    loop = loops.found[number]
+    loop = list(_loops(syntax_of(owner, name, bug)))[number]
     body = [_Returns().visit(statement) for statement in loop.body]
     turn = _parsed(
         f"def {name}({', '.join(given)}):\n"

@@ -1,4 +1,4 @@
-"""The balance work around reclaim: free chunks are destroyed, the float is topped up."""
+"""The balance work: free chunks are destroyed, the float is topped up, chunks are reclaimed."""
 
 from __future__ import annotations
 
@@ -18,6 +18,10 @@ from percpu_proofs.run.choices import assume
 from percpu_reference.chunk import Chunk
 from percpu_reference.gaps import Gap
 
+WAITING = PAGES.replace("a chunk", "an isolated chunk")
+ELSEWHERE = "; up to 2 empty pages elsewhere"
+ONE_ELSEWHERE = "; no or one empty page elsewhere"
+PARTS = "Balance.reclaim_populated depopulate_empty"
 FREES = "two fully free chunks of {pages} pages, each page populated or not, and one in use"
 
 
@@ -190,13 +194,6 @@ def balance_alone(scene: Scene) -> None:
     for clause, wrong in fast.balance_holds(scene.allocator):
         scene.ask(clause, wrong)
     scene.judge(pages_too=True)
-
-
-WAITING = PAGES.replace("a chunk", "an isolated chunk")
-ELSEWHERE = "; up to 2 empty pages elsewhere"
-ONE_ELSEWHERE = "; no or one empty page elsewhere"
-
-PARTS = "Balance.reclaim_populated depopulate_empty"
 
 
 def _reclaim(scene: Scene) -> None:

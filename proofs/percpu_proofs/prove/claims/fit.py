@@ -166,3 +166,30 @@ def fit_by_block_hints(scene: Scene) -> None:
 def fit_in_populated_pages(scene: Scene) -> None:
     """A place for an atomic request has room in populated pages."""
     _fit(scene, scene.chunk_of_used_bits(), pop_only=True)
+
+
+@obligation(
+    "FIT-2",
+    "Fit.next_fit_region",
+    words=BLOCK + ", exact hints" + OTHERS + "; every length, aligned to a page",
+    sizes=((2, 4), (3, 4)),
+)
+def aligned_region(scene: Scene) -> None:
+    """A region found for an aligned request holds it."""
+    chunk = scene.chunk_with_block()
+    nr = 1 + scene.choose.number(chunk.map_bits)
+    call(scene, "next_fit_region", chunk, nr, scene.size.bits, 0)
+
+
+@obligation(
+    "FIT-1",
+    "Fit.find_block_fit next_fit_region",
+    words=BITS + ", exact hints; a request for its longest run",
+    sizes=((2, 4), (3, 4)),
+    variants=("reference",),
+)
+def longest_run_is_found(scene: Scene) -> None:
+    """A request for the longest run there is does not miss it."""
+    chunk = scene.chunk_of_bits()
+    assume(chunk.chunk_md.contig_hint)
+    call(scene, "find_block_fit", chunk, chunk.chunk_md.contig_hint, 1, False)

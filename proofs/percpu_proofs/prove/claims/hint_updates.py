@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from percpu_contracts.clauses import hints, reclaim
-from percpu_proofs.prove.claims.hints import NO_CHUNK, any_runs
-from percpu_proofs.prove.small.case import ask, claim
+from percpu_contracts.clauses import hints
+from percpu_proofs.prove.small.case import ask
 from percpu_proofs.prove.small.invariant import (
     ANY_BLOCK,
     choose_block_hints,
@@ -15,7 +14,7 @@ from percpu_proofs.prove.small.invariant import (
 )
 from percpu_proofs.prove.small.judging import call
 from percpu_proofs.prove.small.obligation import BOTH, obligation
-from percpu_proofs.prove.small.scene import BITS, BLOCK, OTHERS, PAGES, Scene
+from percpu_proofs.prove.small.scene import BITS, Scene
 from percpu_proofs.run.choices import assume
 from percpu_reference.chunk import Chunk
 from percpu_spec.definitions import free_runs
@@ -197,102 +196,3 @@ def contig_after_alloc(scene: Scene) -> None:
     assume(hints.chunk_hint_is_close(chunk, scene.geometry) is None)
     _alloc(scene, chunk)
     ask("HINT-5", hints.chunk_hint_is_close(chunk, scene.geometry))
-
-
-EXACT = BITS + ", exact hints"
-JUST_HIGH = PAGES + "; up to 2 empty pages elsewhere, HIGH is 2"
-
-
-@obligation(
-    "FIT-2",
-    "Fit.next_fit_region",
-    words=BLOCK + ", exact hints" + OTHERS + "; every length, aligned to a page",
-    sizes=((2, 4), (3, 4)),
-)
-def aligned_region(scene: Scene) -> None:
-    """A region found for an aligned request holds it."""
-    chunk = scene.chunk_with_block()
-    nr = 1 + scene.choose.number(chunk.map_bits)
-    call(scene, "next_fit_region", chunk, nr, scene.size.bits, 0)
-
-
-@obligation(
-    "FIT-1",
-    "Fit.find_block_fit next_fit_region",
-    words=EXACT + "; a request for its longest run",
-    sizes=((2, 4), (3, 4)),
-    variants=("reference",),
-)
-def longest_run_is_found(scene: Scene) -> None:
-    """A request for the longest run there is does not miss it."""
-    chunk = scene.chunk_of_bits()
-    assume(chunk.chunk_md.contig_hint)
-    call(scene, "find_block_fit", chunk, chunk.chunk_md.contig_hint, 1, False)
-
-
-@obligation(
-    "HINT-5",
-    "Hints.chunk_refresh_hint",
-    words=EXACT + "; a full scan",
-    sizes=((2, 4), (3, 4)),
-    variants=BOTH,
-)
-def full_scan_finds_the_longest(scene: Scene) -> None:
-    """Where the blocks know their runs, a full scan finds the longest that lies in a block."""
-    chunk = scene.chunk_of_bits()
-    chunk.chunk_md.contig_hint = chunk.chunk_md.contig_hint_start = 0
-    call(scene, "chunk_refresh_hint", chunk, True)
-    ask("HINT-5", hints.chunk_hint_is_close(chunk, scene.geometry))
-
-
-@obligation(
-    "HINT-6",
-    "Hints.block_update",
-    words="a block of {bits} bits: any ordered hints in which no run before scan_hint is longer; "
-    "any run entered, whole runs all",
-    sizes=((1, 6), (1, 6)),
-    variants=("reference",),
-    shape=NO_CHUNK,
-)
-def no_longer_run_before_scan_hint(scene: Scene) -> None:
-    """A run entered before a scan_hint and longer takes its place, so a refresh misses none."""
-    block, start, end = any_runs(scene)
-    assume(hints.hint_is_ordered(block) is None)
-    scene.allocator.block_update(block, start, end)
-    scan, length = block.scan_hint, end - start
-    claim(
-        "HINT-6",
-        not scan or start >= block.scan_hint_start or length <= scan,
-        f"{length} bits at {start} before a scan_hint of {scan}",
-    )
-
-
-@obligation(
-    "RCL-1",
-    "VmBacking.should_reclaim_chunk",
-    words=JUST_HIGH,
-    sizes=((3, 2), (7, 1)),
-    first_empty=range(3),
-    empty_high=2,
-)
-def float_stays_high(scene: Scene) -> None:
-    """A chunk qualifies for reclaim only if the float stays at HIGH without it."""
-    call(scene, "should_reclaim_chunk", scene.put(scene.chunk_of_pages()))
-
-
-@obligation(
-    "RCL-1",
-    "Operations.check_freed_chunk",
-    words=JUST_HIGH,
-    sizes=((3, 2), (7, 1)),
-    first_empty=range(3),
-    empty_high=2,
-)
-def free_isolates_with_restraint(scene: Scene) -> None:
-    """A free isolates its chunk only if the float stays at HIGH without it."""
-    allocator = scene.allocator
-    chunk = scene.put(scene.chunk_of_pages())
-    before = allocator.nr_empty_pop_pages
-    allocator.check_freed_chunk(chunk)
-    ask("RCL-1", reclaim.float_stays_high(before, allocator.nr_empty_pop_pages, scene.geometry))
-    scene.judge()

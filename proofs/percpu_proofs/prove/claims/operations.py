@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from percpu_contracts.clauses import balance, cost
+from percpu_contracts.clauses import balance, cost, reclaim
 from percpu_contracts.functions import fast
 from percpu_proofs.prove.small.case import ask, claim
 from percpu_proofs.prove.small.judging import Adversary, call
@@ -309,3 +309,21 @@ def alone(scene: Scene) -> None:
 
 def _free_bytes(allocator: Allocator) -> int:
     return sum(chunk.free_bytes for chunk in allocator.chunks())
+
+
+@obligation(
+    "RCL-1",
+    "Operations.check_freed_chunk",
+    words=PAGES + "; up to 2 empty pages elsewhere, HIGH is 2",
+    sizes=((3, 2), (7, 1)),
+    first_empty=range(3),
+    empty_high=2,
+)
+def free_isolates_with_restraint(scene: Scene) -> None:
+    """A free isolates its chunk only if the float stays at HIGH without it."""
+    allocator = scene.allocator
+    chunk = scene.put(scene.chunk_of_pages())
+    before = allocator.nr_empty_pop_pages
+    allocator.check_freed_chunk(chunk)
+    ask("RCL-1", reclaim.float_stays_high(before, allocator.nr_empty_pop_pages, scene.geometry))
+    scene.judge()

@@ -278,3 +278,16 @@ def km_is_never_reclaimed(scene: Scene) -> None:
     """A km chunk stays populated whole (POP-5)."""
     qualifies = call(scene, "should_reclaim_chunk", scene.put(scene.chunk_of_bits()))
     claim("POP-5", not qualifies, "a km chunk qualifies for reclaim")
+
+
+@obligation(
+    "RCL-1",
+    "VmBacking.should_reclaim_chunk",
+    words=PAGES + "; up to 2 empty pages elsewhere, HIGH is 2",
+    sizes=((3, 2), (7, 1)),
+    first_empty=range(3),
+    empty_high=2,
+)
+def float_stays_high(scene: Scene) -> None:
+    """A chunk qualifies for reclaim only if the float stays at HIGH without it."""
+    call(scene, "should_reclaim_chunk", scene.put(scene.chunk_of_pages()))

@@ -1,4 +1,4 @@
-"""Slot arithmetic and the layout of the lists."""
+"""Slot arithmetic, the layout of the lists, and chunks that move between them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from percpu_proofs.prove.small.state_clauses import linked_both_ways
 from percpu_proofs.run.choices import Choices, assume
 from percpu_reference.chunk import Chunk
 
+BITS_ANYWHERE = BITS + ", wherever it may be"
+BESIDE = "; a second chunk behind it"
 UNIT = "up to a unit of {pages} pages with {bits} map bits"
 
 
@@ -72,10 +74,6 @@ def _halving(choose: Choices, size: Size) -> Size:
 def slot_layout(scene: Scene) -> None:
     """Behind the active slots stand sidelined, free and to_depopulate, in this order."""
     ask("SLOT-2", lists.layout_is(scene.allocator))
-
-
-BITS_ANYWHERE = BITS + ", wherever it may be"
-BESIDE = "; a second chunk behind it"
 
 
 def _judge_places(scene: Scene) -> None:

@@ -67,24 +67,23 @@ class Proof:
 
     def parameters(self, function: Callable[..., Any]) -> tuple[Any, ...]:
         """Return arbitrary values for an action's parameters."""
-        given: list[Any] = []
+        values: list[Any] = []
         for name, sort in parameters(function):
-            if sort == "actor":
-                given.append(z3.Const(name, ActorSort))
-                self.solver.add(given[-1] != self.state.world.nobody)
-            elif sort == "chunk":
-                given.append(z3.Const(name, ChunkSort))
-                self.solver.add(given[-1] != self.state.world.nowhere)
-            elif sort == "flag":
-                given.append(z3.Bool(name))
-            else:
+            if sort == "span":
                 span = Span(z3.Int(f"{name}.lo"), z3.Int(f"{name}.hi"))
                 self.solver.add(And(span.lo >= 0, span.lo < span.hi))
-                given.append(span)
-        for (name, sort), value in zip(parameters(function), given, strict=True):
-            parts = {f"{name}.lo": value.lo, f"{name}.hi": value.hi} if sort == "span" else {}
-            self.named.update(parts or {name: value})
-        return tuple(given)
+                self.named |= {f"{name}.lo": span.lo, f"{name}.hi": span.hi}
+                values.append(span)
+                continue
+            if sort == "flag":
+                value = z3.Bool(name)
+            else:
+                actor, world = sort == "actor", self.state.world
+                value = z3.Const(name, ActorSort if actor else ChunkSort)
+                self.solver.add(value != (world.nobody if actor else world.nowhere))
+            self.named[name] = value
+            values.append(value)
+        return tuple(values)
 
     def assume(self, given: Iterable[Any] = ()) -> None:
         """Assume the invariant, and what is true of finite sets, at every term in play."""

@@ -1,4 +1,4 @@
-"""A case of an obligation: its size, and what is wrong in it."""
+"""Cases of an obligation: their sizes, what is wrong in one, and all of them in a time limit."""
 
 from __future__ import annotations
 

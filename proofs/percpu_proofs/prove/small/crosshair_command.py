@@ -125,9 +125,9 @@ class AllPromises:
 
     def _judge(self, conditions: Conditions) -> tuple[AnalysisMessage, bool]:
         function = FunctionInfo.from_class(self.where.cls, self.where.name)
-        claimed = symbolic.Promises(function, self.options, conditions)
-        (message,) = claimed.analyze()
-        return message, claimed.failed
+        promises = symbolic.Promises(function, self.options, conditions)
+        (message,) = promises.analyze()
+        return message, promises.failed
 
 
 @dataclass(frozen=True)

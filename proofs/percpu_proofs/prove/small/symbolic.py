@@ -52,11 +52,6 @@ _of_statespace.CROSSHAIR_SMT_RLIMIT = SOLVER_STEPS  # which it does not export
 
 _ICONTRACT = (AnalysisKind.icontract,)
 
-def _refuse(bindings: object) -> bool:
-    """Say of any case that something is wrong in it."""
-    return False
-
-
 LIMITS: dict[str, Any] = {
     "max_iterations": MOST_PATHS,
     "per_condition_timeout": GUARD,
@@ -96,23 +91,23 @@ def check(cls: type, name: str, guard: float = GUARD, *, twin: bool = False) -> 
     """
     conditions = conditions_of(cls)[name]
     if twin:
-        refused = replace(conditions.post[0], evaluate=_refuse)
-        conditions = replace(conditions, post=[refused])
+        never = replace(conditions.post[0], evaluate=lambda bindings: False)
+        conditions = replace(conditions, post=[never])
     options = replace(
         DEFAULT_OPTIONS, analysis_kind=_ICONTRACT, **{**LIMITS, "per_condition_timeout": guard}
     )
-    claimed = Promises(FunctionInfo.from_class(cls, name), options, subject(cls, name, conditions))
+    promises = Promises(FunctionInfo.from_class(cls, name), options, subject(cls, name, conditions))
     attempt = ProofAttempt()
     try:
         # CrossHair looks at the time where it asks the solver, which an endless loop may never do
         with time_limit(guard) as limit:
-            (message,) = claimed.analyze()
+            (message,) = promises.analyze()
             limit.check()  # within a path CrossHair takes the error for one of the function
     except TimeUpError:
         state, text = MessageType.CANNOT_CONFIRM, f"a path took more than {guard:g} CPU seconds"
     else:
         state, text = message.state, message.message
-    attempt.paths = claimed.stats["num_paths"]
+    attempt.paths = promises.stats["num_paths"]
     text = "" if state == MessageType.CONFIRMED else text
     return attempt.result(_STATES.get(state, "not confirmed"), text)
 
