@@ -33,9 +33,7 @@ def _take(scene: Scene, chunk: Chunk, align: int = 1, *, whole: bool) -> None:
 
 def _free(scene: Scene, chunk: Chunk, *, only: tuple[str, ...] = ()) -> None:
     """Free any area of a chunk."""
-    areas = list(live_areas(chunk))
-    assume(areas)
-    start, _ = scene.choose.pick(areas)
+    start, _ = scene.pick(live_areas(chunk))
     call(scene, "free_area", chunk, start * scene.geometry.granule, only=only)
 
 

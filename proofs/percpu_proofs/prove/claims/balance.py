@@ -31,8 +31,19 @@ FREES = "two fully free chunks of {pages} pages, each page populated or not, and
     words=FREES,
     sizes=((3, 2), (5, 1)),
 )
+@with_both_locks(
+    "ISO-1",
+    "Balance.balance_free condemn_chunk",
+    words=FREES + IN_GAPS,
+    sizes=((2, 2, 1), (2, 2, 2)),
+    variants=BOTH,
+    name="free-chunks-go-unseen",
+)
 def free_chunks_go(scene: Scene) -> None:
-    """All free chunks but the first are destroyed, or those without pages; pages are freed."""
+    """All free chunks but the first are destroyed, or those without pages; pages are freed.
+
+    A chunk about to be destroyed cannot be allocated from, whatever others do.
+    """
     chunks = [scene.put(scene.free_chunk(scene.some_pages())) for _ in range(2)]
     scene.put(scene.full_chunk())
     empty_only = scene.choose.bit()
@@ -45,18 +56,6 @@ def free_chunks_go(scene: Scene) -> None:
         {c for c in chunks if any(c is a for a in alive)} == spared,
         "other chunks were destroyed than all but the first on the free list",
     )
-
-
-@with_both_locks(
-    "ISO-1",
-    "Balance.balance_free condemn_chunk",
-    words=FREES + IN_GAPS,
-    sizes=((2, 2, 1), (2, 2, 2)),
-    variants=BOTH,
-)
-def free_chunks_go_unseen(scene: Scene) -> None:
-    """A chunk about to be destroyed cannot be allocated from, whatever others do."""
-    free_chunks_go(scene)
 
 
 def _top_up(scene: Scene) -> None:
@@ -271,17 +270,6 @@ def reclaim_of_two(scene: Scene) -> None:
     variants=BOTH,
     first_empty=range(2),
 )
-def reclaim_with_one_move(scene: Scene) -> None:
-    """Whatever one other does in any gap, no page is used unpopulated, nothing is lost."""
-    chunk, allocator = scene.isolate(scene.chunk_of_pages()), scene.allocator
-    _reclaim(scene)
-    if "RCL-3" not in allocator.EXPECTED and not allocator.work_pending:
-        ask("RCL-3", reclaim.reclaim_is_done(allocator))
-    elif chunk.isolated:
-        first = allocator.chunk_lists[allocator.sidelined_slot].next
-        claim("ISO-2", first is chunk, "a chunk reclaimed is neither back nor sidelined")
-
-
 @with_both_locks(
     "ISO-1",
     PARTS,
@@ -289,10 +277,17 @@ def reclaim_with_one_move(scene: Scene) -> None:
     sizes=((2, 2, 2), (3, 2, 2)),
     variants=BOTH,
     first_empty=range(2),
+    name="reclaim-with-two-moves",
 )
-def reclaim_with_two_moves(scene: Scene) -> None:
-    """Whatever others do twice in the gaps, no page is used unpopulated, nothing is lost."""
-    reclaim_with_one_move(scene)
+def reclaim_with_one_move(scene: Scene) -> None:
+    """Whatever others do in the gaps, no page is used unpopulated, nothing is lost."""
+    chunk, allocator = scene.isolate(scene.chunk_of_pages()), scene.allocator
+    _reclaim(scene)
+    if "RCL-3" not in allocator.EXPECTED and not allocator.work_pending:
+        ask("RCL-3", reclaim.reclaim_is_done(allocator))
+    elif chunk.isolated:
+        first = allocator.chunk_lists[allocator.sidelined_slot].next
+        claim("ISO-2", first is chunk, "a chunk reclaimed is neither back nor sidelined")
 
 
 @with_both_locks(

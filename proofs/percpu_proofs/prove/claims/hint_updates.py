@@ -54,9 +54,7 @@ def _used_ranges(chunk: Chunk) -> Iterator[tuple[int, int]]:
 
 def _alloc(scene: Scene, chunk: Chunk, *only: str) -> None:
     """Use any free range of a chunk and bring the hints up to date."""
-    areas = list(_free_ranges(scene, chunk))
-    assume(areas)
-    start, end = scene.choose.pick(areas)
+    start, end = scene.pick(_free_ranges(scene, chunk))
     chunk.alloc_map[start:end] = b"\1" * (end - start)
     if start == chunk.chunk_md.first_free:
         first = chunk.alloc_map.find(0, end)
@@ -66,9 +64,7 @@ def _alloc(scene: Scene, chunk: Chunk, *only: str) -> None:
 
 def _free(scene: Scene, chunk: Chunk, *only: str) -> None:
     """Free any used range of a chunk and bring the hints up to date."""
-    areas = list(_used_ranges(chunk))
-    assume(areas)
-    start, end = scene.choose.pick(areas)
+    start, end = scene.pick(_used_ranges(chunk))
     chunk.alloc_map[start:end] = bytes(end - start)
     chunk.chunk_md.first_free = min(chunk.chunk_md.first_free, start)
     call(scene, "block_update_hint_free", chunk, start, end - start, only=only)
@@ -95,23 +91,22 @@ def _any_chunk(scene: Scene) -> Chunk:
     sizes=((1, 8), (2, 8)),
     variants=BOTH,
 )
-def alloc_in_a_block(scene: Scene) -> None:
-    """Block hints stay valid over an allocation, and empty pages are counted (POP-1)."""
-    chunk = _any_block(scene)
-    _alloc(scene, chunk, "HINT-1", "POP-1")
-    judge_hints(scene, chunk)
-
-
 @obligation(
     "HINT-1",
     "Hints.block_update_hint_alloc block_refresh_hint",
     words=ANY_BLOCK + ALLOCATED,
     sizes=((2, 4), (3, 4)),
     variants=BOTH,
+    name="alloc-over-an-edge",
 )
-def alloc_over_an_edge(scene: Scene) -> None:
-    """Block hints stay valid over an allocation that may reach over the next blocks."""
-    alloc_in_a_block(scene)
+def alloc_in_a_block(scene: Scene) -> None:
+    """Block hints stay valid over an allocation, and empty pages are counted (POP-1).
+
+    It may reach over the next blocks.
+    """
+    chunk = _any_block(scene)
+    _alloc(scene, chunk, "HINT-1", "POP-1")
+    judge_hints(scene, chunk)
 
 
 @obligation(
@@ -135,23 +130,22 @@ def alloc_across_blocks(scene: Scene) -> None:
     sizes=((1, 8), (2, 8)),
     variants=BOTH,
 )
-def free_in_a_block(scene: Scene) -> None:
-    """Block hints stay valid over a free, and emptied pages are counted (POP-1)."""
-    chunk = _any_block(scene)
-    _free(scene, chunk, "HINT-1", "POP-1")
-    judge_hints(scene, chunk)
-
-
 @obligation(
     "HINT-1",
     "Hints.block_update_hint_free",
     words=ANY_BLOCK + FREED,
     sizes=((2, 4), (3, 4)),
     variants=BOTH,
+    name="free-over-an-edge",
 )
-def free_over_an_edge(scene: Scene) -> None:
-    """Block hints stay valid over a free that may reach over the next blocks."""
-    free_in_a_block(scene)
+def free_in_a_block(scene: Scene) -> None:
+    """Block hints stay valid over a free, and emptied pages are counted (POP-1).
+
+    It may reach over the next blocks.
+    """
+    chunk = _any_block(scene)
+    _free(scene, chunk, "HINT-1", "POP-1")
+    judge_hints(scene, chunk)
 
 
 @obligation(

@@ -14,7 +14,6 @@ from itertools import product
 from percpu_contracts.clauses import hints
 from percpu_proofs.prove.small.case import BrokenError
 from percpu_proofs.prove.small.scene import Scene
-from percpu_proofs.run.choices import assume
 from percpu_reference.chunk import Block, Chunk
 from percpu_spec.definitions import free_runs, longest_free_run
 
@@ -90,8 +89,7 @@ def choose_block_hints(
     key = type(scene.allocator), used, exact_right
     if key not in _ALLOWED:  # the same block is met in very many cases
         _ALLOWED[key] = _allowed_hints(scene, chunk, index, exact_right)
-    assume(_ALLOWED[key])
-    _enter(block, *scene.choose.pick(_ALLOWED[key]))
+    _enter(block, *scene.pick(_ALLOWED[key]))
 
 
 _ALLOWED: dict[object, list[Hints]] = {}
@@ -133,8 +131,7 @@ def choose_chunk_hints(scene: Scene, chunk: Chunk) -> None:
     valid = _valid_hints(
         md, sorted(runs), [md.right_free], lambda: _broken(scene, chunk, (), True)
     )
-    assume(valid)
-    _enter(md, *scene.choose.pick(valid))
+    _enter(md, *scene.pick(valid))
 
 
 def _enter(block: Block, contig: Run, scan: Run, right: int) -> None:

@@ -7,7 +7,7 @@ that the kernel's arithmetic means something else.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from percpu_contracts.functions.operations import counts_pages
 from percpu_contracts.history import History
@@ -37,6 +37,8 @@ BITS = "a chunk of {pages} pages with {bits} map bits each, any bits used"
 BLOCK = "a block of {bits} map bits, any bits used"
 OTHERS = "; {pages} blocks in all, the others free, full or used at one end"
 """BLOCK, what is said of its hints, and OTHERS: on `chunk_with_block`."""
+
+T = TypeVar("T")
 
 FIRST_PAGES = 2
 """Pages of the first chunk."""
@@ -287,6 +289,12 @@ class Scene:
         for index, block in enumerate(chunk.md_blocks):
             exact_hints(block, chunk.alloc_map, index * bits, (index + 1) * bits)
         chunk.chunk_md.first_free = first_free(chunk.alloc_map, 0, chunk.map_bits)
+
+    def pick(self, among: Iterable[T]) -> T:
+        """Choose one of these; where there is none the case says nothing."""
+        members = list(among)
+        assume(members)
+        return self.choose.pick(members)
 
     def range_in(self, count: int) -> tuple[int, int]:
         """Choose a range [start, end) of so many bits or pages that is not empty."""
