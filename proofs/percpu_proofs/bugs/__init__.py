@@ -121,13 +121,13 @@ def _plain(part: str) -> str:
 
 def _named() -> dict[str, Bug]:
     numbered = Counter[str]()
-    found: dict[str, Bug] = {}
+    bugs: dict[str, Bug] = {}
     for name in (*_CLAIMED, "unlike", "equal", "steps", "limits"):
         for row in table(name):
             numbered[row[0]] += 1
             bug = f"{row[0]}-{numbered[row[0]]}"
-            found[bug] = Bug(bug, *row, aside=name in _ASIDE, same=name == "equal")
-    return found
+            bugs[bug] = Bug(bug, *row, aside=name in _ASIDE, same=name == "equal")
+    return bugs
 
 
 BUGS = _named()

@@ -75,37 +75,37 @@ def claims() -> tuple[Claim, ...]:
     return (*seeded, *CLAIMS_FROM_BOOT, *all_lemmas(), *of_machines)
 
 
-def select(wanted: Sequence[str]) -> tuple[Claim, ...]:
+def select(names: Sequence[str]) -> tuple[Claim, ...]:
     """Return the claims with these ids, or about these clauses; all if none is named.
 
     Raises InputError for a name that is neither, with near matches.
     """
     every = claims()
-    if not wanted:
+    if not names:
         return every
     by_name: dict[str, list[Claim]] = {}
     for claim in every:
         for name in {claim.id, *claim.clause.split(", ")}:
             by_name.setdefault(name.lower(), []).append(claim)
-    found: dict[str, Claim] = {}
-    for name in (n if n.lower() in by_name else entry_id(n) for n in wanted):
+    selected: dict[str, Claim] = {}
+    for name in (n if n.lower() in by_name else entry_id(n) for n in names):
         if name.lower() not in by_name:
             near = get_close_matches(name.lower(), by_name, n=5, cutoff=0.5) or list(by_name)[:5]
             expected = f"one of {', '.join(near)}{the_nearest(near, by_name)}, or a clause"
             raise InputError(f"claim {name!r}", None, expected)
-        found |= {claim.id: claim for claim in by_name[name.lower()]}
-    return tuple(claim for claim in every if claim.id in found)
+        selected |= {claim.id: claim for claim in by_name[name.lower()]}
+    return tuple(claim for claim in every if claim.id in selected)
 
 
 def without_claim(every: Sequence[Claim]) -> list[str]:
     """Return the functions under contract that no claim is about which runs them."""
-    spoken = {
+    run = {
         name.rsplit(".", 1)[-1]
         for claim in every
         if claim.engine in ("crosshair", "enumeration")
         for name in claim.functions
     }
-    return [name for name in marked_names(Linux612) if name not in spoken]
+    return [name for name in marked_names(Linux612) if name not in run]
 
 
 def not_by_symbols() -> dict[str, str]:

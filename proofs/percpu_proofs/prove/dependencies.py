@@ -38,19 +38,19 @@ OWNERS = {cls.__name__: cls for cls in (*Reference.__mro__, KmBacking)}
 def full_names(functions: str) -> tuple[str, ...]:
     """Return functions under proof by their full names.
 
-    They are told as `Class.function`, with blanks between; one without a class is of the same class
+    They are written `Class.function`, with blanks between; one without a class is of the same class
     as the one before.
 
     >>> full_names("Hints.block_update block_update_scan")
     ('percpu_reference.hints.Hints.block_update', 'percpu_reference.hints.Hints.block_update_scan')
     """
-    found = []
+    full = []
     owner = ""
     for name in functions.split():
-        told, _, function = name.rpartition(".")
-        owner = told or owner
-        found.append(f"{OWNERS[owner].__module__}.{owner}.{function}")
-    return tuple(found)
+        of_class, _, function = name.rpartition(".")
+        owner = of_class or owner
+        full.append(f"{OWNERS[owner].__module__}.{owner}.{function}")
+    return tuple(full)
 
 
 def short_names(functions: str) -> tuple[str, ...]:
@@ -160,16 +160,16 @@ def reachable(cls: type, functions: Iterable[str]) -> list[Any]:
                 function = value.fget if isinstance(value, property) else value
                 if isinstance(function, types.FunctionType):
                     methods.setdefault(name, []).append(function)
-    found: dict[str, list[Any]] = {}
-    wanted = [name.rsplit(".", 1)[-1] for name in functions]
-    wanted += ["__init__", "setup_slots"]
-    while wanted:
-        name = wanted.pop()
-        if name in methods and name not in found:
-            found[name] = methods[name]
+    by_name: dict[str, list[Any]] = {}
+    waiting = [name.rsplit(".", 1)[-1] for name in functions]
+    waiting += ["__init__", "setup_slots"]
+    while waiting:
+        name = waiting.pop()
+        if name in methods and name not in by_name:
+            by_name[name] = methods[name]
             for function in methods[name]:
-                wanted += _names(function.__code__)
-    every = [function for name in sorted(found) for function in found[name]]
+                waiting += _names(function.__code__)
+    every = [function for name in sorted(by_name) for function in by_name[name]]
     return [*every, *dict.fromkeys(g for function in every for g in _globals_of(function))]
 
 

@@ -144,15 +144,15 @@ def committed() -> dict[str, dict[str, Any]]:
 def differences(entries: Sequence[LedgerEntry], *, complete: bool) -> list[str]:
     """Return where a ledger differs from the committed one; complete: nothing may be missing."""
     now, then = summary(entries), committed()
-    found = []
+    lines = []
     for name, line in now.items():
         if name not in then:
-            found.append(f"{name}: not in the committed ledger")
+            lines.append(f"{name}: not in the committed ledger")
             continue
         for key, value in line.items():
             before = then[name].get(key)
             if value != before:
-                found.append(f"{name}: {key} is {value!r}, {before!r} in the ledger")
+                lines.append(f"{name}: {key} is {value!r}, {before!r} in the ledger")
     if complete:
-        found += [f"{name}: gone" for name in then if name not in now]
-    return found
+        lines += [f"{name}: gone" for name in then if name not in now]
+    return lines

@@ -168,15 +168,15 @@ class RefinementChecker:
         else:
             actors[actor] = position
         table = TotalMap(chunks, ABSENT)
-        found = State(self._world, table, actors, mutex, float_of(allocator))
-        if predicted is not s or found != s:
+        observed = State(self._world, table, actors, mutex, float_of(allocator))
+        if predicted is not s or observed != s:
             predicted = _live_part(predicted)
             if self._unmapped is None:
-                found = _with_stale(found, predicted, actor)
-            if found != predicted:
-                difference = first_difference(predicted, found)
+                observed = _with_stale(observed, predicted, actor)
+            if observed != predicted:
+                difference = first_difference(predicted, observed)
                 raise self._mismatch(actor, name, plan=taken, difference=difference)
-        self.state = found
+        self.state = observed
         self.actions = taken
         if gap is None:
             self._gaps.pop(actor, None)
@@ -235,18 +235,18 @@ def _live_part(s: State) -> State:
     return State(s.world, chunks, actors, s.mutex, s.floating)
 
 
-def _with_stale(found: State, predicted: State, actor: Any) -> State:
+def _with_stale(state: State, predicted: State, actor: Any) -> State:
     """Return the state with its stale pages, and a span that rests on them, as predicted."""
     chunks = TotalMap(
-        {c: chunk._replace(stale=predicted.chunks[c].stale) for c, chunk in found.chunks.items()},
+        {c: chunk._replace(stale=predicted.chunks[c].stale) for c, chunk in state.chunks.items()},
         ABSENT,
     )
-    actors = found.actors
+    actors = state.actors
     here = actors[actor]
     if here.phase is Phase.RELEASING:  # its span, if it keeps one
         there = predicted.actors[actor]
         actors = actors.put(actor, here._replace(lo=there.lo, hi=there.hi))
-    return State(found.world, chunks, actors, found.mutex, found.floating)
+    return State(state.world, chunks, actors, state.mutex, state.floating)
 
 
 def first_difference(machine: State, allocator: State) -> MachineDifference | None:

@@ -189,13 +189,13 @@ def lemma(
 
 def bugs_of(name: str) -> dict[str, TextChange]:
     """Return the bugs that a lemma must be refuted of, by name."""
-    found = {}
+    changes = {}
     for place, old, new, bug in seeded.table("lemmas"):
         lemma_name, function = place.split()
         if lemma_name == name:
             owner, _, method = function.partition(".")
-            found[bug] = TextChange(OWNERS[owner], method, old, new)
-    return found
+            changes[bug] = TextChange(OWNERS[owner], method, old, new)
+    return changes
 
 
 def _model(path: Path, scene: SymbolicScene, goal: Truth) -> Any:

@@ -385,14 +385,14 @@ def _whole_claim(
 
 def whole_claims() -> tuple[WholeClaim, ...]:
     """Return the claims about machines as wholes."""
-    found: list[WholeClaim] = []
+    claims: list[WholeClaim] = []
     for machine in (LINUX_6_12, REFERENCE, RFC_1_REVIEWED):
         held = machine.changed(
             "a held mutex", clauses={"HELD": lambda s: s.mutex != s.world.nobody}
         )
-        less = _without_clause(machine, "POP-2")
-        found += [
+        weaker = _without_clause(machine, "POP-2")
+        claims += [
             _whole_claim(machine, "boot", prove_initial, _initial_twin, held),
-            _whole_claim(machine, "invariant-implies", prove_implications, _impossible, less),
+            _whole_claim(machine, "invariant-implies", prove_implications, _impossible, weaker),
         ]
-    return tuple(found)
+    return tuple(claims)

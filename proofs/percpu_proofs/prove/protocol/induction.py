@@ -175,9 +175,9 @@ class Proof:
         for what, demand in self.session.demands:
             goals.setdefault(what, []).append(demand(self.page))
         facts, self.session.facts = self.session.facts, []
-        found = [self.ask(action, f"COUNT: {what}", And(*parts)) for what, parts in goals.items()]
+        queries = [self.ask(action, f"COUNT: {what}", And(*parts)) for what, parts in goals.items()]
         self.session.facts = facts
-        return found
+        return queries
 
     def _model(self) -> dict[str, str]:
         """Return the case that the solver found: parameters, and what they name."""
