@@ -258,10 +258,10 @@ def first_difference(machine: State, allocator: State) -> MachineDifference | No
             for name, x, y in zip(a._fields, a, b, strict=True):
                 if x != y:
                     return MachineDifference(f"{kind[:-1]} {key} {name}", _plain(x), _plain(y))
-    if machine.mutex != allocator.mutex:
-        return MachineDifference("holder of pcpu_alloc_mutex", machine.mutex, allocator.mutex)
-    if machine.floating != allocator.floating:
-        return MachineDifference("float", machine.floating, allocator.floating)
+    for component, name in (("holder of pcpu_alloc_mutex", "mutex"), ("float", "floating")):
+        x, y = getattr(machine, name), getattr(allocator, name)
+        if x != y:
+            return MachineDifference(component, x, y)
     return None
 
 

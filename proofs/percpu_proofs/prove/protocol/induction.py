@@ -69,19 +69,17 @@ class Proof:
         """Return arbitrary values for an action's parameters."""
         values: list[Any] = []
         for name, sort in parameters(function):
+            value: Any
             if sort == "span":
-                span = Span(z3.Int(f"{name}.lo"), z3.Int(f"{name}.hi"))
-                self.solver.add(And(span.lo >= 0, span.lo < span.hi))
-                self.named |= {f"{name}.lo": span.lo, f"{name}.hi": span.hi}
-                values.append(span)
-                continue
-            if sort == "flag":
-                value = z3.Bool(name)
+                value = Span(z3.Int(f"{name}.lo"), z3.Int(f"{name}.hi"))
+                self.solver.add(And(value.lo >= 0, value.lo < value.hi))
+                self.named |= {f"{name}.lo": value.lo, f"{name}.hi": value.hi}
+            elif sort == "flag":
+                value = self.named[name] = z3.Bool(name)
             else:
                 actor, world = sort == "actor", self.state.world
-                value = z3.Const(name, ActorSort if actor else ChunkSort)
+                value = self.named[name] = z3.Const(name, ActorSort if actor else ChunkSort)
                 self.solver.add(value != (world.nobody if actor else world.nowhere))
-            self.named[name] = value
             values.append(value)
         return tuple(values)
 
