@@ -12,7 +12,7 @@ import pytest
 from depth import deep_unless
 from formula_check import check_formula
 
-from percpu_proofs.bugs import NoSuchTextError
+from percpu_proofs.bugs import NoSuchTextError, table
 from percpu_proofs.prove.any_size.code import (
     TextChange,
     compile_function,
@@ -70,6 +70,7 @@ def test_at_least_twelve_hold_and_four_are_refuted() -> None:
     assert all(len(lemma.bugs) >= 1 for lemma in LEMMAS if lemma.expected == "confirmed")
     names = [lemma.id for lemma in LEMMAS]
     assert len(set(names)) == len(names)
+    assert {place.split()[0] for place, *_ in table("lemmas")} <= set(names)
 
 
 @quick_lemmas
