@@ -15,14 +15,56 @@ from typing import Any
 
 from percpu_proofs.prove.any_size.code import TextChange, z3
 from percpu_proofs.prove.any_size.lemma import QUERY, Lemma, case_text
-from percpu_proofs.prove.any_size.paths import Derived, Path, PathContext, all_paths
-from percpu_proofs.prove.any_size.scenes import (
-    PlainScene,
+from percpu_proofs.prove.any_size.paths import Path, PathContext, all_paths
+from percpu_proofs.prove.any_size.scene import (
+    LemmaScene,
     SymbolicScene,
     plain_scene,
-    replayed,
+    replay,
     small_cases,
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Derived:
+    """A term that stands for what a primitive returned: how to compute it."""
+
+    term: Any
+    kind: str  # "find", "rfind", "div", "mod", "bits"
+    given: tuple[Any, ...]
+    has: Callable[[Any], Any] | None = None
+    bit: bool = False
+
+
+class TracedPath(Path):
+    """A path that keeps its conditions, and what primitives returned on it."""
+
+    def __init__(self, prefix: tuple[bool, ...], shared: PathContext) -> None:
+        super().__init__(prefix, 5.0, None, shared)
+        self.conditions: list[tuple[Any, bool]] = []
+        self.derived: list[Derived] = []
+
+    def decide(self, term: Any) -> bool:
+        choice = super().decide(term)
+        self.conditions.append((term, choice))
+        return choice
+
+    def search(self, has: Callable[[Any], Any], bit: bool, lo: Any, hi: Any, last: bool) -> Any:
+        at = super().search(has, bit, lo, hi, last)
+        self.derived.append(Derived(at, "rfind" if last else "find", (lo, hi), has, bit))
+        return at
+
+    def divide(self, term: Any, by: Any) -> tuple[Any, Any]:
+        quotient, remainder = super().divide(term, by)
+        self.derived.append(Derived(quotient, "div", (term, by)))
+        self.derived.append(Derived(remainder, "mod", (term, by)))
+        return quotient, remainder
+
+    def bit_length(self, term: Any) -> Any:
+        bits = super().bit_length(term)
+        self.derived.append(Derived(bits, "bits", (term,)))
+        return bits
+
 
 _KINDS = {
     z3.Z3_OP_AND: " and ", z3.Z3_OP_OR: " or ", z3.Z3_OP_EQ: " == ", z3.Z3_OP_LE: " <= ",
@@ -103,7 +145,7 @@ class FormulaPath:
     """One path of a lemma's functions, to be evaluated on numbers."""
 
     def __init__(self, scene: SymbolicScene) -> None:
-        path = scene.path
+        path: Any = scene.path
         self.scene = scene
         self.conditions = [(_compiled(term), choice) for term, choice in path.conditions]
         self.derived = {d.term.decl().name(): _primitive(d) for d in path.derived}
@@ -135,7 +177,7 @@ def formula(lemma: Lemma, bug: TextChange | None = None) -> list[FormulaPath]:
         scenes.append(SymbolicScene(path, bug))
         lemma.scenario(scenes[-1])
 
-    for _ in all_paths(run, lambda prefix: Path(prefix, 5.0, None, shared)):
+    for _ in all_paths(run, lambda prefix: TracedPath(prefix, shared)):
         pass
     return [FormulaPath(scene) for scene in scenes]
 
@@ -154,7 +196,7 @@ class FormulaCheck:
 
 def drawn_cases(
     lemma: Lemma, tries: int, seed: int, bug: TextChange | None, largest: int = 8
-) -> Iterator[PlainScene]:
+) -> Iterator[LemmaScene]:
     """Yield plain scenes drawn at random."""
     chance = random.Random(f"{lemma.id}/{seed}")
     for _ in range(tries):
@@ -163,7 +205,7 @@ def drawn_cases(
             yield scene
 
 
-def path_cases(lemma: Lemma, paths: list[FormulaPath]) -> Iterator[PlainScene]:
+def path_cases(lemma: Lemma, paths: list[FormulaPath]) -> Iterator[LemmaScene]:
     """Yield a plain scene for each path that has one of small size."""
     for path in paths:
         found = lemma.case_of(path.scene, None, lambda s: True)
@@ -192,7 +234,7 @@ def check_formula(
     if bug is not None:
         _, refuting = lemma.search(bug, QUERY)
         if refuting is not None:  # run again, on the function with the bug or without
-            again = replayed(lemma.scenario, refuting.inputs, function_bug, refuting.largest)
+            again = replay(lemma.scenario, refuting.inputs, function_bug, refuting.largest)
             if again is not None:
                 _compare(lemma, paths, again, check)
     elif paths[0].outcome:
@@ -209,7 +251,7 @@ def check_formula(
 
 
 def _compare(
-    lemma: Lemma, paths: list[FormulaPath], scene: PlainScene, check: FormulaCheck
+    lemma: Lemma, paths: list[FormulaPath], scene: LemmaScene, check: FormulaCheck
 ) -> None:
     if lemma.expected == "confirmed" and scene.broken:
         check.wrong.append(f"{scene.broken[0]}: not so at {case_text(scene.inputs)}")
@@ -228,7 +270,7 @@ def _compare(
         check.wrong.append(f"{outcome}, the function {scene.outcome}, at {case_text(scene.inputs)}")
 
 
-def _values(scene: PlainScene) -> dict[str, Any]:
+def _values(scene: LemmaScene) -> dict[str, Any]:
     """Return a case's numbers by the names that its terms have; maps are functions."""
     values: dict[str, Any] = {"low_bit": lambda i: i & -i}
     fields: dict[str, list[Any]] = {}

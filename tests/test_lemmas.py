@@ -12,18 +12,19 @@ import pytest
 from depth import deep_unless
 from formula_check import check_formula
 
-from percpu_proofs.prove.any_size.catalogue import LEMMAS, NotReachedError, from_boot, run_entered
+from percpu_proofs.bugs import NoSuchTextError, table
 from percpu_proofs.prove.any_size.code import (
-    NoSuchTextError,
     TextChange,
-    compiled,
+    compile_function,
     entry_of,
-    finished,
-    source_of,
+    run_to_end,
+    syntax_of,
     turn_of,
     twin_of,
 )
+from percpu_proofs.prove.any_size.counterexamples import NotReachedError, from_boot, update_inputs
 from percpu_proofs.prove.any_size.lemma import Lemma
+from percpu_proofs.prove.catalogue import all_lemmas
 from percpu_reference import build
 from percpu_reference.balance import Balance
 from percpu_reference.chunk import Block
@@ -32,6 +33,7 @@ from percpu_reference.variants.fixes import WholeFreedRun
 from percpu_reference.variants.linux_6_12 import Linux612
 from percpu_spec.geometry import Geometry
 
+LEMMAS = all_lemmas()
 SECONDS = 600.0  # of CPU time: far more than any takes
 LONG = (
     *("alloc-beside-contig", "alloc-keeps-edges", "alloc-right-edge", "linux-alloc-right-edge"),
@@ -68,6 +70,7 @@ def test_at_least_twelve_hold_and_four_are_refuted() -> None:
     assert all(len(lemma.bugs) >= 1 for lemma in LEMMAS if lemma.expected == "confirmed")
     names = [lemma.id for lemma in LEMMAS]
     assert len(set(names)) == len(names)
+    assert {place.split()[0] for place, *_ in table("lemmas")} <= set(names)
 
 
 @quick_lemmas
@@ -136,7 +139,7 @@ def test_what_holds_is_refuted_by_no_call() -> None:
     """The same calls do not refute what the fixed functions keep."""
     ordered = BY_NAME["block-update-sound"]
     with pytest.raises(NotReachedError, match="HINT-4"):
-        from_boot("HINT-4", "block_update", run_entered, longest=3)(ordered)
+        from_boot("HINT-4", "block_update", update_inputs, longest=3)(ordered)
 
 
 def test_what_is_not_reached_is_not_refuted() -> None:
@@ -175,7 +178,7 @@ def test_false_lemma_is_refuted_with_a_case() -> None:
 def test_bug_must_match_its_function() -> None:
     gone = TextChange(Hints, "block_update", "no such text", "")
     with pytest.raises(NoSuchTextError, match="is not there once"):
-        source_of(Hints, "block_update", gone)
+        syntax_of(Hints, "block_update", gone)
     with pytest.raises(NoSuchTextError, match="no base of"):
         twin_of(
             Linux612, TextChange(WholeFreedRun, "chunk_update_hint_free", "edge = end", "edge = 0")
@@ -189,7 +192,7 @@ def reassembled(
 
     Return what it returns. Generators are run to their end.
     """
-    function = source_of(owner, name, bug)
+    function = syntax_of(owner, name, bug)
     loops = [n for n, statement in enumerate(function.body) if isinstance(statement, ast.While)]
     locals_ = dict(given)
     for number in range(len(loops)):
@@ -198,14 +201,14 @@ def reassembled(
         how = "next"
         while how == "next":
             turn = turn_of(owner, name, number, tuple(locals_), bug)
-            how, locals_ = finished(turn(**locals_))
+            how, locals_ = run_to_end(turn(**locals_))
             locals_.pop("_once", None)
         if how == "return":
             return locals_[""]
     function.body = function.body[loops[-1] + 1 :] or [ast.Pass()]
     names = [ast.arg(name) for name in locals_]
     function.args = ast.arguments([], names, None, [], [], None, [])
-    return compiled(owner, function)(**locals_)
+    return compile_function(owner, function)(**locals_)
 
 
 UNIT = Geometry(unit=256, static=24, reserved=0, dyn=232, cpus=1, page=32)

@@ -373,7 +373,7 @@ def test_the_exit_status_tells(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(ledger, "committed", lambda: then)
     proving = sys.modules["percpu_proofs.commands.prove"]  # the package has the command's name
-    monkeypatch.setattr(proving, "chosen", lambda names: [claim])
+    monkeypatch.setattr(proving, "select", lambda names: [claim])
     monkeypatch.setattr(proving, "without_claim", lambda wanted: missing)
     monkeypatch.setattr(proving, "spread", lambda *_, **__: ([entry], wrong == "interrupted"))
     done = CliRunner().invoke(main, ["prove", "--json"])

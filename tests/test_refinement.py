@@ -16,7 +16,7 @@ from percpu_contracts.monitor import Monitor
 from percpu_proofs.data import folder
 from percpu_proofs.prove.protocol.claims import NEVER_SEEN
 from percpu_proofs.recorded.vectors import find_vectors, read_vector
-from percpu_proofs.refine.allocator import fired, refined, run_randomly
+from percpu_proofs.refine.allocator import action_counts, run_randomly, with_machine
 from percpu_proofs.refine.checker import RefinementChecker, StepMismatch
 from percpu_proofs.run.driver import Driver as OperationMachine
 from percpu_reference.chunk import Chunk
@@ -49,7 +49,7 @@ KEPT = ["linux_5_12", "linux_6_12", "reference"]
 @pytest.mark.parametrize("scene", scenes(), ids=[scene.name for scene in scenes()])
 def test_sequential_operations(variant: str, scene: Scene) -> None:
     cls = with_backing(VARIANTS[variant], scene.geometry.backing)
-    machine = play(refined(cls, machine_of(variant, scene)), scene, None)
+    machine = play(with_machine(cls, machine_of(variant, scene)), scene, None)
     assert machine.allocator.checker.stretches > len(scene.listed.operations) / 2
 
 
@@ -57,7 +57,7 @@ def test_sequential_operations(variant: str, scene: Scene) -> None:
 @pytest.mark.parametrize("number", [0, 2, 7])
 def test_sequential_operations_of_the_posting(variant: str, number: int) -> None:
     scene = scenes()[number]
-    machine = play(refined(VARIANTS[variant], MACHINES[variant]), scene, None)
+    machine = play(with_machine(VARIANTS[variant], MACHINES[variant]), scene, None)
     assert machine.allocator.checker.stretches > len(scene.listed.operations) / 2
 
 
@@ -70,13 +70,13 @@ def test_recorded_operations(path: Path) -> None:
 
 
 def followed_machine(geometry: Geometry) -> OperationMachine:
-    return OperationMachine(boot(refined(Linux612, LINUX_6_12), geometry, None))
+    return OperationMachine(boot(with_machine(Linux612, LINUX_6_12), geometry, None))
 
 
 def test_under_full_contracts() -> None:
     scene = scenes()[0]
     monitor = Monitor(Linux612.EXPECTED, Linux612.NOT_APPLICABLE)
-    play(refined(checked(Linux612, "full"), LINUX_6_12), scene, monitor)
+    play(with_machine(checked(Linux612, "full"), LINUX_6_12), scene, monitor)
     assert monitor.evaluated
 
 
@@ -89,18 +89,18 @@ def test_under_full_contracts() -> None:
 )
 def test_every_action_fires_in_random_schedules(variant: str) -> None:
     unseen = {action for name, action in NEVER_SEEN if name == variant}
-    assert set(MACHINES[variant].actions) - fired(variant).keys() == unseen
+    assert set(MACHINES[variant].actions) - action_counts(variant).keys() == unseen
 
 
 @pytest.mark.parametrize("variant", ["linux_6_12", "rfc_1_reviewed"])
 def test_random_schedules_on_km(variant: str) -> None:
-    cls = refined(with_backing(VARIANTS[variant], "km"), on_km(MACHINES[variant]))
+    cls = with_machine(with_backing(VARIANTS[variant], "km"), on_km(MACHINES[variant]))
     fired = run_randomly(cls, KM, 1, 2000)
     assert {"create", "drain_end", "destroy", "area_ready"} <= fired.keys()
 
 
 def followed(cls: type[Any] = Linux612, machine: Machine = LINUX_6_12) -> Any:
-    return boot(refined(cls, machine), SMALL, None)
+    return boot(with_machine(cls, machine), SMALL, None)
 
 
 def test_two_holes_under_one_area() -> None:
@@ -118,9 +118,9 @@ def test_two_holes_under_one_area() -> None:
     allocator.checker.reset()
 
     steps = allocator.alloc_percpu(6 * page, page, False, KERNEL)
-    assert (next(steps).start, allocator.checker.taken) == (0, ["area_hole"])
-    assert (next(steps).start, allocator.checker.taken) == (2, ["fill_next"])
-    assert (next(steps).name, allocator.checker.taken) == ("alloc: test the float", ["fill_done"])
+    assert (next(steps).start, allocator.checker.actions) == (0, ["area_hole"])
+    assert (next(steps).start, allocator.checker.actions) == (2, ["fill_next"])
+    assert (next(steps).name, allocator.checker.actions) == ("alloc: test the float", ["fill_done"])
 
 
 def test_waiting_and_flags_are_no_action() -> None:
@@ -133,10 +133,10 @@ def test_waiting_and_flags_are_no_action() -> None:
         list(holder)
     waiter = allocator.balance_workfn()
     assert next(waiter) is MUTEX
-    assert allocator.checker.taken == []
+    assert allocator.checker.actions == []
     assert next(holder).name == "alloc: test the float"
-    assert allocator.checker.taken == ["fill_done"]
-    assert list(holder) == [] and allocator.checker.taken == []
+    assert allocator.checker.actions == ["fill_done"]
+    assert list(holder) == [] and allocator.checker.actions == []
 
 
 def test_creation_and_area_are_one_stretch() -> None:
@@ -144,7 +144,7 @@ def test_creation_and_area_are_one_stretch() -> None:
     taken = []
     while allocator.next_id < 3:
         for _gap in allocator.alloc_percpu(4 * SMALL.page, 4, False, KERNEL):
-            taken.append(tuple(allocator.checker.taken))
+            taken.append(tuple(allocator.checker.actions))
     assert ("create", "area_hole") in taken
     assert ("miss",) in taken
 
@@ -178,13 +178,13 @@ ALLOCATOR_BUGS = {
 def test_bug_in_the_machine_is_reported(bug: str) -> None:
     machine, message = MACHINE_BUGS[bug]
     with pytest.raises(StepMismatch, match=message):
-        run_randomly(refined(Linux612, machine), SMALL, 1, 3000)
+        run_randomly(with_machine(Linux612, machine), SMALL, 1, 3000)
 
 
 @pytest.mark.parametrize("bug", ALLOCATOR_BUGS, ids=lambda bug: bug.__name__)
 def test_bug_in_the_allocator_is_reported(bug: type[Any]) -> None:
     with pytest.raises(StepMismatch, match=ALLOCATOR_BUGS[bug]) as caught:
-        run_randomly(refined(bug, LINUX_6_12), SMALL, 1, 3000)
+        run_randomly(with_machine(bug, LINUX_6_12), SMALL, 1, 3000)
     assert caught.value.actor
 
 
@@ -208,7 +208,7 @@ REVIEWED_BUGS: dict[str, tuple[Machine, str]] = {
 def test_bug_in_the_reviewed_machine_is_reported(bug: str) -> None:
     machine, message = REVIEWED_BUGS[bug]
     with pytest.raises(StepMismatch, match=message):
-        run_randomly(refined(VARIANTS["rfc_1_reviewed"], machine), SMALL, 1, 3000)
+        run_randomly(with_machine(VARIANTS["rfc_1_reviewed"], machine), SMALL, 1, 3000)
 
 
 def test_every_variant_has_its_machine() -> None:
@@ -216,7 +216,7 @@ def test_every_variant_has_its_machine() -> None:
 
 
 def test_missing_flush_is_reported() -> None:
-    class Unflushed(refined(Linux612, LINUX_6_12)):  # type: ignore[misc]
+    class Unflushed(with_machine(Linux612, LINUX_6_12)):  # type: ignore[misc]
         """Reclaim comes back from the flush without having flushed."""
 
         __slots__ = ()
@@ -231,7 +231,7 @@ def test_missing_flush_is_reported() -> None:
 
 def test_mismatch_names_gaps_and_actions() -> None:
     with pytest.raises(StepMismatch) as caught:
-        run_randomly(refined(KeptFloat, LINUX_6_12), SMALL, 1, 3000)
+        run_randomly(with_machine(KeptFloat, LINUX_6_12), SMALL, 1, 3000)
     wrong = caught.value
     assert wrong.plan == ["free_isolating"]
     assert wrong.gaps == ("", "free: ask for balance work")

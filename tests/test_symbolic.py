@@ -105,12 +105,12 @@ def test_a_guard_that_bites_says_so() -> None:
 def test_a_guard_within_a_path_refutes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """CrossHair makes of what the guard raises there a finding of its own."""
 
-    def analyze(self: symbolic.Claimed) -> list[AnalysisMessage]:
+    def analyze(self: symbolic.Promises) -> list[AnalysisMessage]:
         with suppress(BaseException):
             signal.raise_signal(signal.SIGPROF)
         return [AnalysisMessage(MessageType.EXEC_ERR, "NotDeterministic", "", 0, 0, "")]
 
-    monkeypatch.setattr(symbolic.Claimed, "analyze", analyze)
+    monkeypatch.setattr(symbolic.Promises, "analyze", analyze)
     found = CLAIMS["chunk-relocate-by-symbols"].check(GUARD)
     assert found.state == "not confirmed"
     assert "CPU seconds" in found.message

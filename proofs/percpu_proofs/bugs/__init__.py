@@ -1,11 +1,10 @@
-"""Seeded bugs: one line of a method is changed in a subclass, everything else stays.
+"""Seeded bugs: a text in the source of one method is changed, everything else stays.
 
-A row is (method, text, text in its place, clauses); a method of the km backing has `km.` in front.
-
-The tables are the text files beside this module. A line at the margin names a function; those below
-it are its bugs, `TEXT => WHAT STANDS THERE INSTEAD -- CLAUSES`, a text in quotes where it begins or
-ends with blanks or has several lines. A bug's name is its function's with a number behind it, in
-the order of the tables.
+The tables are the text files beside this module. A line at the margin names a function, of the km
+backing with `km.` in front; those below it are its bugs, `TEXT => WHAT STANDS THERE INSTEAD --
+CLAUSES`, a text in quotes where it begins or ends with blanks or has several lines. A bug's name is
+its function's with a number behind it, in the order of the tables. In `lemmas.txt` a lemma stands
+before the function, and the bug's name behind it.
 """
 
 from __future__ import annotations
@@ -29,24 +28,37 @@ Row = tuple[str, str, str, str]
 """Method, text of its source, what stands there instead, clauses that may name the bug."""
 
 
+class NoSuchTextError(ValueError):
+    """The text that a seeded bug replaces is not there once: the function has changed."""
+
+
+def source_of(owner: type, name: str, text: str = "", bug: str = "") -> str:
+    """Return a method's source from its `def` on, in which `text`, if given, reads `bug`.
+
+    Raises NoSuchTextError.
+    """
+    lines = textwrap.dedent(inspect.getsource(vars(owner)[name])).splitlines(keepends=True)
+    source = "".join(lines[next(i for i, line in enumerate(lines) if line[:4] == "def ") :])
+    if not text:
+        return source
+    if source.count(text) != 1:
+        raise NoSuchTextError(f"{owner.__name__}.{name}: {text!r} is not there once")
+    return source.replace(text, bug)
+
+
 @cache
 def plant(name: str, text: str, bug: str) -> type[Allocator]:
     """Return linux_6_12 with a method in whose source `text`, which occurs once, reads `bug`.
 
-    The override has no contract of its own: decorators are left out.
+    The override has no contract of its own: decorators are left out. Raises NoSuchTextError.
     """
     base: type[Allocator] = Linux612
     if name.startswith(KM):
         name, base = name.removeprefix(KM), with_backing(base, "km")
     owner = next(cls for cls in base.__mro__ if name in cls.__dict__)
-    method = owner.__dict__[name]
-    lines = textwrap.dedent(inspect.getsource(method)).splitlines(keepends=True)
-    source = "".join(lines[next(i for i, line in enumerate(lines) if line[:4] == "def ") :])
-    found = source.count(text)
-    assert found == 1, f"{owner.__name__}.{name}: {text!r} occurs {found} times"
     # outside its class, super() must be told where it stands
-    source = source.replace(text, bug).replace("super()", f"super({owner.__name__}, self)")
-    names = dict(vars(sys.modules[method.__module__]))
+    source = source_of(owner, name, text, bug).replace("super()", f"super({owner.__name__}, self)")
+    names = dict(vars(sys.modules[owner.__dict__[name].__module__]))
     exec(compile(source, f"<{owner.__name__}.{name} with a bug>", "exec"), names)
     return type(f"Bugged{base.__name__}", (base,), {"__slots__": (), name: names[name]})
 
@@ -68,14 +80,14 @@ class Bug(NamedTuple):
     """A seeded bug: function, its text and what stands there instead, what it breaks.
 
     aside: no claim about one function need catch it, as no clause forbids it, or one that is asked
-    of whole operations and of steps. same: it changes nothing, for the reason in `said`.
+    of whole operations and of steps. same: it changes nothing, for the reason in `reason`.
     """
 
     name: str
     function: str
     text: str
     instead: str
-    said: str
+    reason: str
     aside: bool
     same: bool
 
@@ -92,29 +104,30 @@ def table(name: str) -> tuple[Row, ...]:
     function = ""
     for line in Path(__file__).with_name(f"{name}.txt").read_text("utf-8").splitlines():
         if line.startswith("  "):
-            change, _, said = line.strip().partition(" -- ")
-            text, _, instead = map(_text, change.partition(" => "))
-            assert text and said, f"{name}.txt: {line!r}"
-            rows.append((function, text, instead, said))
+            change, _, reason = line.strip().partition(" -- ")
+            text, _, instead = map(_plain, change.partition(" => "))
+            assert text and reason, f"{name}.txt: {line!r}"
+            rows.append((function, text, instead, reason))
         elif not line.startswith("#"):
             function = line
     return tuple(rows)
 
 
-def _text(part: str) -> str:
-    quoted: str = json.loads(part) if part.startswith('"') else part
-    return quoted
+def _plain(part: str) -> str:
+    """Return a text of a table without its quotes."""
+    text: str = json.loads(part) if part.startswith('"') else part
+    return text
 
 
 def _named() -> dict[str, Bug]:
     numbered = Counter[str]()
-    found: dict[str, Bug] = {}
+    bugs: dict[str, Bug] = {}
     for name in (*_CLAIMED, "unlike", "equal", "steps", "limits"):
         for row in table(name):
             numbered[row[0]] += 1
             bug = f"{row[0]}-{numbered[row[0]]}"
-            found[bug] = Bug(bug, *row, aside=name in _ASIDE, same=name == "equal")
-    return found
+            bugs[bug] = Bug(bug, *row, aside=name in _ASIDE, same=name == "equal")
+    return bugs
 
 
 BUGS = _named()

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from percpu_proofs.commands import options, output
 from percpu_proofs.prove import ledger
-from percpu_proofs.prove.catalogue import chosen, not_by_symbols, set_aside, without_claim
+from percpu_proofs.prove.catalogue import bugs_without_claim, not_by_symbols, select, without_claim
 from percpu_proofs.prove.claim import Claim
 from percpu_proofs.prove.crosshair_arguments import PLUGIN
 from percpu_proofs.prove.dependencies import source_hash
@@ -76,7 +76,7 @@ def prove(
     Exit 1 where one is not as declared, its twin or a seeded bug of it is not refuted, a function
     under contract has no claim, or the ledger differs from the committed one.
     """
-    wanted = chosen(names)
+    wanted = select(names)
     cache = ledger.EntryCache()
     began = time.perf_counter()
     known = [] if no_cache else [e for c in wanted if (e := cache.find(c)) is not None]
@@ -170,9 +170,9 @@ def _show(
 
 def _not_proved() -> Iterator[str]:
     """Yield why no claim is to refute a seeded bug, or CrossHair to judge a function."""
-    for bug in set_aside():
+    for bug in bugs_without_claim():
         why = "changes nothing" if bug.same else "no clause forbids it, the recorded vectors do"
-        yield f"not among them: {bug.name}: {why}: {bug.said}"
+        yield f"not among them: {bug.name}: {why}: {bug.reason}"
     for name, why in not_by_symbols().items():
         yield f"not by symbols: {name}: {why}"
 

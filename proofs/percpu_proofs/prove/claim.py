@@ -7,6 +7,7 @@ functions under proof, that must be refuted too.
 
 from __future__ import annotations
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Collection
 from dataclasses import dataclass, field
@@ -24,6 +25,23 @@ class Result:
     seconds: float
     paths: int = 0  # execution paths, cases or solver queries
     message: str = ""  # the counterexample, or why it is not confirmed
+
+
+class ProofAttempt:
+    """A check under way: its results say how much CPU time it took, and on how many paths."""
+
+    def __init__(self) -> None:
+        self.paths = 0
+        self._began = time.process_time()
+
+    @property
+    def seconds(self) -> float:
+        """CPU time since it began."""
+        return time.process_time() - self._began
+
+    def result(self, state: State, message: str = "") -> Result:
+        """Return its result, if it ends now."""
+        return Result(state, self.seconds, self.paths, message)
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,8 @@ import hashlib
 import inspect
 import platform
 import types
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,11 +21,41 @@ import percpu_contracts
 import percpu_reference
 import percpu_spec
 from percpu_proofs import bugs
+from percpu_proofs.prove.claim import Claim
 from percpu_proofs.run import choices
 from percpu_reference import chunk, environment, gaps
+from percpu_reference.backing import KmBacking
 from percpu_reference.variants import variant_class, with_backing
+from percpu_reference.variants.reference import Reference
 
 TOOLS = ("crosshair-tool", "z3-solver", "icontract")
+
+
+OWNERS = {cls.__name__: cls for cls in (*Reference.__mro__, KmBacking)}
+"""The classes of functions under proof, by name; linux_6_12 has all but the fixes."""
+
+
+def full_names(functions: str) -> tuple[str, ...]:
+    """Return functions under proof by their full names.
+
+    They are written `Class.function`, with blanks between; one without a class is of the same class
+    as the one before.
+
+    >>> full_names("Hints.block_update block_update_scan")
+    ('percpu_reference.hints.Hints.block_update', 'percpu_reference.hints.Hints.block_update_scan')
+    """
+    full = []
+    owner = ""
+    for name in functions.split():
+        of_class, _, function = name.rpartition(".")
+        owner = of_class or owner
+        full.append(f"{OWNERS[owner].__module__}.{owner}.{function}")
+    return tuple(full)
+
+
+def short_names(functions: str) -> tuple[str, ...]:
+    """Return functions under proof as `module.Class.function`; see full_names."""
+    return tuple(".".join(name.split(".")[-3:]) for name in full_names(functions))
 
 
 def source_hash(sources: Iterable[Any]) -> str:
@@ -41,26 +72,29 @@ def source_hash(sources: Iterable[Any]) -> str:
     return digest.hexdigest()[:16]
 
 
-_READ: dict[str, bytes] = {}
+@cache
+def _read(path: Path) -> bytes:
+    return path.read_bytes()
 
 
 def _texts(source: Any) -> Iterator[bytes]:
     if isinstance(source, types.ModuleType) and hasattr(source, "__path__"):
         for path in sorted(Path(source.__path__[0]).rglob("*.*")):
             if path.suffix in (".py", ".md"):
-                if str(path) not in _READ:
-                    _READ[str(path)] = path.read_bytes()
-                yield _READ[str(path)]
+                yield _read(path)
     elif isinstance(source, str):
         yield source.encode()
     else:
         yield inspect.getsource(source).encode()
 
 
-def sources_of(variant: str, functions: Sequence[str], *asking: Any) -> tuple[Any, ...]:
-    """Return everything that a result about functions depends on; asking: modules that judge."""
-    backing = "km" if any("KmBacking" in name for name in functions) else "vm"
-    cls = with_backing(variant_class(variant), backing)
+def sources_of(claim: Claim, *judges: Any) -> tuple[Any, ...]:
+    """Return everything that the result of a claim about functions depends on.
+
+    judges: modules that ask it.
+    """
+    backing = "km" if any("KmBacking" in name for name in claim.functions) else "vm"
+    cls = with_backing(variant_class(claim.variant), backing)
     return (
         percpu_spec,
         percpu_contracts,
@@ -69,13 +103,14 @@ def sources_of(variant: str, functions: Sequence[str], *asking: Any) -> tuple[An
         gaps,
         bugs,
         choices,
-        *_asking(*asking),
-        *_declared(cls),
-        *reachable(cls, functions),
+        *_modules_behind(*judges),
+        *_declarations(cls),
+        *reachable(cls, claim.functions),
+        *(str(bugs.BUGS[bug]) for bug in claim.bugs),
     )
 
 
-def _asking(*modules: Any) -> list[types.ModuleType]:
+def _modules_behind(*modules: Any) -> list[types.ModuleType]:
     """Return modules, and those of this package from which they have a name, and so on."""
     ours = __package__ or ""
     found: dict[str, types.ModuleType] = {}
@@ -92,10 +127,10 @@ def _asking(*modules: Any) -> list[types.ModuleType]:
     return [found[name] for name in sorted(found)]
 
 
-def _declared(cls: type) -> list[str]:
+def _declarations(cls: type) -> list[str]:
     """Return the plain attributes of a variant's classes, as text: what it declares of itself."""
     return [
-        f"{base.__name__}.{name} = {_shown(value)}"
+        f"{base.__name__}.{name} = {_text(value)}"
         for base in cls.__mro__
         if base.__module__.startswith(percpu_reference.__name__)
         for name, value in sorted(vars(base).items())
@@ -106,7 +141,7 @@ def _declared(cls: type) -> list[str]:
 _PLAIN = (bool, int, str, bytes, tuple, frozenset, dict)
 
 
-def _shown(value: Any) -> str:
+def _text(value: Any) -> str:
     """Return a value as text, the same in every process."""
     return repr(sorted(value) if isinstance(value, frozenset) else value)
 
@@ -125,16 +160,16 @@ def reachable(cls: type, functions: Iterable[str]) -> list[Any]:
                 function = value.fget if isinstance(value, property) else value
                 if isinstance(function, types.FunctionType):
                     methods.setdefault(name, []).append(function)
-    found: dict[str, list[Any]] = {}
-    wanted = [name.rsplit(".", 1)[-1] for name in functions]
-    wanted += ["__init__", "setup_slots"]
-    while wanted:
-        name = wanted.pop()
-        if name in methods and name not in found:
-            found[name] = methods[name]
+    by_name: dict[str, list[Any]] = {}
+    waiting = [name.rsplit(".", 1)[-1] for name in functions]
+    waiting += ["__init__", "setup_slots"]
+    while waiting:
+        name = waiting.pop()
+        if name in methods and name not in by_name:
+            by_name[name] = methods[name]
             for function in methods[name]:
-                wanted += _names(function.__code__)
-    every = [function for name in sorted(found) for function in found[name]]
+                waiting += _names(function.__code__)
+    every = [function for name in sorted(by_name) for function in by_name[name]]
     return [*every, *dict.fromkeys(g for function in every for g in _globals_of(function))]
 
 
@@ -147,7 +182,7 @@ def _globals_of(function: Any) -> Iterator[Any]:
                 yield value
                 yield from _globals_of(value)
         elif isinstance(value, _PLAIN):
-            yield f"{name} = {_shown(value)}"
+            yield f"{name} = {_text(value)}"
 
 
 def _names(code: types.CodeType) -> Iterator[str]:

@@ -7,14 +7,16 @@ first, until a state breaks the clause.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import percpu_reference
+import percpu_spec
 from percpu_contracts.clauses import hints
 from percpu_proofs.bugs import BUGS
-from percpu_proofs.prove.claim import Claim, Result
+from percpu_proofs.prove.claim import Claim, ProofAttempt, Result
+from percpu_proofs.prove.dependencies import short_names
 from percpu_reference import build, chunk
 from percpu_reference.variants import Allocator, variant_class, with_backing
 from percpu_spec import gfp
@@ -36,18 +38,15 @@ GEOMETRY = Geometry(
 Areas = tuple[tuple[Any, int], ...]
 Judge = Callable[[Any, Geometry], str | None]
 
-_JUDGES: dict[str, Judge] = {
-    "HINT-3": hints.right_is_exact,
-    "HINT-4": hints.hints_are_ordered,
-    "HINT-5": hints.chunk_hint_is_close,
+_CLAUSES: dict[str, tuple[Judge, str, str]] = {
+    "HINT-3": (hints.right_is_exact, "block_refresh_hint-3", "block_update_hint_free-11"),
+    "HINT-4": (hints.hints_are_ordered, "block_refresh_hint-6", "chunk_refresh_hint-4"),
+    "HINT-5": (hints.chunk_hint_is_close, "next_md_free_region-4", "next_md_free_region-5"),
 }
+"""What judges a state, and bugs that break `reference` again within three operations.
 
-_BUGS = {
-    "HINT-3": ("block_refresh_hint-3", "block_update_hint_free-11"),
-    "HINT-4": ("block_refresh_hint-6", "chunk_refresh_hint-4"),
-    "HINT-5": ("next_md_free_region-4", "next_md_free_region-5"),
-}
-"""Bugs that break `reference` again within three operations; linux_6_12 is broken without one."""
+linux_6_12 is broken without one.
+"""
 
 
 @dataclass(frozen=True)
@@ -60,9 +59,6 @@ class FromBoot(Claim):
     @property
     def sources(self) -> tuple[Any, ...]:
         """Everything the operations run, and what judges."""
-        import percpu_reference
-        import percpu_spec
-
         seeded = (str(BUGS[bug]) for bug in self.bugs)
         return (
             percpu_reference, percpu_spec, hints, chunk, FromBoot, operation_lists, successors,
@@ -71,7 +67,7 @@ class FromBoot(Claim):
 
     def check(self, timeout: float) -> Result:
         """Run every list, shortest first."""
-        return self._search(_JUDGES[self.clause], timeout)
+        return self._search(_CLAUSES[self.clause][0], timeout)
 
     def check_twin(self, timeout: float) -> Result:
         """Look for a state at all in which some run is known."""
@@ -83,26 +79,25 @@ class FromBoot(Claim):
     def check_bug(self, bug: str, timeout: float) -> Result:
         """Run every list on the bugged allocator."""
         cls = with_backing(BUGS[bug].planted(self.variant), GEOMETRY.backing)
-        return self._search(_JUDGES[self.clause], timeout, cls)
+        return self._search(_CLAUSES[self.clause][0], timeout, cls)
 
     def _search(
         self, judge: Judge, timeout: float, cls: type[Allocator] | None = None
     ) -> Result:
-        began = time.process_time()
+        attempt = ProofAttempt()
         root = build(self.variant, GEOMETRY)
         if cls is not None:
             root.__class__ = cls  # what booted it was the right one
-        states = 1
+        attempt.paths = 1  # states
         for steps, after, is_new in operation_lists(root, self.longest):
-            states += is_new
+            attempt.paths += is_new
             wrong = judge(after.first_chunk, after.geometry) if is_new else None
-            seconds = time.process_time() - began
             if wrong is not None:
-                return Result("refuted", seconds, states, f"{wrong} after {', '.join(steps)}")
-            if seconds > timeout:
+                return attempt.result("refuted", f"{wrong} after {', '.join(steps)}")
+            if attempt.seconds > timeout:
                 message = f"not every list was tried within {timeout:.0f} s"
-                return Result("not confirmed", seconds, states, message)
-        return Result("confirmed", time.process_time() - began, states)
+                return attempt.result("not confirmed", message)
+        return attempt.result("confirmed")
 
 
 def operation_lists(
@@ -161,22 +156,21 @@ def _from_boot(clause: str, variant: str, longest: int) -> FromBoot:
     return FromBoot(
         f"{clause.lower()}-from-boot-{variant}",
         clause,
-        (
-            "areas.Areas.alloc_area",
-            "areas.Areas.free_area",
-            "hints.Hints.block_update_hint_alloc",
-            "hints.Hints.block_update_hint_free",
+        short_names(
+            "Areas.alloc_area free_area Hints.block_update_hint_alloc block_update_hint_free"
         ),
         f"every list of up to {longest} allocations and frees from boot, {PAGES} pages of "
         f"{BITS} map bits, every size, aligned to 1 bit up to a page",
         longest,
         variant=variant,
         expected="refuted" if broken else "confirmed",
-        bugs=() if broken else _BUGS[clause],
+        bugs=() if broken else _CLAUSES[clause][1:],
     )
 
 
-CLAIMS_FROM_BOOT = tuple(_from_boot(clause, "linux_6_12", 8) for clause in _JUDGES) + tuple(
-    _from_boot(clause, "reference", 4) for clause in _JUDGES
+CLAIMS_FROM_BOOT = tuple(
+    _from_boot(clause, variant, longest)
+    for variant, longest in (("linux_6_12", 8), ("reference", 4))
+    for clause in _CLAUSES
 )
 """What linux_6_12 breaks, reached; and `reference`, as far as the same search goes."""

@@ -6,13 +6,12 @@ import json
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import platformdirs
 
-from percpu_proofs.prove.catalogue import claims
+from percpu_proofs.prove.catalogue import claims, stored
 from percpu_proofs.prove.claim import Claim
 from percpu_proofs.prove.dependencies import source_hash
 from percpu_proofs.run.inputs import InputError, writing
@@ -64,23 +63,13 @@ def prove(task: ClaimTask) -> LedgerEntry:
     found = claim.check(task.timeout)
     twin = claim.check_twin(task.timeout)
     bugs = {bug: claim.check_bug(bug, task.timeout) for bug in claim.bugs}
+    cost = sum(result.seconds for result in (found, twin, *bugs.values()))
     return LedgerEntry(
-        claim.id,
-        claim.clause,
-        claim.variant,
-        claim.functions,
-        claim.engine,
-        claim.bound,
-        claim.expected,
-        found.state,
-        found.paths,
-        round(found.seconds, 3),
-        found.message,
-        twin.state,
-        {name: result.state for name, result in bugs.items()},
-        round(found.seconds + twin.seconds + sum(r.seconds for r in bugs.values()), 3),
+        claim.id, claim.clause, claim.variant, claim.functions, claim.engine, claim.bound,
+        claim.expected, found.state, found.paths, round(found.seconds, 3), found.message,
+        twin.state, {name: result.state for name, result in bugs.items()}, round(cost, 3),
         source_hash(claim.sources),
-    )
+    )  # fmt: skip
 
 
 class EntryCache:
@@ -148,23 +137,22 @@ def summary(entries: Iterable[LedgerEntry]) -> dict[str, dict[str, Any]]:
 
 def committed() -> dict[str, dict[str, Any]]:
     """Return the summary that is part of this version."""
-    text = resources.files("percpu_proofs.prove").joinpath("ledger.json").read_text("utf-8")
-    found: dict[str, dict[str, Any]] = json.loads(text)
-    return found
+    lines: dict[str, dict[str, Any]] = stored("ledger.json")
+    return lines
 
 
 def differences(entries: Sequence[LedgerEntry], *, complete: bool) -> list[str]:
     """Return where a ledger differs from the committed one; complete: nothing may be missing."""
     now, then = summary(entries), committed()
-    found = []
+    lines = []
     for name, line in now.items():
         if name not in then:
-            found.append(f"{name}: not in the committed ledger")
+            lines.append(f"{name}: not in the committed ledger")
             continue
         for key, value in line.items():
             before = then[name].get(key)
             if value != before:
-                found.append(f"{name}: {key} is {value!r}, {before!r} in the ledger")
+                lines.append(f"{name}: {key} is {value!r}, {before!r} in the ledger")
     if complete:
-        found += [f"{name}: gone" for name in then if name not in now]
-    return found
+        lines += [f"{name}: gone" for name in then if name not in now]
+    return lines

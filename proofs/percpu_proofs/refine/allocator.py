@@ -1,4 +1,4 @@
-"""Which machine an allocator is to refine, and classes that are followed by theirs all the time."""
+"""Which machine an allocator is to refine, classes checked against theirs, random runs of them."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def may_depart(cls: type[Allocator]) -> bool:
     return not is_shipped(cls) and REFINE not in cls.EXPECTED
 
 
-def refined(variant: type[Allocator], machine: Machine) -> type[Any]:
+def with_machine(variant: type[Allocator], machine: Machine) -> type[Any]:
     """Return the class with every operation checked against the machine.
 
     An instance has a `checker` from its first operation on. It keeps the history of stale pages
@@ -145,12 +145,12 @@ _STEPS = 2500
 
 
 @functools.cache
-def fired(variant: str) -> Counter[str]:
+def action_counts(variant: str) -> Counter[str]:
     """Return how often each action of a variant's machine fires in runs of its allocator.
 
     Raises StepMismatch at a step that is no action.
     """
-    cls = refined(variant_class(variant), MACHINES[variant])
+    cls = with_machine(variant_class(variant), MACHINES[variant])
     found: Counter[str] = Counter()
     for seed in range(_SEEDS):
         for geometry in _GEOMETRIES:
@@ -174,7 +174,7 @@ def run_randomly(
     sizes = (4, page // 4, page, page + 4, 2 * page, 3 * page, largest // 2, largest)
     live: list[Any] = []
     running: list[tuple[str, Any]] = []
-    fired: Counter[str] = Counter()
+    counts: Counter[str] = Counter()
     for number in range(steps):
         if len(running) < actors and rng.random() < 0.6:
             kind = rng.random()
@@ -199,5 +199,5 @@ def run_randomly(
             running.remove(chosen)
             if chosen[0] == "a" and stop.value is not None:
                 live.append(stop.value)
-        fired.update(allocator.checker.taken)
-    return fired
+        counts.update(allocator.checker.actions)
+    return counts

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from percpu_contracts.history import History
@@ -37,6 +38,7 @@ class MachineDifference(NamedTuple):
         return f"{self.component}: machine {self.machine}, allocator {self.allocator}"
 
 
+@dataclass(eq=False, repr=False)
 class StepMismatch(AssertionError):
     """A stretch between two gaps that the machine cannot make.
 
@@ -45,20 +47,11 @@ class StepMismatch(AssertionError):
     conditions that do not hold. difference: where the states part if all were enabled.
     """
 
-    def __init__(
-        self,
-        actor: Any,
-        gaps: tuple[str, str],
-        plan: Sequence[str],
-        blocked: Sequence[str],
-        difference: MachineDifference | None,
-    ) -> None:
-        self.actor = actor
-        self.gaps = gaps
-        self.plan = plan
-        self.blocked = blocked
-        self.difference = difference
-        super().__init__(str(self))
+    actor: Any
+    gaps: tuple[str, str]
+    plan: Sequence[str] = ()
+    blocked: Sequence[str] = ()
+    difference: MachineDifference | None = None
 
     def __str__(self) -> str:
         came, went = (f"«{name}»" if name else "-" for name in self.gaps)
@@ -88,7 +81,7 @@ class RefinementChecker:
         self.history = history
         self.stretches = 0  # that were compared
         self.lost = False
-        self.taken: list[str] = []  # actions of the last stretch
+        self.actions: list[str] = []  # actions of the last stretch
         self._has_span = "flush_begin" in machine.actions
         self._world = world_of(allocator)
         self._observer = Observer(allocator, relists="relist" in machine.actions)
@@ -175,16 +168,16 @@ class RefinementChecker:
         else:
             actors[actor] = position
         table = TotalMap(chunks, ABSENT)
-        found = State(self._world, table, actors, mutex, float_of(allocator))
-        if predicted is not s or found != s:
-            predicted = _without_gone(predicted)
+        observed = State(self._world, table, actors, mutex, float_of(allocator))
+        if predicted is not s or observed != s:
+            predicted = _live_part(predicted)
             if self._unmapped is None:
-                found = _with_stale(found, predicted, actor)
-            if found != predicted:
-                difference = first_difference(predicted, found)
-                raise self._mismatch(actor, name, taken, difference=difference)
-        self.state = found
-        self.taken = taken
+                observed = _with_stale(observed, predicted, actor)
+            if observed != predicted:
+                difference = first_difference(predicted, observed)
+                raise self._mismatch(actor, name, plan=taken, difference=difference)
+        self.state = observed
+        self.actions = taken
         if gap is None:
             self._gaps.pop(actor, None)
         else:
@@ -223,21 +216,14 @@ class RefinementChecker:
             if not blocked:
                 blocked = [condition for condition, holds in when.items() if not holds]
         blocked = blocked or [f"{self.machine.name} has no such action"]
-        raise self._mismatch(actor, name, [*taken, str(choice)], blocked)
+        raise self._mismatch(actor, name, plan=[*taken, str(choice)], blocked=blocked)
 
-    def _mismatch(
-        self,
-        actor: Any,
-        name: str,
-        plan: Sequence[str] = (),
-        blocked: Sequence[str] = (),
-        difference: MachineDifference | None = None,
-    ) -> StepMismatch:
-        gaps = self._gaps.get(actor, ""), name
-        return StepMismatch(actor, gaps, plan, blocked, difference)
+    def _mismatch(self, actor: Any, name: str, **found: Any) -> StepMismatch:
+        """Return what is wrong with a stretch to the gap of this name; see StepMismatch."""
+        return StepMismatch(actor, (self._gaps.get(actor, ""), name), **found)
 
 
-def _without_gone(s: State) -> State:
+def _live_part(s: State) -> State:
     """Return the state without entries for what is no more, so that equal states compare equal."""
     chunks, actors = s.chunks, s.actors
     if any(chunk.place is Place.NONE for chunk in chunks.values()):
@@ -249,18 +235,18 @@ def _without_gone(s: State) -> State:
     return State(s.world, chunks, actors, s.mutex, s.floating)
 
 
-def _with_stale(found: State, predicted: State, actor: Any) -> State:
+def _with_stale(state: State, predicted: State, actor: Any) -> State:
     """Return the state with its stale pages, and a span that rests on them, as predicted."""
     chunks = TotalMap(
-        {c: chunk._replace(stale=predicted.chunks[c].stale) for c, chunk in found.chunks.items()},
+        {c: chunk._replace(stale=predicted.chunks[c].stale) for c, chunk in state.chunks.items()},
         ABSENT,
     )
-    actors = found.actors
+    actors = state.actors
     here = actors[actor]
     if here.phase is Phase.RELEASING:  # its span, if it keeps one
         there = predicted.actors[actor]
         actors = actors.put(actor, here._replace(lo=there.lo, hi=there.hi))
-    return State(found.world, chunks, actors, found.mutex, found.floating)
+    return State(state.world, chunks, actors, state.mutex, state.floating)
 
 
 def first_difference(machine: State, allocator: State) -> MachineDifference | None:
@@ -271,13 +257,13 @@ def first_difference(machine: State, allocator: State) -> MachineDifference | No
             a, b = one[key], other[key]
             for name, x, y in zip(a._fields, a, b, strict=True):
                 if x != y:
-                    return MachineDifference(f"{kind[:-1]} {key} {name}", _shown(x), _shown(y))
-    if machine.mutex != allocator.mutex:
-        return MachineDifference("holder of pcpu_alloc_mutex", machine.mutex, allocator.mutex)
-    if machine.floating != allocator.floating:
-        return MachineDifference("float", machine.floating, allocator.floating)
+                    return MachineDifference(f"{kind[:-1]} {key} {name}", _plain(x), _plain(y))
+    for component, name in (("holder of pcpu_alloc_mutex", "mutex"), ("float", "floating")):
+        x, y = getattr(machine, name), getattr(allocator, name)
+        if x != y:
+            return MachineDifference(component, x, y)
     return None
 
 
-def _shown(value: Any) -> Any:
+def _plain(value: Any) -> Any:
     return getattr(value, "name", value)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from copy import copy
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from percpu_contracts.history import History
@@ -23,7 +24,7 @@ class NoMachineState(ValueError):
     """A chunk has no one place, as it is on two lists or on one and owned; or a gap no phase."""
 
 
-class Touched(NamedTuple):
+class AreaChange(NamedTuple):
     """An area that was taken or freed, as the pages whose bits changed."""
 
     c: int
@@ -31,16 +32,14 @@ class Touched(NamedTuple):
     taken: bool
 
 
+@dataclass(slots=True)
 class _ChunkObservation:
     """A chunk's maps when last looked at, and what they came to."""
 
-    __slots__ = ("alloc_map", "free_bytes", "populated", "record")
-
-    def __init__(self) -> None:
-        self.alloc_map = b""
-        self.populated = b""
-        self.free_bytes = 0
-        self.record: ChunkState | None = None
+    alloc_map: bytes = b""
+    populated: bytes = b""
+    free_bytes: int = 0
+    record: ChunkState | None = None
 
 
 def world_of(allocator: Allocator) -> PlainWorld:
@@ -121,14 +120,14 @@ class Observer:
 
     def look(
         self, history: History | None, owner: Any, was: dict[Any, ChunkState]
-    ) -> tuple[dict[int, ChunkState], list[Touched]]:
+    ) -> tuple[dict[int, ChunkState], list[AreaChange]]:
         """Return every live chunk by its id, and the areas touched since the last look.
 
         owner: who owns a chunk that no one owned in `was`. Without a history stale pages are
         those in `was`. Raises NoMachineState.
         """
         found: dict[int, ChunkState] = {}
-        touched: list[Touched] = []
+        touched: list[AreaChange] = []
         all_stale = history.stale if history is not None else None
         for chunk, place in self.where():
             c = chunk.id
@@ -172,7 +171,7 @@ class Observer:
         return found, touched
 
     def _maps(
-        self, chunk: Any, c: int, seen: _ChunkObservation, touched: list[Touched]
+        self, chunk: Any, c: int, seen: _ChunkObservation, touched: list[AreaChange]
     ) -> tuple[Pages, Pages]:
         old = seen.record
         used, populated = (NO_PAGES, NO_PAGES) if old is None else (old.used, old.populated)
@@ -188,7 +187,7 @@ class Observer:
                 changed = [] if chunk.immutable else used.members()
             if changed:
                 taken = old is None or chunk.free_bytes < seen.free_bytes
-                touched.append(Touched(c, Span(changed[0], changed[-1] + 1), taken))
+                touched.append(AreaChange(c, Span(changed[0], changed[-1] + 1), taken))
             seen.alloc_map, seen.free_bytes = now, chunk.free_bytes
         if seen.populated != chunk.populated:
             seen.populated = bytes(chunk.populated)

@@ -15,7 +15,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any, NamedTuple
 
-from percpu_proofs.refine.observation import Touched
+from percpu_proofs.refine.observation import AreaChange
 from percpu_spec.protocol.pages import Span
 from percpu_spec.protocol.state import ChunkState, Phase, Place, Position, State
 
@@ -46,6 +46,11 @@ _MOVES: dict[tuple[Place, Place], tuple[str, ...]] = {
     (Place.OWNED, Place.NONE): ("destroy",),
     (Place.OWNED, Place.SIDELINED): ("sideline",),
 }
+_BEGINNINGS = {
+    Phase.DRAINING: "drain_begin",
+    Phase.RELEASING: "release_begin",
+    Phase.POPULATING: "populate_begin",
+}
 _CREATED = ("create",)
 _FREED = ("free", "free_isolating")
 _UNMOVED = ("free_unmoved",)  # of machines in which a chunk can be on a list not computed
@@ -63,7 +68,7 @@ class Stretch(NamedTuple):
     actor: Any
     after: Position
     chunks: dict[int, ChunkState]
-    touched: list[Touched]
+    touched: list[AreaChange]
 
     def plan(self, s: State) -> Plan:
         """Yield the actions that lead from s to the end of the stretch."""
@@ -94,7 +99,7 @@ class Stretch(NamedTuple):
     def _is_owned(self, c: int) -> bool:
         return c in self.chunks and self.chunks[c].place is Place.OWNED
 
-    def _shared(self, touched: Touched) -> tuple[bool, bool]:
+    def _shared(self, touched: AreaChange) -> tuple[bool, bool]:
         """Return whether other areas still cover the first and the last page of one freed."""
         used, pages = self.chunks[touched.c].used, touched.pages
         return used.has(pages.lo), used.has(pages.hi - 1)
@@ -184,11 +189,8 @@ class Stretch(NamedTuple):
                 s = yield ActionChoice(names, (a, c))
             if c == standing_at and s.actors[a].phase is Phase.FLUSHED:
                 s = yield ActionChoice(("rescan",), (a, c))
-        if after.phase is Phase.DRAINING:
-            yield ActionChoice(("drain_begin",), (a, after.at, Span(after.start, after.end)))
-        elif after.phase is Phase.RELEASING:
-            yield ActionChoice(("release_begin",), (a, after.at, Span(after.start, after.end)))
-        elif after.phase is Phase.POPULATING:
-            yield ActionChoice(("populate_begin",), (a, after.at, Span(after.start, after.end)))
+        if after.phase in _BEGINNINGS:
+            span = Span(after.start, after.end)
+            yield ActionChoice((_BEGINNINGS[after.phase],), (a, after.at, span))
         elif after.phase is Phase.IDLE:
             yield ActionChoice(("leave",), (a,))

@@ -10,7 +10,7 @@ from typing import Any
 from percpu_contracts.contract import Level
 from percpu_contracts.monitor import Monitor
 from percpu_contracts.violations import ClauseViolation
-from percpu_proofs.refine.allocator import DEPARTURE, machine_of, may_depart, refined
+from percpu_proofs.refine.allocator import DEPARTURE, machine_of, may_depart, with_machine
 from percpu_proofs.run.driver import CallersError, Driver
 from percpu_proofs.run.failures import FailedOperations, Failures, allocations
 from percpu_proofs.run.operations import OperationList
@@ -230,7 +230,7 @@ def _departures(report: RunReport) -> Iterator[str]:
 def _followed(cls: type[Allocator]) -> type[Allocator]:
     """Return the class followed by its variant's machine, if it has one."""
     machine = machine_of(cls, "km" if issubclass(cls, KmBacking) else "vm")
-    return cls if machine is None else refined(cls, machine)
+    return cls if machine is None else with_machine(cls, machine)
 
 
 def _sample(report: RunReport, allocator: Allocator) -> None:

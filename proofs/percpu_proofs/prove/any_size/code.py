@@ -13,13 +13,13 @@ import ast
 import inspect
 import operator
 import sys
-import textwrap
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from percpu_proofs.bugs import NoSuchTextError, source_of
 from percpu_reference.gaps import run
 from percpu_spec.protocol.operators import And, If, Implies, Not, Or, Truth, within
 
@@ -34,17 +34,23 @@ LOW_BIT = z3.Function("low_bit", z3.IntSort(), z3.IntSort())
 
 def raw(value: Any) -> Any:
     """Return the term or plain value that a function's value stands for."""
-    return value.term if isinstance(value, (Number, Condition)) else value
+    return value.term if isinstance(value, PathTerm) else value
 
 
-class Condition:
-    """A truth that a function branches on."""
+class PathTerm:
+    """A term in place of a value of the function that runs."""
 
     __slots__ = ("path", "term")
 
     def __init__(self, path: Path, term: Any) -> None:
         self.path = path
         self.term = term
+
+
+class Condition(PathTerm):
+    """A truth that a function branches on."""
+
+    __slots__ = ()
 
     def __bool__(self) -> bool:
         return self.path.decide(self.term)
@@ -60,14 +66,10 @@ def _comparison(of_terms: Callable[[Any, Any], Any]) -> Any:
     return lambda self, other: Condition(self.path, of_terms(self.term, raw(other)))
 
 
-class Number:
+class Number(PathTerm):
     """An integer of any size."""
 
-    __slots__ = ("path", "term")
-
-    def __init__(self, path: Path, term: Any) -> None:
-        self.path = path
-        self.term = term
+    __slots__ = ()
 
     __add__ = __radd__ = _arithmetic(operator.add)
     __sub__ = _arithmetic(operator.sub)
@@ -96,14 +98,14 @@ class Number:
         return self.path.decide(self.term != 0)
 
     def __rshift__(self, by: Any) -> Any:
-        return self._number(self.path.divided(self.term, by.divisor)[0])
+        return self._number(self.path.divide(self.term, by.divisor)[0])
 
     def __lshift__(self, by: Any) -> Any:
         return self._number(self.path.multiple(self.term, by.divisor))
 
     def __and__(self, other: Any) -> Any:
         if isinstance(other, Mask):
-            return self._number(self.path.divided(self.term, other.divisor)[1])
+            return self._number(self.path.divide(self.term, other.divisor)[1])
         if raw(other).eq(-self.term):
             return self._number(LOW_BIT(self.term))
         raise TypeError(f"{self.term} & {raw(other)}: only a mask or the lowest bit is known")
@@ -113,25 +115,21 @@ class Number:
         return self._number(self.path.bit_length(self.term))
 
 
+@dataclass(slots=True, eq=False)
 class Mask:
     """The block size in the guise of a mask or a shift, of whatever power of two it is."""
 
-    __slots__ = ("divisor",)
-
-    def __init__(self, divisor: Any) -> None:
-        self.divisor = divisor
+    divisor: Any
 
     def __rlshift__(self, number: int) -> Any:
         return number * self.divisor if number else 0
 
 
+@dataclass(slots=True)
 class Fill:
     """A bytes object of any length, all of whose elements are the same."""
 
-    __slots__ = ("bit",)
-
-    def __init__(self, bit: bool) -> None:
-        self.bit = bit
+    bit: bool
 
 
 class Bits:
@@ -144,13 +142,15 @@ class Bits:
 
     def find(self, bit: int, start: Any = 0, end: Any = None) -> Number:
         """Return the first index in [start, end) whose element is `bit`, or -1."""
-        lo, hi = raw(start), self.length if end is None else raw(end)
-        return Number(self.path, self.path.found(self.has, bool(bit), lo, hi, last=False))
+        return self._search(bit, start, end, last=False)
 
     def rfind(self, bit: int, start: Any = 0, end: Any = None) -> Number:
         """Return the last index in [start, end) whose element is `bit`, or -1."""
+        return self._search(bit, start, end, last=True)
+
+    def _search(self, bit: int, start: Any, end: Any, *, last: bool) -> Number:
         lo, hi = raw(start), self.length if end is None else raw(end)
-        return Number(self.path, self.path.found(self.has, bool(bit), lo, hi, last=True))
+        return Number(self.path, self.path.search(self.has, bool(bit), lo, hi, last))
 
     def __getitem__(self, index: Any) -> Condition:
         return Condition(self.path, self.has(raw(index)))
@@ -187,21 +187,9 @@ class TextChange:
     old: str
     new: str
 
-
-def changes(
-    owner: type, function: str, texts: Mapping[str, tuple[str, str]]
-) -> dict[str, TextChange]:
-    """Return changes of one function by their names, from what it says and what stands instead."""
-    return {name: TextChange(owner, function, old, new) for name, (old, new) in texts.items()}
-
-
-def names_of(*functions: Callable[..., Any]) -> tuple[str, ...]:
-    """Return functions by their full names, from the package on."""
-    return tuple(f"{function.__module__}.{function.__qualname__}" for function in functions)
-
-
-class NoSuchTextError(ValueError):
-    """The text that a seeded bug replaces is not there once: the function has changed."""
+    def is_in(self, owner: type, name: str) -> bool:
+        """Return whether it is of this function."""
+        return (self.owner, self.function) == (owner, name)
 
 
 def _len(value: Any) -> Any:
@@ -213,36 +201,24 @@ def _bytes(value: Any) -> Any:
     return Fill(False) if isinstance(value, Number) else bytes(value)
 
 
-class _Super(ast.NodeTransformer):
-    """`super()` names its class, which is looked up in the class of the object."""
+def syntax_of(owner: type, name: str, bug: TextChange | None = None) -> ast.FunctionDef:
+    """Return a function's syntax, its decorators left out. Raises NoSuchTextError.
 
-    def __init__(self, owner: str) -> None:
-        self.owner = owner
-
-    def visit_Call(self, node: ast.Call) -> Any:
-        """Replace `super()`."""
-        self.generic_visit(node)
-        if isinstance(node.func, ast.Name) and node.func.id == "super" and not node.args:
-            text = f"super(type(self).twins[{self.owner!r}], self)"
-            return ast.copy_location(ast.parse(text, mode="eval").body, node)
-        return node
+    `super()` names its class, which is looked up in the class of the object.
+    """
+    texts = (bug.old, bug.new) if bug is not None and bug.is_in(owner, name) else ()
+    base = f"super(type(self).twins[{owner.__name__!r}], self)"
+    return _parsed(source_of(owner, name, *texts).replace("super()", base))
 
 
-def source_of(owner: type, name: str, bug: TextChange | None = None) -> ast.FunctionDef:
-    """Return a function's syntax, its decorators left out. Raises NoSuchTextError."""
-    text = textwrap.dedent(inspect.getsource(owner.__dict__[name]))
-    if bug is not None and (bug.owner, bug.function) == (owner, name):
-        if text.count(bug.old) != 1:
-            raise NoSuchTextError(f"{owner.__name__}.{name}: {bug.old!r} is not there once")
-        text = text.replace(bug.old, bug.new)
-    tree = ast.parse(text)
-    function = next(n for n in tree.body if isinstance(n, ast.FunctionDef))
-    function.decorator_list = []
-    changed: ast.FunctionDef = _Super(owner.__name__).visit(function)
-    return changed
+def _parsed(text: str) -> ast.FunctionDef:
+    """Return the syntax of a function's text."""
+    (function,) = ast.parse(text).body
+    assert isinstance(function, ast.FunctionDef)
+    return function
 
 
-def compiled(owner: type, function: ast.FunctionDef) -> Callable[..., Any]:
+def compile_function(owner: type, function: ast.FunctionDef) -> Callable[..., Any]:
     """Return the function of a syntax tree, among the globals of its class."""
     module = ast.fix_missing_locations(ast.Module([function], []))
     names = {**vars(sys.modules[owner.__module__]), "len": _len, "bytes": _bytes}
@@ -252,13 +228,13 @@ def compiled(owner: type, function: ast.FunctionDef) -> Callable[..., Any]:
 
 
 @cache
-def _recompiled(owner: type, name: str) -> Callable[..., Any]:
-    return compiled(owner, source_of(owner, name))
+def _recompiled(owner: type, name: str, bug: TextChange | None) -> Callable[..., Any]:
+    return compile_function(owner, syntax_of(owner, name, bug))
 
 
 @cache
 def twin_of(cls: type, bug: TextChange | None = None) -> type:
-    """Return a class that is the allocator's class, every function compiled again."""
+    """Return a class that is the allocator's class, every function compile_function again."""
     twin: type = new_twin(cls, bug)
     return twin
 
@@ -271,12 +247,8 @@ def new_twin(cls: type, bug: TextChange | None = None) -> Any:
         namespace: dict[str, Any] = {"twins": twins}
         for name, value in base.__dict__.items():
             if inspect.isfunction(value) and not name.startswith("__"):
-                seeded = bug is not None and (bug.owner, bug.function) == (base, name)
-                namespace[name] = (
-                    compiled(base, source_of(base, name, bug))
-                    if seeded
-                    else _recompiled(base, name)
-                )
+                seeded = bug if bug is not None and bug.is_in(base, name) else None
+                namespace[name] = _recompiled(base, name, seeded)
             elif name.isupper():  # what a variant says of itself
                 namespace[name] = value
         twin = type(base.__name__, tuple(made[b] for b in base.__bases__), namespace)
@@ -286,26 +258,22 @@ def new_twin(cls: type, bug: TextChange | None = None) -> Any:
     return made[cls]
 
 
-class _Loops(ast.NodeVisitor):
-    def __init__(self) -> None:
-        self.found: list[ast.While] = []
-
-    def visit_While(self, node: ast.While) -> None:
-        """Keep a loop; loops inside it are part of its turn."""
-        self.found.append(node)
+def _loops(node: ast.AST) -> Iterator[ast.While]:
+    """Yield the loops in a function; loops inside one are part of its turn."""
+    for part in ast.iter_child_nodes(node):
+        if isinstance(part, ast.While):
+            yield part
+        else:
+            yield from _loops(part)
 
 
 class _Returns(ast.NodeTransformer):
     """A turn that returns says so, with the value."""
 
     def visit_Return(self, node: ast.Return) -> Any:
-        """Replace `return x` by `return "return", {"": x, **locals()}`."""
-        text = 'return "return", {**locals(), "": None}'
-        new = ast.parse(text).body[0]
-        assert isinstance(new, ast.Return) and isinstance(new.value, ast.Tuple)
-        assert isinstance(new.value.elts[1], ast.Dict)
-        if node.value is not None:
-            new.value.elts[1].values[1] = node.value
+        """Replace `return x` by `return "return", {**locals(), "": x}`."""
+        value = "None" if node.value is None else ast.unparse(node.value)
+        new = ast.parse(f'return "return", {{**locals(), "": {value}}}').body[0]
         return ast.copy_location(new, node)
 
 
@@ -317,24 +285,19 @@ def turn_of(
     It returns how the turn ends (`exit`: the test fails; `next`, `break`, `return`) and the locals
     then. In a function with gaps it is a generator that returns that.
     """
-    function = source_of(owner, name, bug)
-    loops = _Loops()
-    loops.visit(function)
-    loop = loops.found[number]
+    loop = list(_loops(syntax_of(owner, name, bug)))[number]
     body = [_Returns().visit(statement) for statement in loop.body]
-    turn = ast.parse(
+    turn = _parsed(
         f"def {name}({', '.join(given)}):\n"
-        "    if not ():\n        return 'exit', locals()\n"
+        f"    if not ({ast.unparse(loop.test)}):\n        return 'exit', locals()\n"
         "    for _once in (None,):\n        pass\n"
         "    else:\n        return 'next', locals()\n"
         "    return 'break', locals()\n"
-    ).body[0]
-    assert isinstance(turn, ast.FunctionDef)
-    test, once = turn.body[0], turn.body[1]
-    assert isinstance(test, ast.If) and isinstance(once, ast.For)
-    test.test = ast.UnaryOp(ast.Not(), loop.test)
+    )
+    once = turn.body[1]
+    assert isinstance(once, ast.For)
     once.body = body
-    return compiled(owner, turn)
+    return compile_function(owner, turn)
 
 
 def entry_of(
@@ -345,16 +308,15 @@ def entry_of(
     Both loops are statements of the function's body; number 0 gives what comes before any loop. It
     returns `entry` and the locals then.
     """
-    function = source_of(owner, name, bug)
-    places = [n for n, statement in enumerate(function.body) if isinstance(statement, ast.While)]
-    first = places[number - 1] + 1 if number else 0
-    entry = ast.parse(f"def {name}({', '.join(given)}):\n    return 'entry', locals()").body[0]
-    assert isinstance(entry, ast.FunctionDef)
-    entry.body = [*function.body[first : places[number]], *entry.body]
-    return compiled(owner, entry)
+    function = syntax_of(owner, name, bug)
+    loops = [n for n, statement in enumerate(function.body) if isinstance(statement, ast.While)]
+    first = loops[number - 1] + 1 if number else 0
+    entry = _parsed(f"def {name}({', '.join(given)}):\n    return 'entry', locals()")
+    entry.body = [*function.body[first : loops[number]], *entry.body]
+    return compile_function(owner, entry)
 
 
-def finished(steps: Any) -> Any:
+def run_to_end(steps: Any) -> Any:
     """Run a generator to its end, nothing else running; return its result."""
     is_generator: bool = inspect.isgenerator(steps)
     return run(steps) if is_generator else steps

@@ -1,72 +1,83 @@
-"""Lemmas about the counters of pages, and the list that goes with them."""
+"""Lemmas about the counters of pages, a chunk's list, and the slots of sizes."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from percpu_proofs.prove.any_size.code import changes, names_of, raw
-from percpu_proofs.prove.any_size.lemma import Lemma
+from percpu_proofs.prove.any_size.code import raw
+from percpu_proofs.prove.any_size.lemma import lemma
 from percpu_proofs.prove.any_size.reclaim import members
 from percpu_proofs.prove.any_size.scene import LemmaScene
-from percpu_reference.chunks import Chunks
-from percpu_reference.slots import Slots
 from percpu_reference.variants.linux_6_12 import Linux612
 from percpu_spec.protocol.operators import And, Implies, Not, within
 
-
-def _counted(s: LemmaScene, run: Callable[[Any, Any, LemmaScene], None]) -> None:
-    """A step on one chunk: the float and the chunk's weight in it change alike (FLT-1)."""
-    empties, floating = s.number("empties", None, None), s.number("float", None, None)
-    isolated = bool(s.code(s.flag("isolated")))
-    reserved = bool(s.code(s.flag("reserved")))
-    s.assume(not (isolated and reserved))
-    pages = s.size("pages")
-    populated = s.bits("populated", pages)
-    chunk = SimpleNamespace(
-        nr_empty_pop_pages=s.code(empties),
-        isolated=isolated,
-        populated=s.map_of(pages, populated),
-        nr_populated=s.code(s.number("populated pages", 0, None)),
-        pages=pages,
-        was=populated,
-    )
-    before = raw(chunk.nr_populated)
-    moved: list[Any] = []
-    allocator = s.allocator(
-        Linux612,
-        {
-            "_chunk_move": lambda self, of, slot, front: moved.append((slot, front)),
-            "chunk_relocate": lambda self, of, slot: moved.append(slot),
-        },
-        nr_empty_pop_pages=floating,
-        nr_populated=before,
-        reserved_chunk=chunk if reserved else None,
-        to_depopulate_slot=9,
-    )
-    run(allocator, chunk, s)
-    after = raw(chunk.nr_empty_pop_pages)
-    float_after = raw(allocator.nr_empty_pop_pages)
-    weight = 0 if isolated or reserved else empties
-    weight_after = 0 if chunk.isolated or reserved else after
-    s.outcome.update(empties=after, float=float_after, isolated=chunk.isolated, moved=tuple(moved))
-    s.outcome.update(all=raw(allocator.nr_populated), populated=raw(chunk.nr_populated))
-    s.claim("the float follows the chunk", float_after - floating == weight_after - weight)
-    total, own = raw(allocator.nr_populated), raw(chunk.nr_populated)
-    s.claim("all populated pages follow the chunk's", total == own)
+ANY_COUNTS = "any counts, any number of pages, any map"
 
 
-def updating(s: LemmaScene) -> None:
-    """Empty pages are added to a chunk, or taken off."""
+Step = Callable[[LemmaScene, Any, Any], None]
+"""What is done, and claimed, with an allocator and a chunk."""
+
+
+def _counted(step: Step) -> Callable[[LemmaScene], None]:
+    """Return the lemma that in a step on one chunk the float and its weight change alike (FLT-1).
+
+    So do all populated pages and the chunk's.
+    """
+
+    @functools.wraps(step)
+    def scenario(s: LemmaScene) -> None:
+        empties, floating = s.number("empties", None, None), s.number("float", None, None)
+        isolated = bool(s.code(s.flag("isolated")))
+        reserved = bool(s.code(s.flag("reserved")))
+        s.assume(not (isolated and reserved))
+        pages = s.size("pages")
+        populated = s.bits("populated", pages)
+        chunk = SimpleNamespace(
+            nr_empty_pop_pages=s.code(empties),
+            isolated=isolated,
+            populated=s.map_of(pages, populated),
+            nr_populated=s.code(s.number("populated pages", 0, None)),
+            pages=pages,
+            was=populated,
+        )
+        before = raw(chunk.nr_populated)
+        moved: list[Any] = []
+        allocator = s.allocator(
+            Linux612,
+            {
+                "_chunk_move": lambda self, of, slot, front: moved.append((slot, front)),
+                "chunk_relocate": lambda self, of, slot: moved.append(slot),
+            },
+            nr_empty_pop_pages=floating,
+            nr_populated=before,
+            reserved_chunk=chunk if reserved else None,
+            to_depopulate_slot=9,
+        )
+        step(s, allocator, chunk)
+        after = raw(chunk.nr_empty_pop_pages)
+        float_after = raw(allocator.nr_empty_pop_pages)
+        weight = 0 if isolated or reserved else empties
+        weight_after = 0 if chunk.isolated or reserved else after
+        total, own = raw(allocator.nr_populated), raw(chunk.nr_populated)
+        s.outcome.update(empties=after, float=float_after, all=total, populated=own)
+        s.outcome.update(isolated=chunk.isolated, moved=tuple(moved))
+        s.claim("the float follows the chunk", float_after - floating == weight_after - weight)
+        s.claim("all populated pages follow the chunk's", total == own)
+
+    return scenario
+
+
+@lemma("count-update", "FLT-1", "Slots.update_empty_pages", ANY_COUNTS)
+@_counted
+def updating(s: LemmaScene, allocator: Any, chunk: Any) -> None:
+    """Empty pages, added or taken off, move the float as the chunk's weight in it."""
     nr = s.number("nr", None, None)
-
-    def run(allocator: Any, chunk: Any, s: LemmaScene) -> None:
-        was = raw(chunk.nr_empty_pop_pages)
-        allocator.update_empty_pages(chunk, s.code(nr))
-        s.claim("the chunk counts them", raw(chunk.nr_empty_pop_pages) == was + nr)
-
-    _counted(s, run)
+    was = raw(chunk.nr_empty_pop_pages)
+    allocator.update_empty_pages(chunk, s.code(nr))
+    s.claim("the chunk counts them", raw(chunk.nr_empty_pop_pages) == was + nr)
 
 
 def _range(s: LemmaScene, chunk: Any, populated: bool) -> tuple[Any, Any]:
@@ -77,7 +88,10 @@ def _range(s: LemmaScene, chunk: Any, populated: bool) -> tuple[Any, Any]:
 
 
 def _booked(populates: bool) -> Callable[[LemmaScene], None]:
-    def run(allocator: Any, chunk: Any, s: LemmaScene) -> None:
+    """Return the lemma that pages entered as populated, or as released, are counted."""
+
+    @_counted
+    def scenario(s: LemmaScene, allocator: Any, chunk: Any) -> None:
         first, last = _range(s, chunk, not populates)
         p = s.number("page", 0, chunk.pages)
         was, pages = raw(chunk.nr_empty_pop_pages), raw(chunk.nr_populated)
@@ -93,32 +107,39 @@ def _booked(populates: bool) -> Callable[[LemmaScene], None]:
         s.claim("the chunk's empty pages follow", raw(chunk.nr_empty_pop_pages) == was + nr)
         s.claim("the chunk's populated pages follow", raw(chunk.nr_populated) == pages + nr)
 
-    return lambda s: _counted(s, run)
+    return scenario
 
 
-def isolating(s: LemmaScene) -> None:
-    """A chunk is isolated, once or again."""
-
-    def run(allocator: Any, chunk: Any, s: LemmaScene) -> None:
-        s.assume(allocator.reserved_chunk is None)
-        allocator.isolate_chunk(chunk)
-        s.claim("it is isolated", chunk.isolated)
-
-    _counted(s, run)
-
-
-def reintegrating(s: LemmaScene) -> None:
-    """A chunk is reintegrated, isolated or not."""
-
-    def run(allocator: Any, chunk: Any, s: LemmaScene) -> None:
-        allocator.reintegrate_chunk(chunk)
-        s.claim("it is not isolated", not chunk.isolated)
-
-    _counted(s, run)
+lemma(
+    "count-populated", "POP-1", "Chunks.chunk_populated", ANY_COUNTS,
+    "pages entered as populated are counted by chunk and float",
+)(_booked(True))  # fmt: skip
+lemma(
+    "count-depopulated", "POP-1", "Chunks.chunk_depopulated", ANY_COUNTS,
+    "pages entered as released are taken off by chunk and float",
+)(_booked(False))  # fmt: skip
 
 
+@lemma("count-isolate", "FLT-1", "Slots.isolate_chunk", ANY_COUNTS)
+@_counted
+def isolating(s: LemmaScene, allocator: Any, chunk: Any) -> None:
+    """Isolation takes a chunk out of the float, once."""
+    s.assume(allocator.reserved_chunk is None)
+    allocator.isolate_chunk(chunk)
+    s.claim("it is isolated", chunk.isolated)
+
+
+@lemma("count-reintegrate", "FLT-1", "Slots.reintegrate_chunk", ANY_COUNTS)
+@_counted
+def reintegrating(s: LemmaScene, allocator: Any, chunk: Any) -> None:
+    """Reintegration brings a chunk back into the float, once."""
+    allocator.reintegrate_chunk(chunk)
+    s.claim("it is not isolated", not chunk.isolated)
+
+
+@lemma("relocate-moves", "LIST-4", "Slots.chunk_relocate", ANY_COUNTS)
 def relocating(s: LemmaScene) -> None:
-    """A chunk is moved exactly if its computed slot changed and it is not isolated."""
+    """Relocation moves a chunk exactly if its slot changed, to the head if that grew."""
     slot, old = s.number("slot", 0, None), s.number("old slot", -1, None)
     isolated = bool(s.code(s.flag("isolated")))
     moved: list[tuple[Any, Any]] = []
@@ -139,103 +160,47 @@ def relocating(s: LemmaScene) -> None:
         s.claim("it moves to its slot, to the head if that is higher", And(to == slot, ends))
 
 
-def _step(
-    id_: str,
-    clause: str,
-    says: str,
-    scenario: Any,
-    owner: type,
-    function: str,
-    bugs: dict[str, tuple[str, str]],
-) -> Lemma:
-    return Lemma(
-        id_,
-        clause,
-        names_of(getattr(owner, function)),
-        "any counts, any number of pages, any map",
-        says,
-        scenario,
-        bugs=changes(owner, function, bugs),
+def _slots(s: LemmaScene) -> tuple[Any, Any]:
+    unit = s.number("unit", 4, None)
+    shift = s.number("shift", 1, None)
+    allocator = s.allocator(
+        Linux612,
+        {"setup_lists": lambda self, last: None},
+        unit_size=unit,
+        geometry=SimpleNamespace(slot_base_shift=s.code(shift)),
     )
+    allocator.setup_slots()
+    return allocator, unit
 
 
-COUNTERS = (
-    _step(
-        "count-update",
-        "FLT-1",
-        "empty pages move the float as the chunk's weight in it",
-        updating,
-        Slots,
-        "update_empty_pages",
-        {
-            "isolated chunks count": (" and not chunk.isolated", ""),
-            "the reserved chunk counts": ("chunk is not self.reserved_chunk and ", ""),
-            "the chunk does not count": ("    chunk.nr_empty_pop_pages += nr\n", "    pass\n"),
-        },
-    ),
-    _step(
-        "count-populated",
-        "POP-1",
-        "pages entered as populated are counted by chunk and float",
-        _booked(True),
-        Chunks,
-        "chunk_populated",
-        {
-            "empty pages are not counted": ("self.update_empty_pages(chunk, nr)", "pass"),
-            "the total is not counted": ("self.nr_populated += nr", "pass"),
-            "the range is not entered": ('b"\\1" * nr', 'b"\\0" * nr'),
-        },
-    ),
-    _step(
-        "count-depopulated",
-        "POP-1",
-        "pages entered as released are taken off by chunk and float",
-        _booked(False),
-        Chunks,
-        "chunk_depopulated",
-        {
-            "empty pages are added": (
-                "self.update_empty_pages(chunk, -nr)",
-                "self.update_empty_pages(chunk, nr)",
-            ),
-            "the chunk keeps its count": ("chunk.nr_populated -= nr", "pass"),
-        },
-    ),
-    _step(
-        "count-isolate",
-        "FLT-1",
-        "isolation takes a chunk out of the float, once",
-        isolating,
-        Slots,
-        "isolate_chunk",
-        {
-            "every time": ("if not chunk.isolated:", "if True:"),
-            "the float stays": ("self.nr_empty_pop_pages -= chunk.nr_empty_pop_pages", "pass"),
-        },
-    ),
-    _step(
-        "count-reintegrate",
-        "FLT-1",
-        "reintegration brings a chunk back into the float, once",
-        reintegrating,
-        Slots,
-        "reintegrate_chunk",
-        {
-            "every time": ("if chunk.isolated:", "if True:"),
-            "the float stays": ("self.nr_empty_pop_pages += chunk.nr_empty_pop_pages", "pass"),
-        },
-    ),
-    _step(
-        "relocate-moves",
-        "LIST-4",
-        "relocation moves a chunk exactly if its slot changed, to the head if that grew",
-        relocating,
-        Slots,
-        "chunk_relocate",
-        {
-            "isolated chunks move": ("if chunk.isolated:", "if False:"),
-            "to the head if it shrank": ("oslot < nslot", "oslot > nslot"),
-            "always": ("if oslot != nslot:", "if True:"),
-        },
-    ),
-)
+@lemma(
+    "slot-layout-any-unit", "SLOT-2", "Slots.setup_slots size_to_slot",
+    "any unit size, any lowest slot",
+)  # fmt: skip
+def layout(s: LemmaScene) -> None:
+    """A size has an active slot, a unit the free one; sidelined, free and to_depopulate follow."""
+    size = s.number("size", 1, None)
+    allocator, unit = _slots(s)
+    s.assume(size <= unit)
+    slot = raw(allocator.size_to_slot(s.code(size)))
+    sidelined, free = raw(allocator.sidelined_slot), raw(allocator.free_slot)
+    last, slots = raw(allocator.to_depopulate_slot), raw(allocator.nr_slots)
+    s.outcome.update(slot=slot, sidelined=sidelined, free=free, last=last, slots=slots)
+    s.claim(
+        "a part of a unit has an active slot", And(slot >= 1, slot < sidelined), given=size < unit
+    )
+    s.claim("a whole unit has the free slot", slot == free, given=size == unit)
+    s.claim("sidelined, free, to_depopulate", And(sidelined < free, free < last, last + 1 == slots))
+
+
+@lemma("slots-ascend", "SLOT-1", "Slots.size_to_slot", "any unit size, any two sizes")
+def ascending(s: LemmaScene) -> None:
+    """A larger run has no lower slot; one of twice the size has a higher one, above the lowest."""
+    small, large = s.number("small", 1, None), s.number("large", 1, None)
+    allocator, unit = _slots(s)
+    s.assume(And(small <= large, large <= unit))
+    low = raw(allocator.size_to_slot(s.code(small)))
+    high = raw(allocator.size_to_slot(s.code(large)))
+    s.outcome.update(low=low, high=high)
+    s.claim("slots ascend", low <= high)
+    s.claim("twice the size is a slot higher", low < high, given=And(low > 1, large >= 2 * small))

@@ -6,29 +6,46 @@ All of a block of n bits with map `used`; offsets in bits from its start.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, NamedTuple
 
-from percpu_proofs.prove.any_size.scene import HintTerms, LemmaScene
+from percpu_proofs.prove.any_size.code import raw
+from percpu_proofs.prove.any_size.scene import LemmaScene
 from percpu_reference.chunk import Block
 from percpu_spec.definitions.runs import free_runs
 from percpu_spec.protocol.operators import And, Iff, Implies, Not, Or, Truth, within
 from percpu_spec.views import HINTS
 
 Used = Callable[[Any], Truth]
-Claimed = Callable[[Any], None]
+HintClaim = Callable[[Any], None]
 
 
-@dataclass(frozen=True)
-class Invariant:
+class HintTerms(SimpleNamespace):
+    """Hints as facts speak of them: terms or integers."""
+
+    def __init__(self, block: Any) -> None:
+        super().__init__(**{name: raw(getattr(block, name)) for name in (*HINTS, "nr_bits")})
+
+    @property
+    def runs(self) -> tuple[tuple[Any, Any], ...]:
+        """First bit and length of contig_hint and of scan_hint."""
+        return (
+            (self.contig_hint_start, self.contig_hint), (self.scan_hint_start, self.scan_hint),
+        )  # fmt: skip
+
+    def by_name(self) -> dict[str, Any]:
+        """Return the seven hints by name."""
+        return {name: getattr(self, name) for name in HINTS}
+
+
+class Invariant(NamedTuple):
     """A statement about hints: to assume it, and to claim it of hints still to come.
 
     To claim it is to name arbitrary bits and runs first, and to say of them what is to hold.
     """
 
-    name: str
     assume: Callable[[LemmaScene, Any, Used, Any], None]
-    claim: Callable[[LemmaScene, Used, Any], Claimed]
+    claim: Callable[[LemmaScene, Used, Any], HintClaim]
 
 
 def run_is_free(s: LemmaScene, used: Used, n: Any, start: Any, length: Any) -> None:
@@ -37,7 +54,7 @@ def run_is_free(s: LemmaScene, used: Used, n: Any, start: Any, length: Any) -> N
     s.everywhere(start, start + length, lambda i: Not(used(i)))
 
 
-def _run_claimed(s: LemmaScene, used: Used, n: Any, what: str) -> Claimed:
+def _claim_run(s: LemmaScene, used: Used, n: Any, what: str) -> HintClaim:
     p = s.number(f"bit of {what}", 0, n)
 
     def claim(h: Any) -> None:
@@ -49,13 +66,13 @@ def _run_claimed(s: LemmaScene, used: Used, n: Any, what: str) -> Claimed:
     return claim
 
 
-def _sound(s: LemmaScene, h: Any, used: Used, n: Any) -> None:
-    run_is_free(s, used, n, h.contig_hint_start, h.contig_hint)
-    run_is_free(s, used, n, h.scan_hint_start, h.scan_hint)
+def _assume_sound(s: LemmaScene, h: Any, used: Used, n: Any) -> None:
+    for start, length in h.runs:
+        run_is_free(s, used, n, start, length)
 
 
-def _sound_claimed(s: LemmaScene, used: Used, n: Any) -> Claimed:
-    claims = [_run_claimed(s, used, n, what) for what in ("contig_hint", "scan_hint")]
+def _claim_sound(s: LemmaScene, used: Used, n: Any) -> HintClaim:
+    claims = [_claim_run(s, used, n, what) for what in ("contig_hint", "scan_hint")]
 
     def claim(h: Any) -> None:
         for one in claims:
@@ -81,7 +98,7 @@ def _exact(name: str, run: Callable[[Any, Any], tuple[Any, Any, Any]], *, free: 
         s.assume(And(within(0, value, n + 1), Implies(value < n, Not(is_like(used, beyond)))))
         s.everywhere(lo, hi, lambda i: is_like(used, i))
 
-    def claim(s: LemmaScene, used: Used, n: Any) -> Claimed:
+    def claim(s: LemmaScene, used: Used, n: Any) -> HintClaim:
         p = s.number(f"bit of {name}", 0, n)
 
         def claimed(h: Any) -> None:
@@ -94,18 +111,18 @@ def _exact(name: str, run: Callable[[Any, Any], tuple[Any, Any, Any]], *, free: 
 
         return claimed
 
-    return Invariant(f"{name} is exact", assume, claim)
+    return Invariant(assume, claim)
 
 
 def order(h: Any) -> Truth:
-    """HINT-4."""
+    """HINT-4: scan_hint lies behind contig_hint exactly if as long."""
     return Implies(
         And(h.scan_hint > 0, h.contig_hint > 0),
         Iff(h.scan_hint_start > h.contig_hint_start, h.scan_hint == h.contig_hint),
     )
 
 
-def _longest(s: LemmaScene, h: Any, used: Used, n: Any) -> None:
+def _assume_longest(s: LemmaScene, h: Any, used: Used, n: Any) -> None:
     s.every_run(0, n, lambda x, y: Implies(y - x > h.contig_hint, s.some(used, x, y)))
 
 
@@ -120,12 +137,12 @@ def any_free_run(s: LemmaScene, used: Used, n: Any, name: str) -> tuple[Any, Any
     return x, y
 
 
-def _longest_claimed(s: LemmaScene, used: Used, n: Any) -> Claimed:
+def _claim_longest(s: LemmaScene, used: Used, n: Any) -> HintClaim:
     x, y = any_free_run(s, used, n, "a run")
     return lambda h: s.claim("no run is longer than contig_hint", y - x <= h.contig_hint)
 
 
-def _passes_nothing(s: LemmaScene, h: Any, used: Used, n: Any) -> None:
+def _assume_passes_nothing(s: LemmaScene, h: Any, used: Used, n: Any) -> None:
     s.every_run(
         0,
         n,
@@ -135,7 +152,7 @@ def _passes_nothing(s: LemmaScene, h: Any, used: Used, n: Any) -> None:
     )
 
 
-def _passes_nothing_claimed(s: LemmaScene, used: Used, n: Any) -> Claimed:
+def _claim_passes_nothing(s: LemmaScene, used: Used, n: Any) -> HintClaim:
     x, y = any_free_run(s, used, n, "a run before")
     return lambda h: s.claim(
         "no run before scan_hint is longer",
@@ -146,46 +163,26 @@ def _passes_nothing_claimed(s: LemmaScene, used: Used, n: Any) -> Claimed:
 
 def is_whole(used: Used, n: Any, start: Any, length: Any) -> Truth:
     """A run of which no neighbour is free."""
-    return Implies(
-        length > 0,
-        And(
-            Or(start <= 0, used(start - 1)),
-            Or(start + length >= n, used(start + length)),
-        ),
-    )
+    bounded = And(Or(start <= 0, used(start - 1)), Or(start + length >= n, used(start + length)))
+    return Implies(length > 0, bounded)
 
 
 def _whole_of(h: Any, used: Used, n: Any) -> Truth:
-    return And(
-        is_whole(used, n, h.contig_hint_start, h.contig_hint),
-        is_whole(used, n, h.scan_hint_start, h.scan_hint),
-    )
+    return And(*[is_whole(used, n, start, length) for start, length in h.runs])
 
 
-def _ends(s: LemmaScene, h: Any) -> None:
-    for start, length in (
-        (h.contig_hint_start, h.contig_hint),
-        (h.scan_hint_start, h.scan_hint),
-    ):
-        s.point(start, start - 1, start + length, start + length - 1)
-        s.run(start, start + length)
-
-
-SOUND = Invariant("hints are free", _sound, _sound_claimed)
+SOUND = Invariant(_assume_sound, _claim_sound)
+"""Both hints are free runs in the block."""
 LEFT = _exact("left_free", lambda length, n: (0, length, length), free=True)
 RIGHT = _exact("right_free", lambda length, n: (n - length, n, n - length - 1), free=True)
 FIRST = _exact("first_free", lambda first, n: (0, first, first), free=False)
 ORDER = Invariant(
-    "scan_hint lies behind contig_hint exactly if as long",
     lambda s, h, used, n: s.assume(order(h)),
     lambda s, used, n: lambda h: s.claim("HINT-4", order(h)),
 )
-LONGEST = Invariant("contig_hint is the longest run", _longest, _longest_claimed)
-PASSES_NOTHING = Invariant(
-    "no run before scan_hint is longer", _passes_nothing, _passes_nothing_claimed
-)
+LONGEST = Invariant(_assume_longest, _claim_longest)
+PASSES_NOTHING = Invariant(_assume_passes_nothing, _claim_passes_nothing)
 WHOLE = Invariant(
-    "hints are whole runs",
     lambda s, h, used, n: s.assume(_whole_of(h, used, n)),
     lambda s, used, n: lambda h: s.claim("hints are whole runs", _whole_of(h, used, n)),
 )
@@ -223,6 +220,7 @@ def arbitrary_block(s: LemmaScene, used: Used, n: Any, *, ends: bool = True) -> 
     }
     for name in HINTS:
         setattr(block, name, s.code(s.number(name, 0, n + 1, among[name])))
-    if ends:
-        _ends(s, HintTerms(block))
+    for start, length in HintTerms(block).runs if ends else ():
+        s.point(start, start - 1, start + length, start + length - 1)
+        s.run(start, start + length)
     return block

@@ -8,22 +8,23 @@ the claim.
 
 from __future__ import annotations
 
-import time
+import inspect
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 import percpu_contracts
 import percpu_reference
 import percpu_spec
+from percpu_proofs import bugs as seeded
 from percpu_proofs.prove import any_size
 from percpu_proofs.prove import from_boot as boot
 from percpu_proofs.prove.any_size.code import TextChange, z3
 from percpu_proofs.prove.any_size.paths import Path, PathContext, TooManyPathsError, all_paths
-from percpu_proofs.prove.any_size.scene import SceneClaim
-from percpu_proofs.prove.any_size.scenes import PlainScene, SymbolicScene, replayed
-from percpu_proofs.prove.claim import Claim, Result
+from percpu_proofs.prove.any_size.scene import LemmaScene, SceneClaim, SymbolicScene, replay
+from percpu_proofs.prove.claim import Claim, ProofAttempt, Result
+from percpu_proofs.prove.dependencies import OWNERS, full_names
 from percpu_spec.protocol.operators import And, Not, Or, Truth
 
 SMALL = 8  # bits or pages of a counterexample
@@ -44,29 +45,27 @@ class Lemma(Claim):
     @property
     def sources(self) -> tuple[Any, ...]:
         """What the result depends on."""
-        return (percpu_reference, percpu_spec, percpu_contracts, any_size, boot)
+        changes = map(str, self.bugs.values())
+        return (percpu_reference, percpu_spec, percpu_contracts, any_size, boot, seeded, *changes)
 
     def check(self, timeout: float) -> Result:
         """Prove the lemma, or find a counterexample; then look for it on the allocator."""
         result, _ = self.search(None, timeout)
         if result.state == "refuted" and self.expected == "refuted" and self.from_boot is not None:
             try:
-                found = self.from_boot(self)
+                operations = self.from_boot(self)
             except LookupError as wrong:
-                return Result("not confirmed", result.seconds, result.paths, str(wrong))
-            return Result(
-                "refuted", result.seconds, result.paths, f"{result.message}; reached: {found}"
-            )
+                return replace(result, state="not confirmed", message=str(wrong))
+            return replace(result, message=f"{result.message}; reached: {operations}")
         return result
 
     def check_twin(self, timeout: float) -> Result:
         """Refute that some claim presupposes what never comes about."""
-        began = time.process_time()
+        attempt = ProofAttempt()
         open_: set[str] = set()
         seen: set[str] = set()
-        paths = 0
         for scene in self._scenes(None, timeout):
-            paths += 1
+            attempt.paths += 1
             for claim in scene.claims:
                 if claim.what in seen:
                     continue
@@ -74,23 +73,21 @@ class Lemma(Claim):
                 case = self._case(scene, (claim,), None, twin=True)
                 if case is not None:
                     seen.add(claim.what)
-        seconds = time.process_time() - began
         if open_ and open_ == seen:
-            return Result("refuted", seconds, paths, "each claim's premise comes about")
-        return Result("confirmed", seconds, paths, f"never comes about: {sorted(open_ - seen)}")
+            return attempt.result("refuted", "each claim's premise comes about")
+        return attempt.result("confirmed", f"never comes about: {sorted(open_ - seen)}")
 
     def check_bug(self, bug: str, timeout: float) -> Result:
         """Prove the lemma of functions with a bug in them."""
         return self.search(self.bugs[bug], timeout)[0]
 
-    def search(self, bug: TextChange | None, timeout: float) -> tuple[Result, PlainScene | None]:
+    def search(self, bug: TextChange | None, timeout: float) -> tuple[Result, LemmaScene | None]:
         """Prove the lemma on every path, or return a case in which it does not hold."""
-        began = time.process_time()
-        paths = 0
+        attempt = ProofAttempt()
         open_: set[str] = set()
         try:
             for scene in self._scenes(bug, timeout):
-                paths += 1
+                attempt.paths += 1
                 wrong = self._failing(scene)
                 if wrong is None:
                     continue
@@ -98,25 +95,21 @@ class Lemma(Claim):
                 if case is None:
                     open_.update(claim.what for claim in wrong)
                     continue
-                seconds = time.process_time() - began
                 text = f"{case.broken[0]}: not so at {case_text(case.inputs)}"
-                return Result("refuted", seconds, paths, text), case
+                return attempt.result("refuted", text), case
         except (TooManyPathsError, _TimeUpError) as wrong_end:
-            seconds = time.process_time() - began
-            return Result("not confirmed", seconds, paths, str(wrong_end)), None
-        seconds = time.process_time() - began
+            return attempt.result("not confirmed", str(wrong_end)), None
         if open_:
-            message = f"no proof: {'; '.join(sorted(open_))}"
-            return Result("not confirmed", seconds, paths, message), None
-        return Result("confirmed", seconds, paths), None
+            return attempt.result("not confirmed", f"no proof: {'; '.join(sorted(open_))}"), None
+        return attempt.result("confirmed"), None
 
     def _scenes(self, bug: TextChange | None, timeout: float) -> Iterator[SymbolicScene]:
         """Yield the scene of each path, run to its end."""
-        began = time.process_time()
+        attempt = ProofAttempt()
         scenes: list[SymbolicScene] = []
 
         def run(path: Path) -> None:
-            if time.process_time() - began > timeout:
+            if attempt.seconds > timeout:
                 raise _TimeUpError(f"no proof within {timeout:.0f} s")
             scenes.append(SymbolicScene(path, bug))
             self.scenario(scenes[-1])
@@ -145,7 +138,7 @@ class Lemma(Claim):
         bug: TextChange | None,
         *,
         twin: bool = False,
-    ) -> PlainScene | None:
+    ) -> LemmaScene | None:
         """Return a case in which a claim fails when the function is run, None if z3 has none.
 
         twin: one in which its premise holds, and it too.
@@ -158,7 +151,7 @@ class Lemma(Claim):
 
     def case_of(
         self, scene: SymbolicScene, bug: TextChange | None, goal: Callable[[SymbolicScene], Truth]
-    ) -> PlainScene | None:
+    ) -> LemmaScene | None:
         """Return a run of the functions on plain values on a path, so that a goal holds."""
         path = Path(tuple(scene.path.decisions), QUERY, SMALL)
         small = SymbolicScene(path, bug)
@@ -167,7 +160,42 @@ class Lemma(Claim):
         if model is None:
             return None
         case = inputs_of(small, model, SMALL)
-        return replayed(self.scenario, case, bug, SMALL)
+        return replay(self.scenario, case, bug, SMALL)
+
+
+LEMMAS: list[Lemma] = []
+"""Every lemma of the modules imported so far, in the order of definition."""
+
+
+def lemma(
+    name: str, clause: str, functions: str, bound: str, says: str = "", **options: Any
+) -> Callable[[Callable[[Any], None]], Callable[[Any], None]]:
+    """Enter a scenario as a lemma; what it says is its docstring unless told.
+
+    functions: those under proof, see full_names. Its bugs are those of its name in bugs/lemmas.txt.
+    options are further fields of the claim.
+    """
+
+    def enter(scenario: Callable[[Any], None]) -> Callable[[Any], None]:
+        told = says or inspect.getdoc(scenario) or ""
+        LEMMAS.append(Lemma(
+            name, clause, full_names(functions), bound, told, scenario,
+            bugs=bugs_of(name), **options,
+        ))  # fmt: skip
+        return scenario
+
+    return enter
+
+
+def bugs_of(name: str) -> dict[str, TextChange]:
+    """Return the bugs that a lemma must be refuted of, by name."""
+    changes = {}
+    for place, old, new, bug in seeded.table("lemmas"):
+        lemma_name, function = place.split()
+        if lemma_name == name:
+            owner, _, method = function.partition(".")
+            changes[bug] = TextChange(OWNERS[owner], method, old, new)
+    return changes
 
 
 def _model(path: Path, scene: SymbolicScene, goal: Truth) -> Any:

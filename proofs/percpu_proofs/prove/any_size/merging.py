@@ -5,15 +5,13 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from percpu_proofs.prove.any_size.code import changes, names_of, raw
-from percpu_proofs.prove.any_size.invariants import SOUND, arbitrary_block
-from percpu_proofs.prove.any_size.lemma import Lemma
-from percpu_proofs.prove.any_size.scene import HintTerms, LemmaScene
-from percpu_reference.hints import Hints
+from percpu_proofs.prove.any_size.code import raw
+from percpu_proofs.prove.any_size.invariants import SOUND, HintTerms, arbitrary_block
+from percpu_proofs.prove.any_size.lemma import lemma
+from percpu_proofs.prove.any_size.scene import LemmaScene
 from percpu_reference.variants.fixes import WholeFreedRun
 from percpu_reference.variants.reference import Reference
 from percpu_spec.protocol.operators import And, Implies, Not, Or, within
-from percpu_spec.views import HINTS
 
 
 def telling(cls: type, entered: bool) -> Any:
@@ -56,7 +54,7 @@ def telling(cls: type, entered: bool) -> Any:
             s.claim("it is the run", And(runs[0][0] == base + start, runs[0][1] == base + end))
             return
         after = HintTerms(whole)
-        s.outcome.update({name: getattr(after, name) for name in HINTS})
+        s.outcome.update(after.by_name())
         s.claim("the chunk knows a run as long", after.contig_hint >= end - start)
         s.claim("contig_hint is not shorter than before", after.contig_hint >= h.contig_hint)
 
@@ -107,12 +105,11 @@ def merging(loop: int) -> Any:
         p = s.number("bit", 0, total)
         name = "first" if back else "behind"
         number = "s_index" if back else "e_index"
+        walk = {number: index, name: bound}
         how, now = s.turn(
-            WholeFreedRun,
-            "chunk_update_hint_free",
-            loop,
-            {"block_bits": n, "blocks": blocks, number: index, "edge": edge, name: bound},
-        )
+            WholeFreedRun, "chunk_update_hint_free", loop,
+            block_bits=n, blocks=blocks, edge=edge, **walk,
+        )  # fmt: skip
         limit, at, last = (raw(now[key]) for key in (name, number, "edge"))
         s.outcome.update(how=how, limit=limit, at=at, edge=last)
         outer = limit - 1 if back else limit
@@ -148,52 +145,17 @@ def _edge(used: Any, base: int, n: int, left: bool) -> int:
     return bits.index(True) if True in bits else n
 
 
-MERGING = (
-    *(
-        Lemma(
-            f"free-merges-{where}",
-            "HINT-6",
-            names_of(WholeFreedRun.chunk_update_hint_free),
-            "any block size, any number of blocks, any map",
-            f"the run that a free tells the chunk is followed to its {where} end, block by block",
-            merging(loop),
-            variant="reference",
-            bugs=changes(WholeFreedRun, "chunk_update_hint_free", {
-                "the walk ends early": (old, new),
-                "the edge is not added": (added, "pass"),
-            }),
-        )
-        for loop, where, old, new, added in (
-            (
-                0,
-                "left",
-                "while edge == block_bits and s_index:",
-                "while edge == block_bits and s_index > 1:",
-                "first -= edge",
-            ),
-            (
-                1,
-                "right",
-                "e_index + 1 < len(blocks):",
-                "e_index + 2 < len(blocks):",
-                "behind += edge",
-            ),
-        )
-    ),
-    Lemma(
-        "free-tells-the-chunk",
-        "HINT-5",
-        names_of(Hints.chunk_update_hint_free, WholeFreedRun.chunk_update_hint_free),
-        "any block size, any number of blocks, any map; a run that lies in the block",
-        "a free that leaves a run inside a block enters that run into the chunk, as a whole",
-        telling(Reference, True),
+for _loop, _where in enumerate(("left", "right")):
+    lemma(
+        f"free-merges-{_where}", "HINT-6", "WholeFreedRun.chunk_update_hint_free",
+        "any block size, any number of blocks, any map",
+        f"the run that a free tells the chunk is followed to its {_where} end, block by block",
         variant="reference",
-        bugs=changes(WholeFreedRun, "chunk_update_hint_free", {
-            "the start is forgotten": (
-                "first = s_index * block_bits + start",
-                "first = s_index * block_bits + start + 1",
-            ),
-            "relative to the block": ("behind = e_index * block_bits + end", "behind = end"),
-        }),
-    ),
-)
+    )(merging(_loop))  # fmt: skip
+lemma(
+    "free-tells-the-chunk", "HINT-5",
+    "Hints.chunk_update_hint_free WholeFreedRun.chunk_update_hint_free",
+    "any block size, any number of blocks, any map; a run that lies in the block",
+    "a free that leaves a run inside a block enters that run into the chunk, as a whole",
+    variant="reference",
+)(telling(Reference, True))  # fmt: skip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from percpu_proofs.prove.any_size.code import LOW_BIT, search_facts, z3
@@ -12,17 +11,6 @@ from percpu_spec.protocol.operators import And, Implies, Not, Or, Truth, within
 MOST_PATHS = 5000
 MOST_STEPS = 30_000_000
 """z3's own count of its work (rlimit) for one query; the largest need 300,000."""
-
-
-@dataclass(frozen=True, slots=True)
-class Derived:
-    """A term that stands for what a primitive returned, for the tie: how to compute it."""
-
-    term: Any
-    kind: str  # "find", "rfind", "div", "mod", "bits"
-    given: tuple[Any, ...]
-    has: Callable[[Any], Truth] | None = None
-    bit: bool = False
 
 
 class PathContext:
@@ -57,12 +45,10 @@ class Path:
         self.small = small
         self.decisions: list[bool] = []
         self.alternatives: list[tuple[bool, ...]] = []
-        self.conditions: list[tuple[Any, bool]] = []
         self.everywhere: list[Callable[[Any], Truth]] = []
         self.every_run: list[Callable[[Any, Any], Truth]] = []
         self.points: list[Any] = []
         self.ends: list[tuple[Any, Any]] = []
-        self.derived: list[Derived] = []
         self.solver = self.shared.solver
         self._divided: dict[tuple[int, int], tuple[Any, Any, Any]] = {}
         self._bits: list[tuple[Any, Any]] = []
@@ -109,13 +95,12 @@ class Path:
             return term
         self.branch()
         number = len(self.decisions)
-        choice = self.prefix[number] if number < len(self.prefix) else self._chosen(term)
+        choice = self.prefix[number] if number < len(self.prefix) else self._first_way(term)
         self.decisions.append(choice)
-        self.conditions.append((term, choice))
         self.solver.add(term if choice else Not(term))
         return choice
 
-    def _chosen(self, term: Any) -> bool:
+    def _first_way(self, term: Any) -> bool:
         """Return true if a branch can be, and note the other way if that can be too.
 
         The last model of the path answers one of the two without a query.
@@ -133,17 +118,16 @@ class Path:
         self.model = model
         return True
 
-    def found(self, has: Callable[[Any], Truth], bit: bool, lo: Any, hi: Any, *, last: bool) -> Any:
+    def search(self, has: Callable[[Any], Truth], bit: bool, lo: Any, hi: Any, last: bool) -> Any:
         """Return a term for the first or last match in [lo, hi), -1 if there is none."""
         at = self.fresh("found")
         known, passed = search_facts(has, bit, lo, hi, at, last)
         self.assume(known)
         self.everywhere.append(passed)
         self.points.append(at)
-        self.derived.append(Derived(at, "rfind" if last else "find", (lo, hi), has, bit))
         return at
 
-    def divided(self, term: Any, by: Any) -> tuple[Any, Any]:
+    def divide(self, term: Any, by: Any) -> tuple[Any, Any]:
         """Return quotient and remainder."""
         key = term.get_id(), by.get_id() if z3.is_expr(by) else by
         if key not in self._divided:
@@ -160,8 +144,6 @@ class Path:
                     self.assume(Implies(term >= below + by, quotient > its))
                     self.assume(Implies(term < below, quotient < its))
             self._divided[key] = term, quotient, remainder
-            self.derived.append(Derived(quotient, "div", (term, by)))
-            self.derived.append(Derived(remainder, "mod", (term, by)))
         return self._divided[key][1:]
 
     def multiple(self, quotient: Any, by: Any) -> Any:
@@ -187,7 +169,6 @@ class Path:
             known = [Implies(term == v, bits == v.bit_length()) for v in range(64)]
             self.assume(And(term < 64, *known))
         self._bits.append((term, bits))
-        self.derived.append(Derived(bits, "bits", (term,)))
         return bits
 
     def some(self, has: Callable[[Any], Truth], lo: Any, hi: Any) -> Truth:

@@ -6,12 +6,14 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from percpu_proofs.prove.any_size.code import Bits, changes, names_of, raw
-from percpu_proofs.prove.any_size.lemma import Lemma
+from percpu_proofs.prove.any_size.code import Bits, raw
+from percpu_proofs.prove.any_size.lemma import lemma
 from percpu_proofs.prove.any_size.scene import LemmaScene
 from percpu_reference.balance import Balance
 from percpu_reference.variants.linux_6_12 import Linux612
 from percpu_spec.protocol.operators import And, Implies, Not, Or, within
+
+ANY_TURN = "any number of pages, any map, any turn of the scan, nothing else running"
 
 
 def members(pages: Any) -> Callable[[Any], Any]:
@@ -80,19 +82,10 @@ def _scanning(s: LemmaScene) -> SimpleNamespace:
         block_bits=n,
     )
     how, locals_ = s.turn(
-        Balance,
-        "depopulate_empty",
-        0,
-        {
-            "self": allocator,
-            "chunk": chunk,
-            "block_bits": n,
-            "freed_start": start,
-            "freed_end": behind,
-            "end": end,
-            "i": i,
-        },
-    )
+        Balance, "depopulate_empty", 0,
+        self=allocator, chunk=chunk, block_bits=n, freed_start=start, freed_end=behind,
+        end=end, i=i,
+    )  # fmt: skip
     now = SimpleNamespace(**{key: raw(value) for key, value in locals_.items() if key})
     left = members(chunk.populated)
 
@@ -108,16 +101,18 @@ def _scanning(s: LemmaScene) -> SimpleNamespace:
     )  # fmt: skip
 
 
+@lemma("reclaim-visits-once", "RCL-4", "Balance.depopulate_empty", ANY_TURN)
 def visiting(s: LemmaScene) -> None:
-    """Every page is looked at once, from the last down."""
+    """Reclaim looks at every page once, from the last down."""
     t = _scanning(s)
     if t.how == "next":
         s.claim("the next page is the one before", t.now.i == t.i - 1, given=t.i > 0)
         s.claim("the scan ends with page 0", t.now.i < 0, given=t.i == 0)
 
 
+@lemma("reclaim-pending-is-empty", "POP-2", "Balance.depopulate_empty", ANY_TURN)
 def pending(s: LemmaScene) -> None:
-    """The pending range, and what is released of it, is empty and populated."""
+    """The range that reclaim is to release is always empty and populated."""
     t = _scanning(s)
     for first, last in t.released:
         s.claim("a range released is not empty", And(first >= 0, first < last, last <= t.pages))
@@ -134,8 +129,9 @@ def pending(s: LemmaScene) -> None:
         )
 
 
+@lemma("reclaim-leaves-nothing", "RCL-4", "Balance.depopulate_empty", ANY_TURN)
 def draining(s: LemmaScene) -> None:
-    """Nothing empty is left behind."""
+    """Reclaim leaves nothing empty behind, unless the float falls below HIGH."""
     t = _scanning(s)
     if t.how == "next":
         s.claim(
@@ -149,8 +145,9 @@ def draining(s: LemmaScene) -> None:
         s.claim("nothing empty is left", Not(t.is_left(t.p)))
 
 
+@lemma("reclaim-span-covers", "TLB-1", "Balance.depopulate_empty", ANY_TURN)
 def spanning(s: LemmaScene) -> None:
-    """The span to be flushed has every page released."""
+    """The span that reclaim flushes has every page that it released."""
     t = _scanning(s)
     for first, last in t.released:
         low = And(t.now.freed_start <= first, last <= t.now.freed_end)
@@ -160,87 +157,3 @@ def spanning(s: LemmaScene) -> None:
             "the span only grows",
             And(t.now.freed_start <= t.start, t.now.freed_end >= t.behind),
         )
-
-
-def _turn(
-    id_: str, clause: str, says: str, scenario: Any, bugs: dict[str, tuple[str, str]]
-) -> Lemma:
-    return Lemma(
-        id_,
-        clause,
-        names_of(Balance.depopulate_empty),
-        "any number of pages, any map, any turn of the scan, nothing else running",
-        says,
-        scenario,
-        bugs=changes(Balance, "depopulate_empty", bugs),
-    )
-
-
-SCAN = (
-    _turn(
-        "reclaim-visits-once",
-        "RCL-4",
-        "reclaim looks at every page once, from the last down",
-        visiting,
-        {
-            "a page is skipped": (
-                "i -= 1\n                continue",
-                "i -= 2\n                continue",
-            ),
-            "a page is looked at again": (
-                "            end = -1\n        i -= 1",
-                "            end = -1\n            i += 1\n        i -= 1",
-            ),
-        },
-    ),
-    _turn(
-        "reclaim-pending-is-empty",
-        "POP-2",
-        "the range that reclaim is to release is always empty and populated",
-        pending,
-        {
-            "used pages too": (
-                "chunk.md_blocks[i].contig_hint == block_bits and chunk.populated[i]",
-                "chunk.populated[i]",
-            ),
-            "a page more": (
-                "self.enter_released(chunk, i + 1, end + 1)",
-                "self.enter_released(chunk, i, end + 1)",
-            ),
-            "the range stays pending": ("            end = -1\n        i -= 1", "        i -= 1"),
-        },
-    ),
-    _turn(
-        "reclaim-leaves-nothing",
-        "RCL-4",
-        "reclaim leaves nothing empty behind, unless the float falls below HIGH",
-        draining,
-        {
-            "page 0 is left": ("i -= 1  # the range reaches page 0: release it now", "break"),
-            "a page less": (
-                "self.enter_released(chunk, i + 1, end + 1)",
-                "self.enter_released(chunk, i + 1, end)",
-            ),
-            "one is as good as none": (
-                "if chunk.nr_empty_pop_pages == 0:",
-                "if chunk.nr_empty_pop_pages <= 1:",
-            ),
-        },
-    ),
-    _turn(
-        "reclaim-span-covers",
-        "TLB-1",
-        "the span that reclaim flushes has every page that it released",
-        spanning,
-        {
-            "the start stays": (
-                "freed_start = min(freed_start, i + 1)",
-                "freed_start = max(freed_start, i + 1)",
-            ),
-            "the end is the last range s": (
-                "freed_end = max(freed_end, end + 1)",
-                "freed_end = end + 1",
-            ),
-        },
-    ),
-)

@@ -5,23 +5,25 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from percpu_proofs.prove.any_size.areas import OneBlock
-from percpu_proofs.prove.any_size.code import changes, names_of, raw
+from percpu_proofs.prove.any_size.blocks import OneBlock
+from percpu_proofs.prove.any_size.code import raw
 from percpu_proofs.prove.any_size.invariants import (
     FIRST,
     PASSES_NOTHING,
     RIGHT,
+    HintTerms,
     any_free_run,
     arbitrary_block,
     is_whole,
     run_is_free,
 )
-from percpu_proofs.prove.any_size.lemma import Lemma
-from percpu_proofs.prove.any_size.scene import HintTerms, LemmaScene
+from percpu_proofs.prove.any_size.lemma import lemma
+from percpu_proofs.prove.any_size.scene import LemmaScene
 from percpu_reference.hints import Hints
-from percpu_reference.slots import Slots
 from percpu_reference.variants.linux_6_12 import Linux612
 from percpu_spec.protocol.operators import And, If, Implies, Not, Or
+
+ANY_TURN = "any block size, any map, any turn of the scan"
 
 
 def _scan(s: LemmaScene, n: Any, used: Any) -> tuple[Any, Any, Any]:
@@ -36,27 +38,25 @@ def _scan(s: LemmaScene, n: Any, used: Any) -> tuple[Any, Any, Any]:
     return block, begin, start
 
 
-def _turn(s: LemmaScene, cls: type, n: Any, used: Any, block: Any, start: Any) -> Any:
+def _turn(s: LemmaScene, n: Any, used: Any, block: Any, start: Any) -> Any:
     """Take one turn of the scan of block 0."""
-    chunk = SimpleNamespace(alloc_map=s.map_of(n, used))
+    bits = s.map_of(n, used)
     return s.turn(
-        Hints,
-        "block_refresh_hint",
-        0,
-        {
-            "self": s.allocator(cls, None, block_bits=n),
-            "chunk": chunk,
-            "block": block,
-            "find": chunk.alloc_map.find,
-            "base": 0,
-            "limit": n,
-            "start": start,
-        },
-    )
+        Hints, "block_refresh_hint", 0,
+        self=s.allocator(Linux612, block_bits=n), chunk=SimpleNamespace(alloc_map=bits),
+        block=block, find=bits.find, base=0, limit=n, start=start,
+    )  # fmt: skip
 
 
+@lemma(
+    "scan-begins", "HINT-6", "Hints.block_refresh_hint",
+    "any block size, any map, any scan_hint that is a whole run without a longer one before",
+)  # fmt: skip
 def beginning(s: LemmaScene) -> None:
-    """What comes before a block's scan leaves what its turns assume."""
+    """A refresh begins its scan at a run, with no run before that is longer than contig_hint.
+
+    It leaves what the turns of the scan assume.
+    """
     n = s.size("n")
     used = s.bits("used", n)
     block = arbitrary_block(s, used, n)
@@ -71,7 +71,7 @@ def beginning(s: LemmaScene) -> None:
     p = s.number("bit", 0, n)
     chunk = SimpleNamespace(md_blocks=OneBlock(block), alloc_map=s.map_of(n, used))
     allocator = s.allocator(Linux612, None, **s.blocks_of(n))
-    now = s.entry(Hints, "block_refresh_hint", 0, {"self": allocator, "chunk": chunk, "index": 0})
+    now = s.entry(Hints, "block_refresh_hint", self=allocator, chunk=chunk, index=0)
     start, after = raw(now["start"]), HintTerms(block)
     s.outcome.update(start=start, contig_hint=after.contig_hint, right_free=after.right_free)
     s.point(start - 1)
@@ -87,14 +87,18 @@ def beginning(s: LemmaScene) -> None:
     s.claim("no run goes on over where it begins to look", edge)
 
 
+@lemma("scan-meets-the-edge", "HINT-3", "Hints.block_refresh_hint", ANY_TURN)
 def scanning_edge(s: LemmaScene) -> None:
-    """A turn of a block's scan: right_free is 0 until the last run is met, and exact then."""
+    """A block's scan leaves right_free exact, unless a promoted hint ends the block.
+
+    It is 0 until the last run is met, and exact then.
+    """
     n = s.size("n")
     used = s.bits("used", n)
     block, begin, start = _scan(s, n, used)
     s.assume(HintTerms(block).right_free == 0)
     right = RIGHT.claim(s, used, n)
-    how, now = _turn(s, Linux612, n, used, block, start)
+    how, now = _turn(s, n, used, block, start)
     h = HintTerms(block)
     s.outcome.update(how=how, right_free=h.right_free)
     if how == "return":
@@ -113,8 +117,9 @@ def scanning_edge(s: LemmaScene) -> None:
         s.claim("right_free is 0", h.right_free == 0)
 
 
+@lemma("scan-finds-the-longest", "HINT-6", "Hints.block_refresh_hint", ANY_TURN)
 def scanning_longest(s: LemmaScene) -> None:
-    """A turn of a block's scan: no run that ends before it is longer than contig_hint."""
+    """A block's scan leaves no run behind it that is longer than contig_hint."""
     n = s.size("n")
     used = s.bits("used", n)
     block, begin, start = _scan(s, n, used)
@@ -124,7 +129,7 @@ def scanning_longest(s: LemmaScene) -> None:
     x, y = any_free_run(s, used, n, "a run")
     s.run(x, begin)
     s.point(x, y, begin)
-    how, now = _turn(s, Linux612, n, used, block, start)
+    how, now = _turn(s, n, used, block, start)
     after = HintTerms(block)
     s.outcome.update(how=how, contig_hint=after.contig_hint)
     limit = n
@@ -134,139 +139,3 @@ def scanning_longest(s: LemmaScene) -> None:
     s.claim(
         "no run scanned is longer than contig_hint", y - x <= after.contig_hint, given=y <= limit
     )
-
-
-SCANS = (
-    Lemma(
-        "scan-begins",
-        "HINT-6",
-        names_of(Hints.block_refresh_hint),
-        "any block size, any map, any scan_hint that is a whole run without a longer one before",
-        "a refresh begins its scan at a run, with no run before that is longer than contig_hint",
-        beginning,
-        bugs=changes(Hints, "block_refresh_hint", {
-            "right_free stays": ("block.right_free = 0", "pass"),
-            "a bit is passed over": ("start = block.first_free", "start = block.first_free + 1"),
-            "the promoted hint is cut": (
-                "block.contig_hint = block.scan_hint",
-                "block.contig_hint = block.scan_hint - 1",
-            ),
-        }),
-    ),
-    Lemma(
-        "scan-meets-the-edge",
-        "HINT-3",
-        names_of(Hints.block_refresh_hint),
-        "any block size, any map, any turn of the scan",
-        "a block's scan leaves right_free exact, unless a promoted hint ends the block",
-        scanning_edge,
-        bugs=changes(Hints, "block_refresh_hint", {
-            "the last run is cut": (
-                "self.block_update(block, start - base, self.block_bits)",
-                "self.block_update(block, start - base, self.block_bits - 1)",
-            ),
-            "a bit is skipped": (
-                "start = find(0, end + 1, limit)",
-                "start = find(0, end + 2, limit)",
-            ),
-        }),
-    ),
-    Lemma(
-        "scan-finds-the-longest",
-        "HINT-6",
-        names_of(Hints.block_refresh_hint),
-        "any block size, any map, any turn of the scan",
-        "a block's scan leaves no run behind it that is longer than contig_hint",
-        scanning_longest,
-        bugs=changes(Hints, "block_refresh_hint", {
-            "longer runs are skipped": (
-                "self.block_update(block, start - base, end - base)",
-                "end - start > block.contig_hint + 1 and self.block_update("
-                "block, start - base, end - base)",
-            ),
-            "a run is cut": (
-                "self.block_update(block, start - base, end - base)",
-                "self.block_update(block, start - base, end - base - 1)",
-            ),
-        }),
-    ),
-)
-
-
-def _slots(s: LemmaScene) -> tuple[Any, Any]:
-    unit = s.number("unit", 4, None)
-    shift = s.number("shift", 1, None)
-    allocator = s.allocator(
-        Linux612,
-        {"setup_lists": lambda self, last: None},
-        unit_size=unit,
-        geometry=SimpleNamespace(slot_base_shift=s.code(shift)),
-    )
-    allocator.setup_slots()
-    return allocator, unit
-
-
-def layout(s: LemmaScene) -> None:
-    """Where the slots are, and that a size's slot is one of the active ones or the free slot."""
-    size = s.number("size", 1, None)
-    allocator, unit = _slots(s)
-    s.assume(size <= unit)
-    slot = raw(allocator.size_to_slot(s.code(size)))
-    sidelined, free = raw(allocator.sidelined_slot), raw(allocator.free_slot)
-    last, slots = raw(allocator.to_depopulate_slot), raw(allocator.nr_slots)
-    s.outcome.update(slot=slot, sidelined=sidelined, free=free, last=last, slots=slots)
-    s.claim(
-        "a part of a unit has an active slot", And(slot >= 1, slot < sidelined), given=size < unit
-    )
-    s.claim("a whole unit has the free slot", slot == free, given=size == unit)
-    s.claim("sidelined, free, to_depopulate", And(sidelined < free, free < last, last + 1 == slots))
-
-
-def ascending(s: LemmaScene) -> None:
-    """A larger run has no lower slot; one of twice the size has a higher one, above the lowest."""
-    small, large = s.number("small", 1, None), s.number("large", 1, None)
-    allocator, unit = _slots(s)
-    s.assume(And(small <= large, large <= unit))
-    low = raw(allocator.size_to_slot(s.code(small)))
-    high = raw(allocator.size_to_slot(s.code(large)))
-    s.outcome.update(low=low, high=high)
-    s.claim("slots ascend", low <= high)
-    s.claim("twice the size is a slot higher", low < high, given=And(low > 1, large >= 2 * small))
-
-
-SLOTS = (
-    Lemma(
-        "slot-layout-any-unit",
-        "SLOT-2",
-        names_of(Slots.setup_slots, Slots.size_to_slot),
-        "any unit size, any lowest slot",
-        "a size has an active slot, a unit the free one; sidelined, free and to_depopulate follow",
-        layout,
-        bugs=changes(Slots, "setup_slots", {
-            "sidelined is the last active slot": (
-                "self._size_to_slot(self.unit_size) + 1",
-                "self._size_to_slot(self.unit_size)",
-            ),
-        }) | changes(Slots, "size_to_slot", {
-            "a unit has an active slot": (
-                "return self.free_slot",
-                "return self._size_to_slot(size)",
-            ),
-        }) | changes(Slots, "_size_to_slot", {
-            "small sizes have slot 0": ("+ 2, 1)", "+ 2, 0)"),
-        }),
-    ),
-    Lemma(
-        "slots-ascend",
-        "SLOT-1",
-        names_of(Slots.size_to_slot),
-        "any unit size, any two sizes",
-        "a larger run has no lower slot, one of twice the size a higher one",
-        ascending,
-        bugs=changes(Slots, "_size_to_slot", {
-            "turned round": ("max(size.bit_length()", "max(9 - size.bit_length()"),
-        }) | changes(Slots, "size_to_slot", {
-            "all alike": ("return self._size_to_slot(size)", "return 2"),
-        }),
-    ),
-)

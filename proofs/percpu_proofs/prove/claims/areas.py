@@ -33,9 +33,7 @@ def _take(scene: Scene, chunk: Chunk, align: int = 1, *, whole: bool) -> None:
 
 def _free(scene: Scene, chunk: Chunk, *, only: tuple[str, ...] = ()) -> None:
     """Free any area of a chunk."""
-    areas = list(live_areas(chunk))
-    assume(areas)
-    start, _ = scene.choose.pick(areas)
+    start, _ = scene.pick(live_areas(chunk))
     call(scene, "free_area", chunk, start * scene.geometry.granule, only=only)
 
 
@@ -47,7 +45,7 @@ def _judge(scene: Scene, chunk: Chunk, whole: bool) -> None:
 
 @obligation(
     "MAP-1",
-    "areas.Areas.alloc_area",
+    "Areas.alloc_area",
     words=BY_CHUNK + TAKEN + ", unaligned",
     sizes=((3, 2), (4, 2)),
     variants=BOTH,
@@ -61,7 +59,7 @@ def take_by_chunk_hints(scene: Scene) -> None:
 
 @obligation(
     "MAP-1",
-    "areas.Areas.alloc_area",
+    "Areas.alloc_area",
     words=ANY_BLOCK + TAKEN + ", unaligned",
     sizes=((1, 8), (2, 8)),
     variants=BOTH,
@@ -75,7 +73,7 @@ def take_by_block_hints(scene: Scene) -> None:
 
 @obligation(
     "MAP-3",
-    "areas.Areas.alloc_area",
+    "Areas.alloc_area",
     words=BLOCK + OTHERS + "; old boundary bits or none; aligned to half a page or a page",
     sizes=((2, 4), (3, 4)),
 )
@@ -107,8 +105,7 @@ def _chunk_of_areas(scene: Scene) -> Chunk:
 
 @obligation(
     "MAP-4",
-    "areas.Areas.free_area",
-    "hints.Hints.chunk_refresh_hint",
+    "Areas.free_area Hints.chunk_refresh_hint",
     words=BY_CHUNK + FREED,
     sizes=((3, 2), (4, 2)),
     variants=BOTH,
@@ -123,7 +120,7 @@ def free_by_chunk_hints(scene: Scene) -> None:
 
 @obligation(
     "MAP-4",
-    "areas.Areas.free_area",
+    "Areas.free_area",
     words="a chunk of {pages} pages with {bits} map bits each, any areas in it, any valid hints of "
     "its first block" + FREED,
     sizes=((2, 2), (2, 4)),
@@ -139,13 +136,10 @@ def free_by_block_hints(scene: Scene) -> None:
 
 @obligation(
     "LIST-2",
-    "areas.Areas.free_area",
-    "slots.Slots.chunk_relocate",
-    "slots.Slots.chunk_slot",
+    "Areas.free_area Slots.chunk_relocate chunk_slot",
     words=BITS + ", wherever it may be" + FREED,
     sizes=((3, 2), (4, 2)),
-    variants=("reference",),
-    refuted=("linux_6_12",),
+    fixed=True,
 )
 def freed_chunk_is_listed(scene: Scene) -> None:
     """After a free the chunk is on the list computed from its hints."""

@@ -1,4 +1,4 @@
-"""The balance work around reclaim: free chunks are destroyed, the float is topped up."""
+"""The balance work: free chunks are destroyed, the float is topped up, chunks are reclaimed."""
 
 from __future__ import annotations
 
@@ -6,26 +6,44 @@ from percpu_contracts.clauses import balance, reclaim
 from percpu_contracts.functions import fast
 from percpu_proofs.prove.small.case import ask, claim
 from percpu_proofs.prove.small.judging import IN_GAPS, Adversary, call
-from percpu_proofs.prove.small.obligation import BOTH, any_pages, obligation
+from percpu_proofs.prove.small.obligation import (
+    BOTH,
+    any_pages,
+    with_both_locks,
+    with_mutex,
+    without_locks,
+)
 from percpu_proofs.prove.small.scene import ANYWHERE, PAGES, Scene
 from percpu_proofs.run.choices import assume
 from percpu_reference.chunk import Chunk
 from percpu_reference.gaps import Gap
 
+WAITING = PAGES.replace("a chunk", "an isolated chunk")
+ELSEWHERE = "; up to 2 empty pages elsewhere"
+ONE_ELSEWHERE = "; no or one empty page elsewhere"
+PARTS = "Balance.reclaim_populated depopulate_empty"
 FREES = "two fully free chunks of {pages} pages, each page populated or not, and one in use"
 
 
-@obligation(
+@with_both_locks(
     "BAL-2",
-    "balance.Balance.balance_free",
-    "balance.Balance.condemn_chunk",
-    "backing.VmBacking.destroy_chunk",
+    "Balance.balance_free condemn_chunk VmBacking.destroy_chunk",
     words=FREES,
     sizes=((3, 2), (5, 1)),
-    mutex=True,
+)
+@with_both_locks(
+    "ISO-1",
+    "Balance.balance_free condemn_chunk",
+    words=FREES + IN_GAPS,
+    sizes=((2, 2, 1), (2, 2, 2)),
+    variants=BOTH,
+    name="free-chunks-go-unseen",
 )
 def free_chunks_go(scene: Scene) -> None:
-    """All free chunks but the first are destroyed, or those without pages; pages are freed."""
+    """All free chunks but the first are destroyed, or those without pages; pages are freed.
+
+    A chunk about to be destroyed cannot be allocated from, whatever others do.
+    """
     chunks = [scene.put(scene.free_chunk(scene.some_pages())) for _ in range(2)]
     scene.put(scene.full_chunk())
     empty_only = scene.choose.bit()
@@ -38,20 +56,6 @@ def free_chunks_go(scene: Scene) -> None:
         {c for c in chunks if any(c is a for a in alive)} == spared,
         "other chunks were destroyed than all but the first on the free list",
     )
-
-
-@obligation(
-    "ISO-1",
-    "balance.Balance.balance_free",
-    "balance.Balance.condemn_chunk",
-    words=FREES + IN_GAPS,
-    sizes=((2, 2, 1), (2, 2, 2)),
-    variants=BOTH,
-    mutex=True,
-)
-def free_chunks_go_unseen(scene: Scene) -> None:
-    """A chunk about to be destroyed cannot be allocated from, whatever others do."""
-    free_chunks_go(scene)
 
 
 def _top_up(scene: Scene) -> None:
@@ -70,16 +74,12 @@ def _top_up(scene: Scene) -> None:
         scene.ask("BAL-1", f"the float is {allocator.nr_empty_pop_pages} after balance work")
 
 
-@obligation(
+@with_both_locks(
     "POP-4",
-    "balance.Balance.balance_populated",
-    "balance.Balance.populate_holes",
-    "balance.Balance.pages_to_populate",
-    "balance.Balance.first_unpopulated",
+    "Balance.balance_populated populate_holes pages_to_populate first_unpopulated",
     words=ANYWHERE + "; after a failed atomic request or not; a population fails or not",
     sizes=((3, 2), (5, 1)),
     variants=BOTH,
-    mutex=True,
     empty_high=2,
 )
 def float_is_topped_up(scene: Scene) -> None:
@@ -89,14 +89,12 @@ def float_is_topped_up(scene: Scene) -> None:
     _top_up(scene)
 
 
-@obligation(
+@with_both_locks(
     "POP-2",
-    "balance.Balance.balance_populated",
-    "balance.Balance.populate_holes",
+    "Balance.balance_populated populate_holes",
     words=PAGES + ", on its list" + IN_GAPS,
     sizes=((3, 2, 1), (3, 2, 2)),
     variants=BOTH,
-    mutex=True,
 )
 def float_is_topped_up_meanwhile(scene: Scene) -> None:
     """Whatever others do while pages are populated, none is used without, nothing is lost."""
@@ -104,48 +102,43 @@ def float_is_topped_up_meanwhile(scene: Scene) -> None:
     _top_up(scene)
 
 
-@obligation(
+@with_both_locks(
     "BAL-1",
-    "balance.Balance.enter_populated",
+    "Balance.enter_populated",
     words=ANYWHERE + "; every range of unpopulated pages",
     sizes=((4, 1), (6, 1)),
-    variants=("reference",),
-    refuted=("linux_6_12",),
-    mutex=True,
+    fixed=True,
 )
 def populated_pages_raise_the_float(scene: Scene) -> None:
     """Pages that the balance work populates raise the float."""
-    chunk = scene.put_somewhere(scene.chunk_of_pages())
-    start, end = scene.range_in(chunk.nr_pages)
-    assume(chunk.populated.find(1, start, end) < 0)
-    call(scene, "enter_populated", chunk, start, end, only=("BAL-1",))
-    scene.judge()
+    _enter_populated(scene, scene.put_somewhere(scene.chunk_of_pages()))
 
 
-@obligation(
+@with_both_locks(
     "POP-3",
-    "balance.Balance.enter_populated",
+    "Balance.enter_populated",
     words=PAGES + ", on its list; every range of unpopulated pages",
     sizes=((4, 1), (7, 1)),
-    mutex=True,
 )
 def populated_pages_are_entered(scene: Scene) -> None:
     """Pages populated in a chunk in circulation raise the float and are counted."""
-    chunk = scene.put(scene.chunk_of_pages())
+    _enter_populated(scene, scene.put(scene.chunk_of_pages()))
+
+
+def _enter_populated(scene: Scene, chunk: Chunk) -> None:
+    """Enter any range of unpopulated pages of a chunk as populated by the work."""
     start, end = scene.range_in(chunk.nr_pages)
     assume(chunk.populated.find(1, start, end) < 0)
     call(scene, "enter_populated", chunk, start, end, only=("BAL-1",))
     scene.judge()
 
 
-@obligation(
+@with_mutex(
     "LIST-1",
-    "balance.Balance.balance_create",
+    "Balance.balance_create",
     words="units of 1 to {pages} pages; any one request of the kernel fails, or none",
     sizes=((4, 4), (16, 4)),
     shape=any_pages,
-    lock=False,
-    mutex=True,
 )
 def created_chunk_is_listed(scene: Scene) -> None:
     """A chunk that the work creates is on the free list and in nobody's hands."""
@@ -158,15 +151,12 @@ def created_chunk_is_listed(scene: Scene) -> None:
     claim("LIST-1", listed, "the chunk created is still owned, or pcpu_lock not held")
 
 
-@obligation(
+@without_locks(
     "BAL-3",
-    "balance.Balance.balance_workfn",
-    "balance.Balance.end_work",
-    *(f"balance.Balance.{n}" for n in ("balance_free", "balance_populated", "reclaim_populated")),
+    "Balance.balance_workfn end_work balance_free balance_populated reclaim_populated",
     words=ANYWHERE + ", and a fully free one; a failed atomic request before or not",
     sizes=((2, 2), (4, 1)),
     variants=BOTH,
-    lock=False,
     first_empty=range(2),
 )
 def work_runs_to_its_end(scene: Scene) -> None:
@@ -188,13 +178,12 @@ def work_runs_to_its_end(scene: Scene) -> None:
     scene.judge_pages()
 
 
-@obligation(
+@without_locks(
     "FLT-1",
-    "balance.Balance.balance",
+    "Balance.balance",
     words=ANYWHERE + "; nothing else running",
     sizes=((2, 2), (4, 1)),
     variants=BOTH,
-    lock=False,
     first_empty=range(2),
 )
 def balance_alone(scene: Scene) -> None:
@@ -204,13 +193,6 @@ def balance_alone(scene: Scene) -> None:
     for clause, wrong in fast.balance_holds(scene.allocator):
         scene.ask(clause, wrong)
     scene.judge(pages_too=True)
-
-
-WAITING = PAGES.replace("a chunk", "an isolated chunk")
-ELSEWHERE = "; up to 2 empty pages elsewhere"
-ONE_ELSEWHERE = "; no or one empty page elsewhere"
-
-PARTS = ("balance.Balance.reclaim_populated", "balance.Balance.depopulate_empty")
 
 
 def _reclaim(scene: Scene) -> None:
@@ -240,62 +222,65 @@ def _reclaim_alone(scene: Scene, *chunks: Chunk) -> None:
         claim("BAL-2", not sidelined, "a fully free chunk was sidelined")
 
 
-@obligation(
+@with_both_locks(
     "RCL-4",
-    *PARTS,
-    "balance.Balance.enter_released",
-    "balance.Balance.sideline_chunk",
+    f"{PARTS} enter_released sideline_chunk",
     words=WAITING + ELSEWHERE,
     sizes=((4, 1), (8, 1)),
     variants=BOTH,
     first_empty=range(3),
-    mutex=True,
 )
 def reclaim_by_pages(scene: Scene) -> None:
     """Reclaim alone leaves no empty page, unless that would take the float below HIGH."""
     _reclaim_alone(scene, scene.isolate(scene.chunk_of_pages()))
 
 
-@obligation(
+@with_both_locks(
     "RCL-4",
-    *PARTS,
+    PARTS,
     words="an isolated chunk of {pages} pages with {bits} map bits each, any bits used, each empty "
     "page populated or not" + ONE_ELSEWHERE,
     sizes=((3, 2), (4, 2)),
     variants=BOTH,
     first_empty=range(2),
-    mutex=True,
 )
 def reclaim_by_bits(scene: Scene) -> None:
     """Reclaim takes a page for empty exactly if none of its bits is used."""
     _reclaim_alone(scene, scene.isolate(scene.chunk_of_used_bits()))
 
 
-@obligation(
+@with_both_locks(
     "RCL-3",
-    *PARTS,
+    PARTS,
     words=WAITING.replace("an isolated chunk", "two isolated chunks") + ELSEWHERE,
     sizes=((2, 2), (3, 2)),
     variants=BOTH,
     first_empty=range(3),
-    mutex=True,
 )
 def reclaim_of_two(scene: Scene) -> None:
     """Every chunk that waits is taken, and each gets its own flush."""
     _reclaim_alone(scene, *(scene.isolate(scene.chunk_of_pages()) for _ in range(2)))
 
 
-@obligation(
+@with_both_locks(
     "ISO-1",
-    *PARTS,
+    PARTS,
     words=WAITING + ONE_ELSEWHERE + IN_GAPS,
     sizes=((3, 2, 1), (4, 1, 1)),
     variants=BOTH,
     first_empty=range(2),
-    mutex=True,
+)
+@with_both_locks(
+    "ISO-1",
+    PARTS,
+    words=WAITING + ONE_ELSEWHERE + IN_GAPS,
+    sizes=((2, 2, 2), (3, 2, 2)),
+    variants=BOTH,
+    first_empty=range(2),
+    name="reclaim-with-two-moves",
 )
 def reclaim_with_one_move(scene: Scene) -> None:
-    """Whatever one other does in any gap, no page is used unpopulated, nothing is lost."""
+    """Whatever others do in the gaps, no page is used unpopulated, nothing is lost."""
     chunk, allocator = scene.isolate(scene.chunk_of_pages()), scene.allocator
     _reclaim(scene)
     if "RCL-3" not in allocator.EXPECTED and not allocator.work_pending:
@@ -305,27 +290,12 @@ def reclaim_with_one_move(scene: Scene) -> None:
         claim("ISO-2", first is chunk, "a chunk reclaimed is neither back nor sidelined")
 
 
-@obligation(
-    "ISO-1",
-    *PARTS,
-    words=WAITING + ONE_ELSEWHERE + IN_GAPS,
-    sizes=((2, 2, 2), (3, 2, 2)),
-    variants=BOTH,
-    first_empty=range(2),
-    mutex=True,
-)
-def reclaim_with_two_moves(scene: Scene) -> None:
-    """Whatever others do twice in the gaps, no page is used unpopulated, nothing is lost."""
-    reclaim_with_one_move(scene)
-
-
-@obligation(
+@with_both_locks(
     "RCL-4",
-    "balance.Balance.depopulate_empty",
+    "Balance.depopulate_empty",
     words=WAITING + ELSEWHERE,
     sizes=((4, 1), (8, 1)),
     first_empty=range(3),
-    mutex=True,
 )
 def released_span(scene: Scene) -> None:
     """What a release returns spans just the pages released, so that one flush covers them."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from percpu_proofs.prove.claims.hints import NO_CHUNK
 from percpu_proofs.prove.small.case import claim
 from percpu_proofs.prove.small.invariant import choose_block_hints, choose_chunk_hints
@@ -14,48 +16,38 @@ from percpu_reference.chunk import Block, Chunk
 ZERO = "a map of {pages} pages with {bits} bits each, any bits used; every length"
 
 
-def _zero_area(scene: Scene, align: int) -> None:
-    """Search any map for any length."""
-    chunk = scene.free_chunk()
-    count = chunk.map_bits
-    chunk.alloc_map = bytearray([scene.choose.bit() for _ in range(count)])
-    nr = 1 + scene.choose.number(count)
-    index, off, bits = call(scene, "find_zero_area", chunk, count, 0, nr, align - 1)
-    skipped = bits >= nr and off % align == 0 and index + nr > count
-    claim("FIT-2", not skipped, f"{nr} bits are not found in the {bits} free ones at {off}")
+def _zero_area(align: int) -> Callable[[Scene], None]:
+    """Return the obligation that the first area aligned to so many bits is found, if there is one.
+
+    The largest run skipped is free.
+    """
+
+    def judge(scene: Scene) -> None:
+        chunk = scene.free_chunk()
+        count = chunk.map_bits
+        chunk.alloc_map = bytearray([scene.choose.bit() for _ in range(count)])
+        nr = 1 + scene.choose.number(count)
+        index, off, bits = call(scene, "find_zero_area", chunk, count, 0, nr, align - 1)
+        skipped = bits >= nr and off % align == 0 and index + nr > count
+        claim("FIT-2", not skipped, f"{nr} bits are not found in the {bits} free ones at {off}")
+
+    return judge
 
 
-@obligation("FIT-2", "fit.Fit.find_zero_area", words=ZERO, sizes=((2, 4), (3, 4)))
-def zero_area_unaligned(scene: Scene) -> None:
-    """The first free area is found, or there is none; the largest run skipped is free."""
-    _zero_area(scene, 1)
-
-
-@obligation(
-    "FIT-2",
-    "fit.Fit.find_zero_area",
-    words=ZERO + ", aligned to 2 bits",
-    sizes=((2, 4), (3, 4)),
-)
-def zero_area_aligned_to_2(scene: Scene) -> None:
-    """The first area aligned to 2 bits is found, or there is none; what is skipped is free."""
-    _zero_area(scene, 2)
-
-
-@obligation(
-    "FIT-2",
-    "fit.Fit.find_zero_area",
-    words=ZERO + ", aligned to 4 bits",
-    sizes=((2, 4), (3, 4)),
-)
-def zero_area_aligned_to_4(scene: Scene) -> None:
-    """The first area aligned to 4 bits is found, or there is none; what is skipped is free."""
-    _zero_area(scene, 4)
+for _align, _name, _words in (
+    (1, "unaligned", ""),
+    (2, "aligned-to-2", ", aligned to 2 bits"),
+    (4, "aligned-to-4", ", aligned to 4 bits"),
+):
+    obligation(
+        "FIT-2", "Fit.find_zero_area", name=f"zero-area-{_name}", words=ZERO + _words,
+        sizes=((2, 4), (3, 4)),
+    )(_zero_area(_align))  # fmt: skip
 
 
 @obligation(
     "POP-2",
-    "fit.Fit.is_populated",
+    "Fit.is_populated",
     words="{pages} pages of {bits} map bits each, each populated or not; every range of bits",
     sizes=((4, 2), (6, 4)),
 )
@@ -73,7 +65,7 @@ def is_populated(scene: Scene) -> None:
 
 @obligation(
     "HINT-2",
-    "fit.Fit.next_hint",
+    "Fit.next_hint",
     words="a block of {bits} bits: any contig_hint, scan_hint and first_free; every length",
     sizes=((1, 8), (1, 10)),
     shape=NO_CHUNK,
@@ -106,7 +98,7 @@ def next_hint(scene: Scene) -> None:
 
 @obligation(
     "FIT-2",
-    "fit.Fit.next_fit_region",
+    "Fit.next_fit_region",
     words=BITS
     + ", exact hints; every length, unaligned or aligned to a page; from every page",
     sizes=((3, 2), (3, 4)),
@@ -127,8 +119,7 @@ def _fit(scene: Scene, chunk: Chunk, align: int = 1, *, pop_only: bool = False) 
 
 @obligation(
     "FIT-2",
-    "fit.Fit.find_block_fit",
-    "fit.Fit.next_fit_region",
+    "Fit.find_block_fit next_fit_region",
     words=BITS + ", any valid hints; every length, unaligned",
     sizes=((3, 2), (4, 2)),
     variants=("reference",),
@@ -142,8 +133,7 @@ def fit_by_chunk_hints(scene: Scene) -> None:
 
 @obligation(
     "FIT-2",
-    "fit.Fit.find_block_fit",
-    "fit.Fit.next_fit_region",
+    "Fit.find_block_fit next_fit_region",
     words=BLOCK + ", exact hints" + OTHERS + "; every length, every alignment up to a page",
     sizes=((2, 4), (3, 4)),
 )
@@ -155,7 +145,7 @@ def fit_aligned(scene: Scene) -> None:
 
 @obligation(
     "FIT-2",
-    "fit.Fit.find_block_fit",
+    "Fit.find_block_fit",
     words=BLOCK + ", any valid hints" + OTHERS + "; every length, unaligned",
     sizes=((2, 4), (2, 8)),
     variants=("reference",),
@@ -169,10 +159,37 @@ def fit_by_block_hints(scene: Scene) -> None:
 
 @obligation(
     "POP-2",
-    "fit.Fit.find_block_fit",
+    "Fit.find_block_fit",
     words=BITS + ", every page populated or not; every length, unaligned",
     sizes=((3, 2), (4, 2)),
 )
 def fit_in_populated_pages(scene: Scene) -> None:
     """A place for an atomic request has room in populated pages."""
     _fit(scene, scene.chunk_of_used_bits(), pop_only=True)
+
+
+@obligation(
+    "FIT-2",
+    "Fit.next_fit_region",
+    words=BLOCK + ", exact hints" + OTHERS + "; every length, aligned to a page",
+    sizes=((2, 4), (3, 4)),
+)
+def aligned_region(scene: Scene) -> None:
+    """A region found for an aligned request holds it."""
+    chunk = scene.chunk_with_block()
+    nr = 1 + scene.choose.number(chunk.map_bits)
+    call(scene, "next_fit_region", chunk, nr, scene.size.bits, 0)
+
+
+@obligation(
+    "FIT-1",
+    "Fit.find_block_fit next_fit_region",
+    words=BITS + ", exact hints; a request for its longest run",
+    sizes=((2, 4), (3, 4)),
+    variants=("reference",),
+)
+def longest_run_is_found(scene: Scene) -> None:
+    """A request for the longest run there is does not miss it."""
+    chunk = scene.chunk_of_bits()
+    assume(chunk.chunk_md.contig_hint)
+    call(scene, "find_block_fit", chunk, chunk.chunk_md.contig_hint, 1, False)

@@ -24,7 +24,7 @@ NO_CHUNK = Size(4, 1)
 """The shape of a scene for a block that is part of no chunk; the case's size is the block's."""
 
 
-def any_runs(scene: Scene) -> tuple[Block, int, int]:
+def _any_runs(scene: Scene) -> tuple[Block, int, int]:
     """Choose a block's hints and a free run to enter, each a whole run, consistent with it."""
     choose, nr_bits = scene.choose, scene.case.bits
     block = Block(nr_bits)
@@ -56,7 +56,7 @@ def any_runs(scene: Scene) -> tuple[Block, int, int]:
 
 @obligation(
     "HINT-1",
-    "hints.Hints.block_update",
+    "Hints.block_update",
     words="a block of {bits} bits: any contig_hint, scan_hint and run entered, whole runs all",
     sizes=((1, 8), (1, 9)),
     variants=BOTH,
@@ -65,7 +65,7 @@ def any_runs(scene: Scene) -> tuple[Block, int, int]:
 def update_block(scene: Scene) -> None:
     """Entering a run keeps hints to runs that are known, the longest of them as contig_hint."""
     nr_bits = scene.case.bits
-    block, start, end = any_runs(scene)
+    block, start, end = _any_runs(scene)
     call(scene, "block_update", block, start, end, only=("HINT-1", "HINT-2"))
     left = end if start == 0 else nr_bits
     claim("HINT-2", block.left_free == left, f"left_free {block.left_free} after a run at {start}")
@@ -76,16 +76,15 @@ def update_block(scene: Scene) -> None:
 
 @obligation(
     "HINT-4",
-    "hints.Hints.block_update",
+    "Hints.block_update",
     words="a block of {bits} bits: any ordered contig_hint and scan_hint, any run entered",
     sizes=((1, 8), (1, 9)),
-    variants=("reference",),
-    refuted=("linux_6_12",),
     shape=NO_CHUNK,
+    fixed=True,
 )
 def order_of_hints(scene: Scene) -> None:
     """If scan_hint lay behind contig_hint exactly when they are equal, it still does."""
-    block, start, end = any_runs(scene)
+    block, start, end = _any_runs(scene)
     assume(hints.hint_is_ordered(block) is None)
     call(scene, "block_update", block, start, end, only=("HINT-4",))
 
@@ -122,7 +121,7 @@ def _refresh_valid(scene: Scene, *, with_scan: bool) -> None:
 
 @obligation(
     "HINT-1",
-    "hints.Hints.block_refresh_hint",
+    "Hints.block_refresh_hint",
     words=ANY_BLOCK + "; with a scan_hint; any bit of the contig_hint used",
     sizes=((1, 8), (3, 8)),
     variants=BOTH,
@@ -134,7 +133,7 @@ def promote_scan_hint(scene: Scene) -> None:
 
 @obligation(
     "HINT-1",
-    "hints.Hints.block_refresh_hint",
+    "Hints.block_refresh_hint",
     words=ANY_BLOCK + "; no scan_hint; any bit of the contig_hint used",
     sizes=((1, 8), (3, 8)),
     variants=BOTH,
@@ -146,11 +145,10 @@ def rescan_block(scene: Scene) -> None:
 
 @obligation(
     "HINT-3",
-    "hints.Hints.block_refresh_hint",
+    "Hints.block_refresh_hint",
     words=ANY_BLOCK + "; any bit of the contig_hint used",
     sizes=((1, 8), (3, 8)),
-    variants=("reference",),
-    refuted=("linux_6_12",),
+    fixed=True,
 )
 def right_edge_of_refreshed_block(scene: Scene) -> None:
     """A refreshed block knows its right edge exactly."""
@@ -161,7 +159,7 @@ def right_edge_of_refreshed_block(scene: Scene) -> None:
 
 @obligation(
     "HINT-1",
-    "hints.Hints.chunk_refresh_hint",
+    "Hints.chunk_refresh_hint",
     words=BITS + ", any valid chunk hints; a full scan, or one behind scan_hint",
     sizes=((3, 2), (3, 4)),
     variants=BOTH,
@@ -184,7 +182,7 @@ def refresh_chunk(scene: Scene) -> None:
 
 @obligation(
     "HINT-1",
-    "hints.Hints.block_update_scan",
+    "Hints.block_update_scan",
     words=BITS + ", any valid block hints; any run that a search skipped",
     sizes=((3, 2), (2, 4)),
     variants=BOTH,
@@ -199,3 +197,40 @@ def enter_skipped_run(scene: Scene) -> None:
     choose_block_hints(scene, chunk, start // scene.size.bits)
     call(scene, "block_update_scan", chunk, start, end - start)
     judge_hints(scene, chunk)
+
+
+@obligation(
+    "HINT-5",
+    "Hints.chunk_refresh_hint",
+    words=BITS + ", exact hints; a full scan",
+    sizes=((2, 4), (3, 4)),
+    variants=BOTH,
+)
+def full_scan_finds_the_longest(scene: Scene) -> None:
+    """Where the blocks know their runs, a full scan finds the longest that lies in a block."""
+    chunk = scene.chunk_of_bits()
+    chunk.chunk_md.contig_hint = chunk.chunk_md.contig_hint_start = 0
+    call(scene, "chunk_refresh_hint", chunk, True)
+    ask("HINT-5", hints.chunk_hint_is_close(chunk, scene.geometry))
+
+
+@obligation(
+    "HINT-6",
+    "Hints.block_update",
+    words="a block of {bits} bits: any ordered hints in which no run before scan_hint is longer; "
+    "any run entered, whole runs all",
+    sizes=((1, 6), (1, 6)),
+    variants=("reference",),
+    shape=NO_CHUNK,
+)
+def no_longer_run_before_scan_hint(scene: Scene) -> None:
+    """A run entered before a scan_hint and longer takes its place, so a refresh misses none."""
+    block, start, end = _any_runs(scene)
+    assume(hints.hint_is_ordered(block) is None)
+    scene.allocator.block_update(block, start, end)
+    scan, length = block.scan_hint, end - start
+    claim(
+        "HINT-6",
+        not scan or start >= block.scan_hint_start or length <= scan,
+        f"{length} bits at {start} before a scan_hint of {scan}",
+    )

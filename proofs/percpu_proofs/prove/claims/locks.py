@@ -7,25 +7,20 @@ from __future__ import annotations
 
 from percpu_proofs.prove.small.case import claim
 from percpu_proofs.prove.small.judging import call
-from percpu_proofs.prove.small.obligation import BOTH, obligation
+from percpu_proofs.prove.small.obligation import BOTH, with_both_locks, without_locks
 from percpu_proofs.prove.small.scene import ANYWHERE, Scene
 from percpu_spec.gfp import ATOMIC, KERNEL
 
 LOCKS = ("LOCK-1", "LOCK-2")
 
 
-@obligation(
+@without_locks(
     "LOCK-1",
-    "operations.Operations.alloc_percpu",
-    "operations.Operations.populate_area",
-    "operations.Operations.undo_area",
-    "operations.Operations.add_chunk",
-    "operations.Operations.alloc_failed",
+    "Operations.alloc_percpu populate_area undo_area add_chunk alloc_failed",
     words=ANYWHERE + "; every size up to a unit, atomic or not; any one request for pages fails, "
     "or none",
     sizes=((2, 2), (3, 2)),
     variants=BOTH,
-    lock=False,
     guarded=True,
 )
 def locks_of_alloc(scene: Scene) -> None:
@@ -38,14 +33,12 @@ def locks_of_alloc(scene: Scene) -> None:
     scene.judge_locks()
 
 
-@obligation(
+@without_locks(
     "LOCK-1",
-    "operations.Operations.free_percpu",
-    "operations.Operations.check_freed_chunk",
+    "Operations.free_percpu check_freed_chunk",
     words=ANYWHERE + "; every page's area freed",
     sizes=((3, 2), (5, 1)),
     variants=BOTH,
-    lock=False,
     guarded=True,
 )
 def locks_of_free(scene: Scene) -> None:
@@ -56,19 +49,14 @@ def locks_of_free(scene: Scene) -> None:
     scene.judge_locks()
 
 
-@obligation(
+@without_locks(
     "LOCK-2",
-    "balance.Balance.balance_workfn",
-    "balance.Balance.end_work",
-    "balance.Balance.balance_free",
-    "balance.Balance.balance_populated",
-    "balance.Balance.populate_holes",
-    "balance.Balance.reclaim_populated",
+    "Balance.balance_workfn end_work balance_free balance_populated populate_holes "
+    "reclaim_populated",
     words=ANYWHERE + ", beside a fully free one, each page populated or not; the float below LOW "
     "or above HIGH",
     sizes=((2, 2), (3, 2)),
     variants=BOTH,
-    lock=False,
     guarded=True,
 )
 def locks_of_work(scene: Scene) -> None:
@@ -79,14 +67,12 @@ def locks_of_work(scene: Scene) -> None:
     scene.judge_locks()
 
 
-@obligation(
+@with_both_locks(
     "LOCK-2",
-    "chunks.Chunks.chunk_populated",
-    "chunks.Chunks.chunk_depopulated",
+    "Chunks.chunk_populated chunk_depopulated",
     words=ANYWHERE + "; every range of its pages entered or given up",
     sizes=((2, 2), (4, 2)),
     variants=BOTH,
-    mutex=True,
     guarded=True,
 )
 def locks_of_populated_bits(scene: Scene) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from percpu_proofs.prove.small.case import claim
 from percpu_proofs.prove.small.judging import call
-from percpu_proofs.prove.small.obligation import BOTH, obligation
+from percpu_proofs.prove.small.obligation import BOTH, without_locks
 from percpu_proofs.prove.small.scene import PAGES, Scene
 from percpu_proofs.run.choices import assume
 from percpu_spec.gfp import ACCOUNT, ATOMIC, KERNEL
@@ -15,13 +15,11 @@ REQUESTS = (
 )
 
 
-@obligation(
+@without_locks(
     "ACC-1",
-    "memcg.Memcg.memcg_pre_alloc_hook",
-    "memcg.Memcg.obj_full_size",
+    "Memcg.memcg_pre_alloc_hook obj_full_size",
     words=REQUESTS + ", accounted or not; the charge fails or not",
     sizes=((2, 4), (8, 8)),
-    lock=False,
     cpus=range(1, 5),
     memcg=[False, True],
 )
@@ -37,12 +35,11 @@ def charge_in_full(scene: Scene) -> None:
     claim("ACC-1", goes_on != bool(due and failing), wrong)
 
 
-@obligation(
+@without_locks(
     "ACC-1",
-    "memcg.Memcg.memcg_post_alloc_hook",
+    "Memcg.memcg_post_alloc_hook",
     words=REQUESTS + ", at every place, in a chunk with and without a vector, or failed",
     sizes=((2, 2), (4, 4)),
-    lock=False,
     cpus=range(1, 5),
     memcg=[False, True],
 )
@@ -59,12 +56,11 @@ def settle_charge(scene: Scene) -> None:
     claim("ACC-1", references == areas, f"{references} references for {areas} areas")
 
 
-@obligation(
+@without_locks(
     "ACC-1",
-    "memcg.Memcg.memcg_free_hook",
+    "Memcg.memcg_free_hook",
     words=REQUESTS + ", at every place, charged or not",
     sizes=((2, 2), (4, 4)),
-    lock=False,
     cpus=range(1, 5),
     memcg=[False, True],
 )
@@ -83,15 +79,13 @@ def uncharge(scene: Scene) -> None:
         claim("ACC-1", gone, "a charge or a reference outlives its area")
 
 
-@obligation(
+@without_locks(
     "ACC-1",
-    "operations.Operations.alloc_percpu",
-    "operations.Operations.free_percpu",
+    "Operations.alloc_percpu free_percpu",
     words="accounted requests in " + PAGES + ": every size, atomic or not; waits killed, pages "
     "refused, or nothing; then freed again",
     sizes=((2, 2), (3, 2)),
     variants=BOTH,
-    lock=False,
     memcg=True,
 )
 def charged_round_trip(scene: Scene) -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from percpu_contracts.clauses import balance, cost
+from percpu_contracts.clauses import balance, cost, reclaim
 from percpu_contracts.functions import fast
 from percpu_proofs.prove.small.case import ask, claim
 from percpu_proofs.prove.small.judging import Adversary, call
-from percpu_proofs.prove.small.obligation import BOTH, obligation
+from percpu_proofs.prove.small.obligation import BOTH, obligation, with_both_locks, without_locks
 from percpu_proofs.prove.small.scene import ANYWHERE, BITS, PAGES, Scene
 from percpu_proofs.run.choices import assume
 from percpu_reference.variants import Allocator
@@ -33,15 +33,12 @@ def _alloc(scene: Scene, size: int, align: int, gfp: int) -> None:
     _judge_end(scene)
 
 
-@obligation(
+@without_locks(
     "API-5",
-    "operations.Operations.alloc_percpu",
-    "operations.Operations.is_atomic",
-    "operations.Operations.alloc_failed",
+    "Operations.alloc_percpu is_atomic alloc_failed",
     words=ANYWHERE + SIZES + ", atomic",
     sizes=((2, 2), (3, 2)),
     variants=BOTH,
-    lock=False,
 )
 def alloc_atomic(scene: Scene) -> None:
     """An atomic request takes populated memory or leaves its mark; it never sleeps."""
@@ -49,16 +46,12 @@ def alloc_atomic(scene: Scene) -> None:
     _alloc(scene, scene.request(), 4, scene.choose.pick((ATOMIC, NOWAIT)))
 
 
-@obligation(
+@without_locks(
     "POP-2",
-    "operations.Operations.alloc_percpu",
-    "operations.Operations.populate_area",
-    "operations.Operations.undo_area",
-    "operations.Operations.add_chunk",
+    "Operations.alloc_percpu populate_area undo_area add_chunk",
     words=ANYWHERE + SIZES + ", blocking",
     sizes=((2, 2), (3, 2)),
     variants=BOTH,
-    lock=False,
 )
 def alloc_blocking(scene: Scene) -> None:
     """A blocking request gets populated, zeroed memory of its size, creating a chunk if need be."""
@@ -66,16 +59,11 @@ def alloc_blocking(scene: Scene) -> None:
     _alloc(scene, scene.request(), 4, scene.choose.pick((KERNEL, NOFS)))
 
 
-@obligation(
+@without_locks(
     "POP-4",
-    "operations.Operations.alloc_percpu",
-    "operations.Operations.populate_area",
-    "operations.Operations.undo_area",
-    "operations.Operations.add_chunk",
-    "operations.Operations.alloc_failed",
+    "Operations.alloc_percpu populate_area undo_area add_chunk alloc_failed",
     words=PAGES + ", on its list" + SIZES + "; any of the first requests for pages fails",
     sizes=((2, 2), (3, 2)),
-    lock=False,
 )
 def alloc_without_memory(scene: Scene) -> None:
     """A blocking request that fails gives its area back and keeps what was populated before."""
@@ -86,13 +74,12 @@ def alloc_without_memory(scene: Scene) -> None:
     _alloc(scene, scene.request(), 4, KERNEL)
 
 
-@obligation(
+@without_locks(
     "API-1",
-    "operations.Operations.alloc_percpu",
+    "Operations.alloc_percpu",
     words="a free chunk of {pages} pages; sizes around 0, a granule, the largest, half a unit; "
     "alignments around the granule and the page",
     sizes=((4, 2), (4, 4)),
-    lock=False,
     least_unit=lambda choose, size: size.pages * size.bits * 2,
 )
 def illegal_requests(scene: Scene) -> None:
@@ -109,12 +96,11 @@ def illegal_requests(scene: Scene) -> None:
     claim("API-1", as_asked, "an illegal request does not warn, or a legal one does")
 
 
-@obligation(
+@without_locks(
     "MAP-1",
-    "operations.Operations.alloc_percpu",
+    "Operations.alloc_percpu",
     words=BITS.replace("a chunk", "the reserved chunk") + SIZES,
     sizes=((2, 2), (3, 2)),
-    lock=False,
 )
 def alloc_reserved(scene: Scene) -> None:
     """A reserved request is served from the reserved chunk alone, which stays on no list."""
@@ -133,14 +119,11 @@ def alloc_reserved(scene: Scene) -> None:
     scene.judge_locks()
 
 
-@obligation(
+@without_locks(
     "ACC-1",
-    "operations.Operations.alloc_percpu",
-    "operations.Operations.free_percpu",
-    "areas.Areas.free_area",
+    "Operations.alloc_percpu free_percpu Areas.free_area",
     words=PAGES + ", statistics kept; every size up to a unit, then freed again",
     sizes=((2, 2), (4, 1)),
-    lock=False,
     stats=True,
 )
 def counted_round_trip(scene: Scene) -> None:
@@ -174,13 +157,12 @@ class _Examined(list[Any]):
         """Keep them."""
 
 
-@obligation(
+@with_both_locks(
     "COST-1",
-    "operations.Operations.search_lists_for",
+    "Operations.search_lists_for",
     words="three chunks of {pages} pages: a depopulated one sidelined, one in use, one fully free, "
     "each page populated or not" + SIZES + ", atomic or not",
     sizes=((2, 2), (2, 4)),
-    mutex=True,
 )
 def order_of_search(scene: Scene) -> None:
     """Depopulated chunks are examined after all others, fully free ones last."""
@@ -210,8 +192,7 @@ def order_of_search(scene: Scene) -> None:
 
 @obligation(
     "POP-4",
-    "operations.Operations.populate_area",
-    "operations.Operations.undo_area",
+    "Operations.populate_area undo_area",
     words="an area taken in " + PAGES + "; each population of a range fails or not",
     sizes=((3, 2), (5, 1)),
     variants=BOTH,
@@ -239,14 +220,12 @@ def populate_area(scene: Scene) -> None:
         claim("MAP-1", freed, "an area that could not be populated was not freed")
 
 
-@obligation(
+@without_locks(
     "LIST-2",
-    "operations.Operations.free_percpu",
-    "operations.Operations.check_freed_chunk",
+    "Operations.free_percpu check_freed_chunk",
     words=ANYWHERE + ", or beside a fully free one; every page's area freed; up to 2 empty pages "
     "elsewhere",
     sizes=((3, 2), (5, 1)),
-    lock=False,
     first_empty=range(3),
 )
 def free_asks_for_work(scene: Scene) -> None:
@@ -270,7 +249,7 @@ def free_asks_for_work(scene: Scene) -> None:
 
 @obligation(
     "API-3",
-    "operations.Operations.is_atomic",
+    "Operations.is_atomic",
     words="every combination of the nine allocation flags",
     sizes=((2, 2), (2, 2)),
 )
@@ -281,12 +260,11 @@ def flags_decide(scene: Scene) -> None:
     claim("API-3", right, f"flags {gfp:#x} are taken for the wrong kind of request")
 
 
-@obligation(
+@without_locks(
     "API-6",
-    "operations.Operations.clear_area",
+    "Operations.clear_area",
     words="every area of a chunk of {pages} pages on 1 to 4 CPUs",
     sizes=((2, 2), (4, 4)),
-    lock=False,
     cpus=range(1, 5),
 )
 def areas_are_zeroed(scene: Scene) -> None:
@@ -300,14 +278,12 @@ def areas_are_zeroed(scene: Scene) -> None:
     claim("API-6", cleared == [(cpu, off, size) for cpu in range(cpus)], wrong)
 
 
-@obligation(
+@without_locks(
     "API-4",
-    "operations.Operations.alloc",
-    "operations.Operations.free",
+    "Operations.alloc free",
     words=ANYWHERE + SIZES + "; then freed again",
     sizes=((2, 2), (3, 2)),
     variants=BOTH,
-    lock=False,
 )
 def alone(scene: Scene) -> None:
     """Run with nothing else, an allocation gives what was asked for and a free takes it back."""
@@ -333,3 +309,21 @@ def alone(scene: Scene) -> None:
 
 def _free_bytes(allocator: Allocator) -> int:
     return sum(chunk.free_bytes for chunk in allocator.chunks())
+
+
+@obligation(
+    "RCL-1",
+    "Operations.check_freed_chunk",
+    words=PAGES + "; up to 2 empty pages elsewhere, HIGH is 2",
+    sizes=((3, 2), (7, 1)),
+    first_empty=range(3),
+    empty_high=2,
+)
+def free_isolates_with_restraint(scene: Scene) -> None:
+    """A free isolates its chunk only if the float stays at HIGH without it."""
+    allocator = scene.allocator
+    chunk = scene.put(scene.chunk_of_pages())
+    before = allocator.nr_empty_pop_pages
+    allocator.check_freed_chunk(chunk)
+    ask("RCL-1", reclaim.float_stays_high(before, allocator.nr_empty_pop_pages, scene.geometry))
+    scene.judge()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from percpu_contracts.clauses import hints, maps, population
 from percpu_proofs.prove.small.case import ask, claim
 from percpu_proofs.prove.small.judging import MethodCall, call
-from percpu_proofs.prove.small.obligation import any_pages, obligation
+from percpu_proofs.prove.small.obligation import any_pages, obligation, with_both_locks, with_mutex
 from percpu_proofs.prove.small.scene import ANYWHERE, PAGES, Scene
 from percpu_reference.chunk import Chunk
 
@@ -14,7 +14,7 @@ ISOLATED = PAGES.replace("a chunk", "an isolated chunk")
 FAULTS = "; any one request of the kernel fails, or none"
 
 
-@obligation("POP-3", "chunks.Chunks.chunk_populated", words=RANGES, sizes=((4, 1), (6, 1)))
+@obligation("POP-3", "Chunks.chunk_populated", words=RANGES, sizes=((4, 1), (6, 1)))
 def pages_populated(scene: Scene) -> None:
     """Populated pages are counted, in the chunk and in all, and enter the float."""
     chunk = scene.put_somewhere(scene.chunk_of_pages())
@@ -22,7 +22,7 @@ def pages_populated(scene: Scene) -> None:
     scene.judge()
 
 
-@obligation("POP-1", "chunks.Chunks.chunk_depopulated", words=RANGES, sizes=((4, 1), (6, 1)))
+@obligation("POP-1", "Chunks.chunk_depopulated", words=RANGES, sizes=((4, 1), (6, 1)))
 def pages_depopulated(scene: Scene) -> None:
     """Released pages are counted no more, in the chunk, in all, and in the float."""
     chunk = scene.put_somewhere(scene.chunk_of_pages())
@@ -31,13 +31,11 @@ def pages_depopulated(scene: Scene) -> None:
     scene.judge()
 
 
-@obligation(
+@with_both_locks(
     "RCL-1",
-    "chunks.Chunks.chunk_depopulated",
-    "balance.Balance.enter_released",
+    "Chunks.chunk_depopulated Balance.enter_released",
     words=ISOLATED + "; every range",
     sizes=((4, 1), (6, 1)),
-    mutex=True,
     first_empty=1,
 )
 def released_pages_spare_the_float(scene: Scene) -> None:
@@ -50,13 +48,11 @@ def released_pages_spare_the_float(scene: Scene) -> None:
     scene.judge()
 
 
-@obligation(
+@with_mutex(
     "POP-4",
-    "backing.VmBacking.populate_chunk",
+    "VmBacking.populate_chunk",
     words="every range of {pages} pages on 2 CPUs" + FAULTS,
     sizes=((3, 2), (8, 2)),
-    lock=False,
-    mutex=True,
 )
 def populate_all_or_nothing(scene: Scene) -> None:
     """A population backs every page of every unit, or none; it fails only for a cause."""
@@ -72,13 +68,11 @@ def populate_all_or_nothing(scene: Scene) -> None:
     claim("POP-4", not through, "a population went through a failed request")
 
 
-@obligation(
+@with_mutex(
     "POP-4",
-    "backing.VmBacking.depopulate_chunk",
+    "VmBacking.depopulate_chunk",
     words=PAGES.replace("a chunk", "a hidden chunk") + "; every range",
     sizes=((4, 1), (7, 1)),
-    lock=False,
-    mutex=True,
 )
 def depopulate_gives_back(scene: Scene) -> None:
     """A release gives back every page of every unit, and remembers them as stale (TLB-1)."""
@@ -90,13 +84,11 @@ def depopulate_gives_back(scene: Scene) -> None:
     claim("TLB-1", remembered, "other pages are stale than were released")
 
 
-@obligation(
+@with_mutex(
     "TLB-1",
-    "backing.VmBacking.post_unmap_tlb_flush",
+    "VmBacking.post_unmap_tlb_flush",
     words="every range of {pages} stale pages",
     sizes=((6, 1), (16, 1)),
-    lock=False,
-    mutex=True,
 )
 def flush_clears(scene: Scene) -> None:
     """A flush is asked of the machine, once, and the pages outside its range stay stale."""
@@ -126,17 +118,12 @@ def _create(scene: Scene, failed: bool, *, only: tuple[str, ...] = ()) -> Chunk 
     return chunk
 
 
-@obligation(
+@with_mutex(
     "LIST-1",
-    "backing.VmBacking.create_chunk",
-    "backing.VmBacking.enter_chunk",
-    "chunks.Chunks.chunk_created",
-    "chunks.Chunks.alloc_chunk",
+    "VmBacking.create_chunk enter_chunk Chunks.chunk_created alloc_chunk",
     words="a chunk of 1 to {pages} pages of {bits} map bits" + FAULTS,
     sizes=((4, 4), (32, 4)),
     shape=any_pages,
-    lock=False,
-    mutex=True,
     memcg=[False, True],
     stats=True,
 )
@@ -149,14 +136,12 @@ def create_on_vm(scene: Scene) -> None:
     _create(scene, 0 < fault.kth <= pieces)
 
 
-@obligation(
+@with_mutex(
     "POP-5",
-    "backing.KmBacking.create_chunk",
+    "KmBacking.create_chunk",
     words="a km chunk of 1 to {pages} pages on 1 to 4 CPUs" + FAULTS,
     sizes=((4, 4), (32, 4)),
     shape=any_pages,
-    lock=False,
-    mutex=True,
     cpus=range(1, 5),
     backing="km",
 )
@@ -171,13 +156,11 @@ def create_on_km(scene: Scene) -> None:
     claim("POP-5", whole, "a km chunk is not populated whole")
 
 
-@obligation(
+@with_mutex(
     "LIST-1",
-    "backing.VmBacking.destroy_chunk",
+    "VmBacking.destroy_chunk",
     words="a drained or undrained chunk of {pages} pages, free or used, owned or listed",
     sizes=((4, 1), (7, 1)),
-    lock=False,
-    mutex=True,
     stats=True,
 )
 def destroy_on_vm(scene: Scene) -> None:
@@ -191,15 +174,12 @@ def destroy_on_vm(scene: Scene) -> None:
     scene.judge(pages_too=True)
 
 
-@obligation(
+@with_mutex(
     "POP-4",
-    "backing.KmBacking.destroy_chunk",
-    "backing.KmBacking.depopulate_chunk",
+    "KmBacking.destroy_chunk depopulate_chunk",
     words="a km chunk of 1 to {pages} pages on 1 to 4 CPUs",
     sizes=((4, 4), (32, 4)),
     shape=any_pages,
-    lock=False,
-    mutex=True,
     cpus=range(1, 5),
     backing="km",
 )
@@ -217,7 +197,7 @@ def destroy_on_km(scene: Scene) -> None:
 
 @obligation(
     "MAP-5",
-    "chunks.Chunks.alloc_chunk",
+    "Chunks.alloc_chunk",
     words="units of 1 to {pages} pages of {bits} map bits, areas charged or not" + FAULTS,
     sizes=((6, 4), (32, 8)),
     shape=any_pages,
@@ -234,7 +214,7 @@ def metadata_fit(scene: Scene) -> None:
 
 @obligation(
     "MAP-5",
-    "chunks.Chunks.alloc_first_chunk",
+    "Chunks.alloc_first_chunk",
     words="every part of a first unit of {pages} pages with {bits} map bits each",
     sizes=((3, 4), (5, 8)),
 )
@@ -262,7 +242,7 @@ def first_chunk_hides_its_neighbours(scene: Scene) -> None:
 
 @obligation(
     "RCL-5",
-    "backing.VmBacking.should_reclaim_chunk",
+    "VmBacking.should_reclaim_chunk",
     words=ANYWHERE + ", or the first or reserved chunk; up to 2 empty pages in the first and "
     "{pages} in a free chunk",
     sizes=((3, 2), (7, 1)),
@@ -288,7 +268,7 @@ def who_is_reclaimed(scene: Scene) -> None:
 
 @obligation(
     "RCL-5",
-    "backing.KmBacking.should_reclaim_chunk",
+    "KmBacking.should_reclaim_chunk",
     words="a km chunk of {pages} pages, each empty or used; up to 2 empty pages elsewhere",
     sizes=((4, 1), (8, 1)),
     first_empty=range(3),
@@ -298,3 +278,16 @@ def km_is_never_reclaimed(scene: Scene) -> None:
     """A km chunk stays populated whole (POP-5)."""
     qualifies = call(scene, "should_reclaim_chunk", scene.put(scene.chunk_of_bits()))
     claim("POP-5", not qualifies, "a km chunk qualifies for reclaim")
+
+
+@obligation(
+    "RCL-1",
+    "VmBacking.should_reclaim_chunk",
+    words=PAGES + "; up to 2 empty pages elsewhere, HIGH is 2",
+    sizes=((3, 2), (7, 1)),
+    first_empty=range(3),
+    empty_high=2,
+)
+def float_stays_high(scene: Scene) -> None:
+    """A chunk qualifies for reclaim only if the float stays at HIGH without it."""
+    call(scene, "should_reclaim_chunk", scene.put(scene.chunk_of_pages()))

@@ -1,4 +1,4 @@
-"""Slot arithmetic and the layout of the lists."""
+"""Slot arithmetic, the layout of the lists, and chunks that move between them."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from percpu_proofs.prove.small.state_clauses import linked_both_ways
 from percpu_proofs.run.choices import Choices, assume
 from percpu_reference.chunk import Chunk
 
+BITS_ANYWHERE = BITS + ", wherever it may be"
+BESIDE = "; a second chunk behind it"
 UNIT = "up to a unit of {pages} pages with {bits} map bits"
 
 
 @obligation(
     "SLOT-1",
-    "slots.Slots.size_to_slot",
+    "Slots.size_to_slot",
     words="every size " + UNIT + ", of 4 bytes, each",
     sizes=((4, 64), (16, 64)),
 )
@@ -27,7 +29,7 @@ def size_to_slot(scene: Scene) -> None:
 
 @obligation(
     "SLOT-1",
-    "slots.Slots.size_to_slot",
+    "Slots.size_to_slot",
     words="every pair of sizes " + UNIT + " each",
     sizes=((4, 64), (4, 64)),
 )
@@ -43,7 +45,7 @@ def longer_runs_lie_higher(scene: Scene) -> None:
 
 @obligation(
     "SLOT-1",
-    "slots.Slots.chunk_slot",
+    "Slots.chunk_slot",
     words="every contig_hint of a chunk of {pages} pages with {bits} map bits each, free or full",
     sizes=((4, 64), (16, 64)),
 )
@@ -64,7 +66,7 @@ def _halving(choose: Choices, size: Size) -> Size:
 
 @obligation(
     "SLOT-2",
-    "slots.Slots.setup_slots",
+    "Slots.setup_slots",
     words="units of 2 to {pages} pages of 8 map bits and less, halving",
     sizes=((17, 8), (65, 64)),
     shape=_halving,
@@ -74,14 +76,10 @@ def slot_layout(scene: Scene) -> None:
     ask("SLOT-2", lists.layout_is(scene.allocator))
 
 
-BITS_ANYWHERE = BITS + ", wherever it may be"
-BESIDE = "; a second chunk behind it"
-
-
 def _judge_places(scene: Scene) -> None:
     """Ask LIST-1 now."""
     ask("LIST-1", linked_both_ways(scene.allocator))
-    ask("LIST-1", lists.chunks_have_one_place(scene.allocator, scene.made))
+    ask("LIST-1", lists.chunks_have_one_place(scene.allocator, scene.chunks))
 
 
 def _put_with_neighbour(scene: Scene) -> Chunk:
@@ -93,9 +91,7 @@ def _put_with_neighbour(scene: Scene) -> Chunk:
     return chunk
 
 
-@obligation(
-    "LIST-4", "slots.Slots.chunk_relocate", words=BITS_ANYWHERE, sizes=((3, 2), (3, 4))
-)
+@obligation("LIST-4", "Slots.chunk_relocate", words=BITS_ANYWHERE, sizes=((3, 2), (3, 4)))
 def relocate_by_bits(scene: Scene) -> None:
     """A chunk whose computed slot has changed goes to the head or tail of its new list."""
     chunk = scene.put_somewhere(scene.chunk_of_bits())
@@ -104,9 +100,7 @@ def relocate_by_bits(scene: Scene) -> None:
     _judge_places(scene)
 
 
-@obligation(
-    "LIST-4", "slots.Slots.chunk_relocate", words=ANYWHERE + BESIDE, sizes=((4, 1), (6, 1))
-)
+@obligation("LIST-4", "Slots.chunk_relocate", words=ANYWHERE + BESIDE, sizes=((4, 1), (6, 1)))
 def relocate_by_pages(scene: Scene) -> None:
     """A relocated chunk is in one place, at the right end of the right list."""
     chunk, allocator = _put_with_neighbour(scene), scene.allocator
@@ -117,8 +111,7 @@ def relocate_by_pages(scene: Scene) -> None:
 
 @obligation(
     "LIST-1",
-    "slots.Slots.chunk_move",
-    "slots.Slots._chunk_move",
+    "Slots.chunk_move _chunk_move",
     words=ANYWHERE + BESIDE + "; moved to every list",
     sizes=((3, 2), (6, 1)),
 )
@@ -131,8 +124,7 @@ def move_to_every_list(scene: Scene) -> None:
 
 @obligation(
     "LIST-1",
-    "slots.Slots.chunk_move",
-    "slots.Slots._chunk_move",
+    "Slots.chunk_move _chunk_move",
     words="the reserved chunk and the first, moved to every list",
     sizes=((4, 1), (8, 2)),
 )
@@ -146,7 +138,7 @@ def reserved_stays_off(scene: Scene) -> None:
     _judge_places(scene)
 
 
-@obligation("ISO-2", "slots.Slots.isolate_chunk", words=BITS_ANYWHERE, sizes=((3, 2), (4, 4)))
+@obligation("ISO-2", "Slots.isolate_chunk", words=BITS_ANYWHERE, sizes=((3, 2), (4, 4)))
 def isolate_by_bits(scene: Scene) -> None:
     """Isolation heads to_depopulate and takes the empty pages out of the float, once."""
     chunk = scene.put_somewhere(scene.chunk_of_bits())
@@ -156,8 +148,7 @@ def isolate_by_bits(scene: Scene) -> None:
 
 @obligation(
     "RCL-1",
-    "slots.Slots.isolate_chunk",
-    "backing.VmBacking.should_reclaim_chunk",
+    "Slots.isolate_chunk VmBacking.should_reclaim_chunk",
     words=ANYWHERE + "; up to 2 empty pages elsewhere, another chunk on to_depopulate",
     sizes=((3, 2), (7, 1)),
     first_empty=range(3),
@@ -171,16 +162,14 @@ def isolate_what_qualifies(scene: Scene) -> None:
     scene.judge()
 
 
-@obligation("FLT-1", "slots.Slots.reintegrate_chunk", words=BITS_ANYWHERE, sizes=((3, 2), (4, 4)))
+@obligation("FLT-1", "Slots.reintegrate_chunk", words=BITS_ANYWHERE, sizes=((3, 2), (4, 4)))
 def reintegrate_by_bits(scene: Scene) -> None:
     """A chunk that comes back is on its list, and its empty pages are in the float again."""
     call(scene, "reintegrate_chunk", scene.put_somewhere(scene.chunk_of_bits()))
     scene.judge()
 
 
-@obligation(
-    "LIST-4", "slots.Slots.reintegrate_chunk", words=ANYWHERE + BESIDE, sizes=((4, 1), (7, 1))
-)
+@obligation("LIST-4", "Slots.reintegrate_chunk", words=ANYWHERE + BESIDE, sizes=((4, 1), (7, 1)))
 def reintegrate_by_pages(scene: Scene) -> None:
     """A chunk that comes back heads its list; one that was not away stays where it is."""
     call(scene, "reintegrate_chunk", _put_with_neighbour(scene))
@@ -189,7 +178,7 @@ def reintegrate_by_pages(scene: Scene) -> None:
 
 @obligation(
     "FLT-1",
-    "slots.Slots.update_empty_pages",
+    "Slots.update_empty_pages",
     words=ANYWHERE + ", or the reserved chunk; any change of its counter",
     sizes=((3, 2), (6, 1)),
 )

@@ -8,7 +8,7 @@ proved within the time limit is unknown, never proved.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from time import perf_counter
 from typing import Any, Literal
@@ -67,24 +67,21 @@ class Proof:
 
     def parameters(self, function: Callable[..., Any]) -> tuple[Any, ...]:
         """Return arbitrary values for an action's parameters."""
-        given: list[Any] = []
+        values: list[Any] = []
         for name, sort in parameters(function):
-            if sort == "actor":
-                given.append(z3.Const(name, ActorSort))
-                self.solver.add(given[-1] != self.state.world.nobody)
-            elif sort == "chunk":
-                given.append(z3.Const(name, ChunkSort))
-                self.solver.add(given[-1] != self.state.world.nowhere)
+            value: Any
+            if sort == "span":
+                value = Span(z3.Int(f"{name}.lo"), z3.Int(f"{name}.hi"))
+                self.solver.add(And(value.lo >= 0, value.lo < value.hi))
+                self.named |= {f"{name}.lo": value.lo, f"{name}.hi": value.hi}
             elif sort == "flag":
-                given.append(z3.Bool(name))
+                value = self.named[name] = z3.Bool(name)
             else:
-                span = Span(z3.Int(f"{name}.lo"), z3.Int(f"{name}.hi"))
-                self.solver.add(And(span.lo >= 0, span.lo < span.hi))
-                given.append(span)
-        for (name, sort), value in zip(parameters(function), given, strict=True):
-            parts = {f"{name}.lo": value.lo, f"{name}.hi": value.hi} if sort == "span" else {}
-            self.named.update(parts or {name: value})
-        return tuple(given)
+                actor, world = sort == "actor", self.state.world
+                value = self.named[name] = z3.Const(name, ActorSort if actor else ChunkSort)
+                self.solver.add(value != (world.nobody if actor else world.nowhere))
+            values.append(value)
+        return tuple(values)
 
     def assume(self, given: Iterable[Any] = ()) -> None:
         """Assume the invariant, and what is true of finite sets, at every term in play."""
@@ -142,6 +139,12 @@ class Proof:
         terms = {"chunk": self.chunk, "actor": self.actor, "page": self.page}
         return clause(s, *[terms[sort] for _, sort in parameters(clause)])
 
+    def ask_all(
+        self, action: str, clauses: Mapping[str, ClauseFunction], s: State
+    ) -> list[InductionQuery]:
+        """Return of each clause whether a state keeps it."""
+        return [self.ask(action, name, self.goal(clause, s)) for name, clause in clauses.items()]
+
     def ask(self, action: str, clause: str, goal: Truth) -> InductionQuery:
         """Return whether a goal follows from what is assumed."""
         began = perf_counter()
@@ -170,9 +173,9 @@ class Proof:
         for what, demand in self.session.demands:
             goals.setdefault(what, []).append(demand(self.page))
         facts, self.session.facts = self.session.facts, []
-        found = [self.ask(action, f"COUNT: {what}", And(*parts)) for what, parts in goals.items()]
+        queries = [self.ask(action, f"COUNT: {what}", And(*parts)) for what, parts in goals.items()]
         self.session.facts = facts
-        return found
+        return queries
 
     def _model(self) -> dict[str, str]:
         """Return the case that the solver found: parameters, and what they name."""
@@ -181,14 +184,12 @@ class Proof:
         terms: dict[str, Any] = dict(self.named)
         terms |= {"some_chunk": self.chunk, "some_page": self.page, "mutex": s.mutex}
         terms["float"], terms["HIGH"] = s.floating, s.world.high
-        for name, key in (("c", self.named.get("c")), ("some_chunk", self.chunk)):
-            if key is not None:
-                for part, value in zip(s.chunks[key]._fields, s.chunks[key], strict=True):
-                    if not isinstance(value, PageSet):
-                        terms[f"{name}.{part}"] = value
-        for name, key in (("a", self.named.get("a")), ("mutex", s.mutex)):
-            if key is not None:
-                for part, value in zip(s.actors[key]._fields, s.actors[key], strict=True):
+        for table, name, key in (
+            (s.chunks, "c", self.named.get("c")), (s.chunks, "some_chunk", self.chunk),
+            (s.actors, "a", self.named.get("a")), (s.actors, "mutex", s.mutex),
+        ):  # fmt: skip
+            for part, value in table[key]._asdict().items() if key is not None else ():
+                if not isinstance(value, PageSet):
                     terms[f"{name}.{part}"] = value
         return {name: str(model.eval(term, model_completion=True)) for name, term in terms.items()}
 
@@ -197,13 +198,11 @@ def prove_action(machine: Machine, name: str, seconds: float = SECONDS) -> list[
     """Return whether an action keeps each clause, and the sums and counts it relies on."""
     proof = Proof(machine, seconds)
     after = proof.take(name)()
-    found = proof.counts(name)
-    for clause, function in machine.clauses.items():
-        found.append(proof.ask(name, clause, proof.goal(function, after)))
+    queries = [*proof.counts(name), *proof.ask_all(name, machine.clauses, after)]
     if name in machine.steps:
         clause, keeps = machine.steps[name]
-        found.append(proof.ask(name, f"{clause} (step)", keeps(proof.state, after)))
-    return found
+        queries.append(proof.ask(name, f"{clause} (step)", keeps(proof.state, after)))
+    return queries
 
 
 def is_enabled_somewhere(machine: Machine, name: str, seconds: float = SECONDS) -> bool:
@@ -230,10 +229,7 @@ def prove_initial(machine: Machine, seconds: float = SECONDS) -> list[InductionQ
         maps.append(used)
         proof.add(Implies(used.has(p), within(0, p, world.pages(c))) for p in session.pages)
     start = start_state(world, *maps)
-    found = proof.counts("boot")
-    for clause, function in machine.clauses.items():
-        found.append(proof.ask("boot", clause, proof.goal(function, start)))
-    return found
+    return [*proof.counts("boot"), *proof.ask_all("boot", machine.clauses, start)]
 
 
 def prove_implications(machine: Machine, seconds: float = SECONDS) -> list[InductionQuery]:
@@ -241,8 +237,5 @@ def prove_implications(machine: Machine, seconds: float = SECONDS) -> list[Induc
     proof = Proof(machine, seconds)
     proof.session.sizes_differences = True
     proof.assume()
-    return [
-        proof.ask("invariant", clause, proof.goal(function, proof.state))
-        for clause, function in DESIGN.items()
-        if clause in machine.clauses
-    ]
+    clauses = {name: clause for name, clause in DESIGN.items() if name in machine.clauses}
+    return proof.ask_all("invariant", clauses, proof.state)

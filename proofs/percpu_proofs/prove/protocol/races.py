@@ -83,14 +83,14 @@ def kinds_of_failure(machine: Machine, action: str, clause: str) -> list[RaceKin
     s = proof.state
     holder = s.actors[s.mutex]
     chunk = s.chunks[proof.named.get("c", holder.at)]
-    found: list[RaceKind] = []
-    while len(found) < MODELS and proof.solver.check() == z3.sat:
+    kinds: list[RaceKind] = []
+    while len(kinds) < MODELS and proof.solver.check() == z3.sat:
         model = proof.solver.model()
         place = model.eval(chunk.place, model_completion=True)
         phase = model.eval(holder.phase, model_completion=True)
-        found.append(RaceKind(Place(place.as_long()), Phase(phase.as_long())))
+        kinds.append(RaceKind(Place(place.as_long()), Phase(phase.as_long())))
         proof.solver.add(Not(z3.And(chunk.place == place, holder.phase == phase)))
-    return found
+    return kinds
 
 
 def kind_of(machine: Machine, s: State, step: Firing) -> RaceKind:
@@ -108,25 +108,25 @@ def runs_to(
 
     One run for each of the kinds of states that is reached, shortest first.
     """
-    unmet = set(kinds)
+    left = set(kinds)
     for instance in INSTANCES.values():
         start = instance.start()
-        came: dict[State, tuple[Firing, ...]] = {start: ()}
+        runs: dict[State, tuple[Firing, ...]] = {start: ()}
         layer = [start]
-        while layer and unmet and len(came) < MOST_STATES:
-            following: list[State] = []
+        while layer and left and len(runs) < MOST_STATES:
+            next_layer: list[State] = []
             for s in layer:
                 for name, given, after in machine.successors(s, instance.domain):
                     step = Firing(name, given)
                     kind = kind_of(machine, s, step) if name == action else None
-                    if kind in unmet and _breaks(machine, instance.domain, clause, name, s, after):
-                        unmet.discard(kind)
-                        yield kind, (*came[s], step)
+                    if kind in left and _breaks(machine, instance.domain, clause, name, s, after):
+                        left.discard(kind)
+                        yield kind, (*runs[s], step)
                         continue
-                    if after not in came:
-                        came[after] = (*came[s], step)
-                        following.append(after)
-            layer = following
+                    if after not in runs:
+                        runs[after] = (*runs[s], step)
+                        next_layer.append(after)
+            layer = next_layer
 
 
 def _breaks(machine: Machine, domain: Any, clause: str, name: str, s: State, after: State) -> bool:
@@ -182,7 +182,7 @@ def race(variant: str, action: str, clause: str) -> Race:
         raise NoRaceError(f"{variant}, {action}: z3 has no case in which it breaks {clause}")
     tried = ""
     for kind, run in runs_to(machine, action, clause, kinds):
-        found = on_the_allocator(variant, clause, kind, run)
+        found = race_on_allocator(variant, clause, kind, run)
         if found is not None:
             return found
         tried = tried or " ".join(step.action for step in run)
@@ -196,7 +196,7 @@ def race(variant: str, action: str, clause: str) -> Race:
     )
 
 
-def on_the_allocator(
+def race_on_allocator(
     variant: str, clause: str, kind: RaceKind, run: tuple[Firing, ...]
 ) -> Race | None:
     """Return a race like a run of the machine, None if none of the setups has one."""

@@ -267,15 +267,8 @@ class Before:
 
     def _chunk(self, c: Any) -> ChunkState:
         used, populated, stale = (self._set(name, c) for name in self._sets)
-        return ChunkState(
-            self._place(c),
-            self._isolated(c),
-            self._owner(c),
-            used,
-            populated,
-            stale,
-            self._empties(c),
-        )
+        place, isolated, owner = self._place(c), self._isolated(c), self._owner(c)
+        return ChunkState(place, isolated, owner, used, populated, stale, self._empties(c))
 
     def _set(self, name: str, c: Any) -> PageSet:
         has, size = self._sets[name]
@@ -283,16 +276,16 @@ class Before:
 
     def counts(self) -> list[Truth]:
         """Return what is true of finite sets, at the session's terms (see tests/counting.py)."""
-        found: list[Truth] = []
+        truths: list[Truth] = []
         for c in self.session.chunks:
             chunk = self.state.chunks[c]
             chunk.used.finite()
             chunk.populated.finite()
             w = self.witness(c)
-            found.append(
+            truths.append(
                 Or(
                     chunk.used.size <= chunk.populated.size,
                     And(chunk.used.has(w), Not(chunk.populated.has(w))),
                 )
             )
-        return found
+        return truths

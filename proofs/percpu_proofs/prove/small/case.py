@@ -1,16 +1,15 @@
-"""A case of an obligation: its size, and what is wrong in it."""
+"""Cases of an obligation: their sizes, what is wrong in one, and all of them in a time limit."""
 
 from __future__ import annotations
 
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from percpu_proofs.prove.claim import Result, State
+from percpu_proofs.prove.claim import ProofAttempt, Result
 from percpu_proofs.run.choices import ChoiceReplay, Choices, VacuousError, every_case
 from percpu_reference.gaps import Gap, Steps
 
@@ -68,17 +67,12 @@ def enumerate_cases(
     which the function raises refutes what is asked, as CrossHair has it; one that does not end
     leaves it open.
     """
-    began = time.process_time()
-    paths = 0
+    attempt = ProofAttempt()
     case = ChoiceReplay()
-
-    def result(state: State, message: str = "") -> Result:
-        return Result(state, time.process_time() - began, paths, message)
-
     try:
         with time_limit(timeout) as limit:
             for size, case in ((size, case) for size in sizes for case in every_case()):
-                if time.process_time() - began > timeout:
+                if attempt.seconds > timeout:
                     raise TimeUpError
                 wrong = ""
                 try:
@@ -89,17 +83,18 @@ def enumerate_cases(
                     wrong = str(broken)
                 except Exception as error:
                     limit.check()
-                    return result("refuted", f"raises {error!r} (inputs {case.numbers})")
+                    return attempt.result("refuted", f"raises {error!r} (inputs {case.numbers})")
                 limit.check()
-                paths += 1
+                attempt.paths += 1
                 if twin and not wrong:
                     wrong = "a case that says something, and nothing is wrong in it"
                 if wrong:
-                    return result("refuted", f"{wrong} (inputs {case.numbers})")
+                    return attempt.result("refuted", f"{wrong} (inputs {case.numbers})")
     except TimeUpError:
         guard = f"the guard of {timeout:.0f} CPU seconds ended it"
-        return result("not confirmed", f"{guard} after {paths} cases, at {case.numbers}")
-    return result("confirmed")
+        message = f"{guard} after {attempt.paths} cases, at {case.numbers}"
+        return attempt.result("not confirmed", message)
+    return attempt.result("confirmed")
 
 
 class TimeUpError(BaseException):

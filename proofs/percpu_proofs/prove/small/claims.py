@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any
 
@@ -14,7 +14,7 @@ from percpu_proofs.prove.claim import Claim, Result
 from percpu_proofs.prove.dependencies import sources_of
 from percpu_proofs.prove.small.subjects import ENTRIES
 from percpu_proofs.run.inputs import InputError
-from percpu_reference.variants import variant_class
+from percpu_reference.variants import Allocator, variant_class
 
 SAMPLES = 30
 """Cases drawn of what CrossHair is given, to see that the evaluator of contracts agrees."""
@@ -49,32 +49,30 @@ class SymbolicClaim(Claim):
     @property
     def sources(self) -> tuple[Any, ...]:
         """What the result depends on."""
-        seeded = (str(BUGS[bug]) for bug in self.bugs)
-        module = inspect.getmodule(type(self))
-        return (module, *sources_of(self.variant, self.functions, _symbolic()), *seeded)
+        return (inspect.getmodule(type(self)), *sources_of(self, _symbolic()))
 
     def check(self, timeout: float) -> Result:
         """Judge the contract; where the evaluator finds a drawn case wrong nothing is confirmed."""
-        engine = _symbolic()
-        cls = checked(variant_class(self.variant), "full")
-        found: Result = engine.check(cls, self.function, timeout)
-        wrong = engine.sample(cls, self.function, SAMPLES)
-        if found.state == "confirmed" and wrong is not None:
+        cls = variant_class(self.variant)
+        result = self._judge(cls, timeout)
+        wrong = _symbolic().sample(checked(cls, "full"), self.function, SAMPLES)
+        if result.state == "confirmed" and wrong is not None:
             message = f"engines disagree: symbols confirmed, a case refuted: {wrong}"
-            return Result("not confirmed", found.seconds, found.paths, message)
-        return found
+            return replace(result, state="not confirmed", message=message)
+        return result
 
     def check_twin(self, timeout: float) -> Result:
         """Judge it as if every case were wrong."""
-        cls = checked(variant_class(self.variant), "full")
-        found: Result = _symbolic().check(cls, self.function, timeout, twin=True)
-        return found
+        return self._judge(variant_class(self.variant), timeout, twin=True)
 
     def check_bug(self, bug: str, timeout: float) -> Result:
         """Judge it with one bug seeded."""
-        cls = checked(BUGS[bug].planted(self.variant), "full")
-        found: Result = _symbolic().check(cls, self.function, timeout)
-        return found
+        return self._judge(BUGS[bug].planted(self.variant), timeout)
+
+    def _judge(self, cls: type[Allocator], timeout: float, *, twin: bool = False) -> Result:
+        engine = _symbolic()
+        result: Result = engine.check(checked(cls, "full"), self.function, timeout, twin=twin)
+        return result
 
 
 def symbolic_claim(function: str, variant: str) -> SymbolicClaim:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import count
 from typing import Any
 
@@ -50,7 +51,7 @@ def install(command_line: AnalysisOptionSet | None) -> None:
         methods = symbolic.conditions_of(cls)
         if cls.chunk_types > 1:
             name = next(iter(sorted(methods)))
-            return [Unjudged(FunctionLocation(cls, "any function", methods[name]), why_not(cls))]
+            return [NoSymbols(FunctionLocation(cls, "any function", methods[name]), why_not(cls))]
         names = dict.fromkeys([*(name for name in ENTRIES if name in methods), *sorted(methods)])
         return [one for name in names for one in _claims(cls, name, methods, options)]
 
@@ -74,10 +75,10 @@ def _claims(
         return
     where = FunctionLocation(cls, name, conditions)
     if name not in ENTRIES or cls.chunk_types > 1:
-        yield Unjudged(where, why_not(cls, name))
+        yield NoSymbols(where, why_not(cls, name))
         return
     asked = symbolic.subject(cls, name, conditions)
-    together = Together(where, asked, DEFAULT_OPTIONS.overlay(options))
+    together = AllPromises(where, asked, DEFAULT_OPTIONS.overlay(options))
     marks = [m for m in marks_of(cls, name) if m.kind == "ensure" and not m.is_note]
     promises = [(mark.clause, sentence(mark)) for mark in marks if mark.level == "full"]
     if len(promises) != len(asked.post):  # conditions of the class's own, or only what is required
@@ -103,30 +104,30 @@ class FunctionLocation:
         return f"{self.cls.__name__}.{self.name}"
 
 
-class Together:
+@dataclass
+class AllPromises:
     """All promises of one function, judged once: where that confirms them, each is confirmed."""
 
-    def __init__(
-        self, where: FunctionLocation, conditions: Conditions, options: AnalysisOptions
-    ) -> None:
-        self._where = where
-        self._options = options
-        self._all = conditions
-        self._found: tuple[AnalysisMessage, bool] | None = None
+    where: FunctionLocation
+    conditions: Conditions
+    options: AnalysisOptions
 
     def judge(self, alone: Conditions) -> tuple[AnalysisMessage, bool]:
         """Return what is to be said of one promise, and whether it is the promise that fails."""
-        if self._found is None:
-            self._found = self._judge(self._all)
-        if self._found[0].state == MessageType.CONFIRMED or len(self._all.post) == 1:
-            return self._found
+        message, _ = self._verdict
+        if message.state == MessageType.CONFIRMED or len(self.conditions.post) == 1:
+            return self._verdict
         return self._judge(alone)
 
+    @cached_property
+    def _verdict(self) -> tuple[AnalysisMessage, bool]:
+        return self._judge(self.conditions)
+
     def _judge(self, conditions: Conditions) -> tuple[AnalysisMessage, bool]:
-        function = FunctionInfo.from_class(self._where.cls, self._where.name)
-        claimed = symbolic.Claimed(function, self._options, conditions)
-        (message,) = claimed.analyze()
-        return message, claimed.failed
+        function = FunctionInfo.from_class(self.where.cls, self.where.name)
+        promises = symbolic.Promises(function, self.options, conditions)
+        (message,) = promises.analyze()
+        return message, promises.failed
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ class Promise(Checkable):
     """One promise of a function."""
 
     where: FunctionLocation
-    together: Together
+    together: AllPromises
     conditions: Conditions
     clause: str
     says: str
@@ -150,7 +151,7 @@ class Promise(Checkable):
 
 
 @dataclass(frozen=True)
-class Unjudged(Checkable):
+class NoSymbols(Checkable):
     """A function for which there are no symbols."""
 
     where: FunctionLocation

@@ -48,7 +48,7 @@ def with_history(cls: type[Allocator], watched: bool) -> type[Allocator]:
         marks = marks_of(cls, name)
         plain = without_contract(getattr(cls, name))
         if any(mark.is_note or mark.kind == "require" for mark in marks):
-            namespace[name] = _noting(plain, marks)
+            namespace[name] = _with_notes(plain, marks)
         elif plain is not getattr(cls, name):
             namespace[name] = plain
     if watched:
@@ -56,7 +56,7 @@ def with_history(cls: type[Allocator], watched: bool) -> type[Allocator]:
     return cast("type[Allocator]", type(cls.__name__, (cls,), namespace))
 
 
-def _noting(function: Callable[..., Any], marks: Sequence[Any]) -> Callable[..., Any]:
+def _with_notes(function: Callable[..., Any], marks: Sequence[Any]) -> Callable[..., Any]:
     """Return a method that says what is required and is not, and makes its notes when left."""
     names = [*inspect.signature(function).parameters, "OLD", "result"]
 

@@ -8,13 +8,12 @@ run before a scan_hint is longer.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import product
 
 from percpu_contracts.clauses import hints
 from percpu_proofs.prove.small.case import BrokenError
 from percpu_proofs.prove.small.scene import Scene
-from percpu_proofs.run.choices import assume
 from percpu_reference.chunk import Block, Chunk
 from percpu_spec.definitions import free_runs, longest_free_run
 
@@ -77,6 +76,7 @@ def _passed_over(chunk: Chunk, md: Block, base: int) -> Iterator[str]:
 
 
 Run = tuple[int, int]  # first bit and length
+Hints = tuple[Run, Run, int]  # contig_hint, scan_hint and right_free
 
 
 def choose_block_hints(
@@ -89,33 +89,35 @@ def choose_block_hints(
     key = type(scene.allocator), used, exact_right
     if key not in _ALLOWED:  # the same block is met in very many cases
         _ALLOWED[key] = _allowed_hints(scene, chunk, index, exact_right)
-    assume(_ALLOWED[key])
-    contig, scan, block.right_free = scene.choose.pick(_ALLOWED[key])
-    _enter(block, contig, scan)
+    _enter(block, *scene.pick(_ALLOWED[key]))
 
 
-_ALLOWED: dict[object, list[tuple[Run, Run, int]]] = {}
+_ALLOWED: dict[object, list[Hints]] = {}
 """Hints that a block may have, by variant, its bits, and whether right_free is exact."""
 
 
 def _allowed_hints(
     scene: Scene, chunk: Chunk, index: int, exact_right: bool
-) -> list[tuple[Run, Run, int]]:
+) -> list[Hints]:
     """Return the contig_hint, scan_hint and right_free that the invariant allows a block."""
     bits = scene.size.bits
     base = index * bits
     block = chunk.md_blocks[index]
     runs = [(at - base, end - at) for at, end in free_runs(chunk.alloc_map, base, base + bits)]
-    exact = block.right_free
-    allowed = []
-    for contig, scan, right in product(
-        runs or [(0, 0)], [(0, 0), *runs], {exact} if exact_right else {exact, 0}
-    ):
-        _enter(block, contig, scan)
-        block.right_free = right
-        if scan[1] <= contig[1] and not any(_broken(scene, chunk, (index,), False)):
-            allowed.append((contig, scan, right))
-    return allowed
+    rights = {block.right_free} if exact_right else {block.right_free, 0}
+    return _valid_hints(block, runs, rights, lambda: _broken(scene, chunk, (index,), False))
+
+
+def _valid_hints(
+    block: Block, runs: list[Run], rights: Iterable[int], broken: Callable[[], Iterable[str]]
+) -> list[Hints]:
+    """Return contig_hint, scan_hint and right_free, of these, with which nothing is broken."""
+    valid = []
+    for contig, scan, right in product(runs or [(0, 0)], [(0, 0), *runs], rights):
+        _enter(block, contig, scan, right)
+        if scan[1] <= contig[1] and not any(broken()):
+            valid.append((contig, scan, right))
+    return valid
 
 
 def choose_chunk_hints(scene: Scene, chunk: Chunk) -> None:
@@ -126,15 +128,13 @@ def choose_chunk_hints(scene: Scene, chunk: Chunk) -> None:
         for base in range(0, chunk.map_bits, bits):
             inside = free_runs(chunk.alloc_map, base, base + bits)
             runs |= {(at, end - at) for at, end in inside}
-    allowed = []
-    for contig, scan in product(sorted(runs) or [(0, 0)], [(0, 0), *sorted(runs)]):
-        _enter(md, contig, scan)
-        if scan[1] <= contig[1] and not any(_broken(scene, chunk, (), True)):
-            allowed.append((contig, scan))
-    assume(allowed)
-    _enter(md, *scene.choose.pick(allowed))
+    valid = _valid_hints(
+        md, sorted(runs), [md.right_free], lambda: _broken(scene, chunk, (), True)
+    )
+    _enter(md, *scene.pick(valid))
 
 
-def _enter(block: Block, contig: tuple[int, int], scan: tuple[int, int]) -> None:
+def _enter(block: Block, contig: Run, scan: Run, right: int) -> None:
     block.contig_hint_start, block.contig_hint = contig
     block.scan_hint_start, block.scan_hint = scan
+    block.right_free = right

@@ -1,18 +1,17 @@
-"""What others may do in a gap: free an area, or allocate atomically, as the case chooses.
+"""One call of a method in a case: its contract is asked, and others make moves in its gaps.
 
-The moves that are left are chosen when a gap is reached, so cases differ only where they can.
-
-Contracts are evaluated as plain predicates around the plain function.
+They free an area, or allocate atomically, as the case chooses. The moves that are left are chosen
+when a gap is reached, so cases differ only where they can.
 """
 
 from __future__ import annotations
 
 import inspect
-import types
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from percpu_contracts.contract import NOT_ASKED, ContractMark, marks_of
+from percpu_contracts.contract import marks_of
+from percpu_contracts.evaluate import Contract
 from percpu_contracts.lock_guard import gap_misuse
 from percpu_proofs.prove.small.case import BrokenError, ask, claim, walk
 from percpu_proofs.prove.small.history import memo
@@ -36,7 +35,7 @@ class Adversary:
         self.scene = scene
         self.left = moves
         self.unsettled = list(unsettled)
-        self.areas = [(chunk, page) for chunk in scene.made for page in range(chunk.nr_pages)]
+        self.areas = [(chunk, page) for chunk in scene.chunks for page in range(chunk.nr_pages)]
         monitor = scene.allocator.monitor
         monitor.history.concurrent, monitor.alone = moves > 0, not moves
 
@@ -90,20 +89,22 @@ def call(
 
 
 @memo
-def _marks(cls: type, name: str) -> tuple[tuple[ContractMark, tuple[str, ...]], ...]:
-    """Return a method's contract at level full and its notes, each with the names it takes."""
-    return tuple(
-        (mark, tuple(inspect.signature(mark.condition).parameters))
+def _contract(cls: Any, name: str, only: tuple[str, ...]) -> Contract:
+    """Return what is asked of a method: what it requires, and the promises of some clauses.
+
+    Those are the ones named, else those that the variant is held to. The notes come last.
+    """
+    beyond = {*cls.EXPECTED, *cls.NOT_APPLICABLE}
+    marks = [
+        mark
         for mark in marks_of(cls, name)
-        if mark.is_note or (mark.level == "full" and mark.clause)
-    )
-
-
-@memo
-def _parameters(cls: type, name: str) -> tuple[tuple[str, Any], ...]:
-    """Return a method's parameters with their defaults, without self."""
-    found = list(inspect.signature(getattr(cls, name)).parameters.values())[1:]
-    return tuple((p.name, p.default) for p in found)
+        if mark.level == "full"
+        and mark.clause
+        and (mark.kind != "ensure" or (mark.clause in only if only else mark.clause not in beyond))
+    ]
+    notes = [mark for mark in marks_of(cls, name) if mark.is_note]
+    # the function itself: its own notes are made when its contract has been asked
+    return Contract(getattr(cls.__base__, name), [*marks, *notes])
 
 
 class MethodCall:
@@ -114,47 +115,34 @@ class MethodCall:
     """
 
     def __init__(self, scene: Scene, name: str, *args: Any, only: Iterable[str] = ()) -> None:
-        self._allocator = allocator = scene.allocator
         self._scene = scene
-        # the function itself: its own notes are made when its contract has been asked
-        self._function = getattr(type(allocator).__base__, name)
-        self._marks = _marks(type(allocator), name)
-        self._only = tuple(only)
-        self._args = args
-        self._given = {"self": allocator}
-        for number, (parameter, default) in enumerate(_parameters(type(allocator), name)):
-            self._given[parameter] = args[number] if number < len(args) else default
-        for mark, names in self._marks:
-            if mark.kind == "require":
-                assume(not self._value(mark, names))
-        olds = {mark.clause: self._value(mark, names)
-                for mark, names in self._marks if mark.kind == "old"}  # fmt: skip
-        self._given["OLD"] = types.SimpleNamespace(**olds)
-
-    def _value(self, mark: ContractMark, names: tuple[str, ...]) -> Any:
-        return mark.condition(*[self._given[name] for name in names])
+        self._monitor = scene.allocator.monitor
+        self._contract = _contract(type(scene.allocator), name, tuple(only))
+        self._values = self._contract.values((scene.allocator, *args), {})
+        self._old = self._contract.enter(self._values)
+        assume(not self._monitor.violations)
 
     def run(self, in_gap: Callable[[Gap], None] | None = None) -> Any:
         """Make the call, judge it, and return its result; see call."""
-        guard = self._allocator.monitor.guard
-        if inspect.isgeneratorfunction(self._function):
-            steps = self._function(self._allocator, *self._args)
+        function, guard = self._contract.function, self._monitor.guard
+        if inspect.isgeneratorfunction(function):
+            steps = function(*self._values)
             if self._scene.guarded:
                 steps = self._watched(steps)
             result = walk(steps, in_gap or Adversary(self._scene))
         else:
             if self._scene.guarded:
-                guard.begin(self._allocator, None, None)
-            result = self._function(self._allocator, *self._args)
+                guard.begin(self._scene.allocator, None, None)
+            result = function(*self._values)
             guard.inside = False
         self.judge(result)
         return result
 
     def _watched(self, steps: Steps[Any]) -> Steps[Any]:
         """Let the guard watch steps, and nothing between them."""
-        guard = self._allocator.monitor.guard
+        guard = self._monitor.guard
         while True:
-            guard.begin(self._allocator, None, None)
+            guard.begin(self._scene.allocator, None, None)
             try:
                 gap = next(steps)
             except StopIteration as stop:
@@ -165,18 +153,7 @@ class MethodCall:
 
     def judge(self, result: Any) -> None:
         """Ask what is promised of a result now, and make the notes. Raises BrokenError."""
-        self._given["result"] = result
-        ask(*self._allocator.monitor.last)
-        for mark, names in self._marks:
-            if mark.kind == "ensure" and not mark.is_note and self._asked(mark):
-                wrong = self._value(mark, names)
-                ask(mark.clause, None if wrong == NOT_ASKED else wrong)
-        for mark, names in self._marks:
-            if mark.is_note:
-                self._value(mark, names)
-
-    def _asked(self, mark: ContractMark) -> bool:
-        if self._only:
-            return mark.clause in self._only
-        allocator = self._allocator
-        return mark.clause not in allocator.EXPECTED and mark.clause not in allocator.NOT_APPLICABLE
+        ask(*self._monitor.last)
+        self._contract.leave(self._values, self._old, result)
+        for violation in self._monitor.violations.values():
+            ask(violation.clause, violation.first_message)

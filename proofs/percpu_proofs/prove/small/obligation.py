@@ -15,7 +15,7 @@ from typing import Any
 
 from percpu_proofs.bugs import BUGS
 from percpu_proofs.prove.claim import Claim, Result, State
-from percpu_proofs.prove.dependencies import sources_of
+from percpu_proofs.prove.dependencies import short_names, sources_of
 from percpu_proofs.prove.small import case
 from percpu_proofs.prove.small.case import Size
 from percpu_proofs.prove.small.scene import Scene
@@ -39,14 +39,12 @@ class Obligation(Claim):
     @property
     def sizes(self) -> tuple[Size, ...]:
         """The sizes that are asked, smaller first."""
-        return sizes_asked(self.small, self.large)
+        return sizes_to_try(self.small, self.large)
 
     @property
     def sources(self) -> tuple[Any, ...]:
         """What the result depends on."""
-        asking = inspect.getmodule(self.judge)
-        found = sources_of(self.variant, self.functions, asking, case)
-        return (*found, *(str(BUGS[bug]) for bug in self.bugs))
+        return sources_of(self, inspect.getmodule(self.judge), case)
 
     def check(self, timeout: float) -> Result:
         """Try every case."""
@@ -78,7 +76,7 @@ class Obligation(Claim):
         return case.enumerate_cases(judge, sizes or self.sizes, timeout, twin=twin)
 
 
-def sizes_asked(small: Size, large: Size) -> tuple[Size, ...]:
+def sizes_to_try(small: Size, large: Size) -> tuple[Size, ...]:
     """Return the large size, and before it the small one where that is not part of it."""
     inside = all(less <= more for less, more in zip(small, large, strict=True))
     return (large,) if inside else (small, large)
@@ -86,43 +84,54 @@ def sizes_asked(small: Size, large: Size) -> tuple[Size, ...]:
 
 def obligation(
     clause: str,
-    *functions: str,
+    functions: str,
+    *,
     words: str,
+    name: str = "",
     sizes: tuple[tuple[int, ...], tuple[int, ...]],
     variants: tuple[str, ...] = ("linux_6_12",),
-    refuted: tuple[str, ...] = (),
+    fixed: bool = False,
     **options: Any,
 ) -> Callable[[Callable[[Scene], None]], Callable[[Scene], None]]:
-    """Enter a function of a scene as an obligation of every variant named, or known to break it.
+    """Enter a function of a scene as an obligation of every variant named.
 
-    Its id is its name with dashes; for another variant than linux_6_12 the variant's name follows.
-    words say the bound, with {pages}, {bits} and {moves} of a size; sizes are the small and the
-    large one. options are the scene's: one that is a range or a list
-    is chosen by the case, one that is a function computed from choices and size.
+    fixed: instead of what linux_6_12 is known to break and `reference` keeps. pcpu_lock is held in
+    the scene, unless one of the forms of this decorator below says otherwise.
+
+    Its id is its name with dashes unless told; for another variant than linux_6_12 the variant's
+    name follows.
+    functions: see short_names. words say the bound, with {pages}, {bits} and {moves} of a size;
+    sizes are the small and the large one. options are the scene's: one that is a range or a list is
+    chosen by the case, one that is a function computed from choices and size.
     """
 
     def enter(judge: Callable[[Scene], None]) -> Callable[[Scene], None]:
         @functools.wraps(judge)
         def judge_case(cls: type[Allocator], choose: Choices, size: Size) -> None:
-            given = {name: _chosen(option, choose, size) for name, option in options.items()}
+            given = {name: _choose(option, choose, size) for name, option in options.items()}
             judge(Scene(cls, choose, size, **given))
 
         small, large = (Size(*size) for size in sizes)
-        asked = sizes_asked(small, large)
+        asked = sizes_to_try(small, large)
         bound = "; and ".join(words.format(**size._asdict()) for size in asked)
-        for variant in (*variants, *refuted):
-            name = judge.__name__.replace("_", "-")
+        for variant in ("reference", "linux_6_12") if fixed else variants:
+            claim_id = name or judge.__name__.replace("_", "-")
             if variant != "linux_6_12":
-                name += f"-{variant}"
-            expected: State = "refuted" if variant in refuted else "confirmed"
-            made = Obligation(
-                name, clause, functions, bound, small, large, judge_case,
+                claim_id += f"-{variant}"
+            broken = fixed and variant == "linux_6_12"
+            expected: State = "refuted" if broken else "confirmed"
+            OBLIGATIONS.append(Obligation(
+                claim_id, clause, short_names(functions), bound, small, large, judge_case,
                 variant=variant, expected=expected,
-            )  # fmt: skip
-            OBLIGATIONS.append(made)
+            ))  # fmt: skip
         return judge
 
     return enter
+
+
+without_locks = functools.partial(obligation, lock=False)
+with_mutex = functools.partial(obligation, lock=False, mutex=True)
+with_both_locks = functools.partial(obligation, mutex=True)
 
 
 def any_pages(choose: Choices, size: Size) -> Size:
@@ -130,7 +139,7 @@ def any_pages(choose: Choices, size: Size) -> Size:
     return Size(1 + choose.number(size.pages), size.bits)
 
 
-def _chosen(option: Any, choose: Choices, size: Size) -> Any:
+def _choose(option: Any, choose: Choices, size: Size) -> Any:
     if isinstance(option, range | list):
         return choose.pick(option)
     return option(choose, size) if callable(option) else option

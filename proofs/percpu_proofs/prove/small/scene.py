@@ -7,7 +7,7 @@ that the kernel's arithmetic means something else.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from percpu_contracts.functions.operations import counts_pages
 from percpu_contracts.history import History
@@ -38,6 +38,8 @@ BLOCK = "a block of {bits} map bits, any bits used"
 OTHERS = "; {pages} blocks in all, the others free, full or used at one end"
 """BLOCK, what is said of its hints, and OTHERS: on `chunk_with_block`."""
 
+T = TypeVar("T")
+
 FIRST_PAGES = 2
 """Pages of the first chunk."""
 
@@ -67,7 +69,7 @@ def exact_hints(block: Block, bits: Any, start: int, end: int) -> None:
     block.first_free = first_free(bits, start, end)
 
 
-def _filled(geometry: Geometry, bits: Sequence[Any], populated: Sequence[Any]) -> Chunk:
+def _new_chunk(geometry: Geometry, bits: Sequence[Any], populated: Sequence[Any]) -> Chunk:
     """Return a chunk with these maps, exact hints and counters."""
     size = geometry.block_bits
     made: Any = Chunk(geometry, 0, len(populated), 0)
@@ -88,11 +90,11 @@ def _filled(geometry: Geometry, bits: Sequence[Any], populated: Sequence[Any]) -
     return chunk
 
 
-_FILLED: dict[Any, Chunk] = {}
+_CHUNKS: dict[Any, Chunk] = {}
 """Chunks that were made, to be copied: cases that follow one another have the same."""
-_MOST_FILLED = 64
+_MOST_CHUNKS = 64
 
-_BOOTED: dict[Any, Any] = {}
+_ALLOCATORS: dict[Any, Any] = {}
 """Allocators with their first chunk, to be copied: most of a case's time would go into booting."""
 
 
@@ -124,14 +126,14 @@ class Scene:
         self.case = size
         self.size = size = shape or size
         self.guarded = guarded
-        self.made: list[Chunk] = []
+        self.chunks: list[Chunk] = []
         with choose.plain():
             key = cls, size, first_empty, stats, guarded, tuple(sorted(changes.items()))
-            if key not in _BOOTED:
+            if key not in _ALLOCATORS:
                 self._boot(cls, first_empty, stats, changes)
                 monitor = Monitor(cls.EXPECTED, cls.NOT_APPLICABLE, strict=False)
-                _BOOTED[key] = self.allocator, *self.allocator.clone(), monitor
-            booted, allocator, copies, monitor = _BOOTED[key]
+                _ALLOCATORS[key] = self.allocator, *self.allocator.clone(), monitor
+            booted, allocator, copies, monitor = _ALLOCATORS[key]
             if self.afresh or guarded:
                 allocator, _ = booted.clone()
                 monitor = Monitor(cls.EXPECTED, cls.NOT_APPLICABLE, strict=False)
@@ -158,7 +160,7 @@ class Scene:
         pages = min(FIRST_PAGES, size.pages)
         used = pages - first_empty
         bits = [n // size.bits < used for n in range(pages * size.bits)]
-        first = self._count(_filled(self.geometry, bits, [1] * pages), live=False)
+        first = self._count(_new_chunk(self.geometry, bits, [1] * pages), live=False)
         first.immutable = True
         self.allocator.first_chunk = first
         self.put(first)
@@ -171,16 +173,16 @@ class Scene:
         memcg = bool(self.geometry.memcg)
         with self.choose.plain(reading_symbols=False):
             key = self.size.bits, tuple(bits), tuple(populated)
-            if key not in _FILLED:
-                if len(_FILLED) == _MOST_FILLED:
-                    _FILLED.clear()
-                _FILLED[key] = _filled(self.geometry, *key[1:])
-            chunk = _FILLED[key].clone()
-            chunk.id = len(self.made) + 1
+            if key not in _CHUNKS:
+                if len(_CHUNKS) == _MOST_CHUNKS:
+                    _CHUNKS.clear()
+                _CHUNKS[key] = _new_chunk(self.geometry, *key[1:])
+            chunk = _CHUNKS[key].clone()
+            chunk.id = len(self.chunks) + 1
             chunk.base_addr = chunk.id << 20
             chunk.obj_exts = {} if memcg else None
         self._count(chunk, live=True)
-        self.made.append(chunk)
+        self.chunks.append(chunk)
         return chunk
 
     def free_chunk(self, populated: Sequence[Any] | None = None) -> Chunk:
@@ -287,6 +289,12 @@ class Scene:
         for index, block in enumerate(chunk.md_blocks):
             exact_hints(block, chunk.alloc_map, index * bits, (index + 1) * bits)
         chunk.chunk_md.first_free = first_free(chunk.alloc_map, 0, chunk.map_bits)
+
+    def pick(self, among: Iterable[T]) -> T:
+        """Choose one of these; where there is none the case says nothing."""
+        members = list(among)
+        assume(members)
+        return self.choose.pick(members)
 
     def range_in(self, count: int) -> tuple[int, int]:
         """Choose a range [start, end) of so many bits or pages that is not empty."""

@@ -14,13 +14,8 @@ from percpu_spec.catalogue import clauses
 def linked_both_ways(allocator: Any) -> str | None:
     """Every list reads the same backwards (LIST-1)."""
     for head in allocator.chunk_lists:
-        link = head
-        while True:
-            if link.next.prev is not link:
-                return f"list {head.slot} is not linked backwards"
-            link = link.next
-            if link is head:
-                break
+        if any(link.next.prev is not link for link in (head, *head)):
+            return f"list {head.slot} is not linked backwards"
     return None
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -33,7 +32,7 @@ from percpu_contracts.contract import marks_of
 from percpu_contracts.evaluate import Contract, without_contract
 from percpu_contracts.functions.operations import counts_pages
 from percpu_contracts.lock_guard import gap_misuse
-from percpu_proofs.prove.claim import Result, State
+from percpu_proofs.prove.claim import ProofAttempt, Result, State
 from percpu_proofs.prove.small.case import BrokenError, TimeUpError, ask, time_limit, walk
 from percpu_proofs.prove.small.state_clauses import judge_state
 from percpu_proofs.prove.small.subjects import ENTRIES, CallSubject
@@ -53,11 +52,6 @@ _of_statespace.CROSSHAIR_SMT_RLIMIT = SOLVER_STEPS  # which it does not export
 
 _ICONTRACT = (AnalysisKind.icontract,)
 
-def _refuse(bindings: object) -> bool:
-    """Say of any case that something is wrong in it."""
-    return False
-
-
 LIMITS: dict[str, Any] = {
     "max_iterations": MOST_PATHS,
     "per_condition_timeout": GUARD,
@@ -71,7 +65,7 @@ that find nothing."""
 def sample(cls: type[Allocator], name: str, tries: int) -> str | None:
     """Return what the evaluator of contracts finds wrong in cases drawn of the same arguments."""
     entry = ENTRIES[name]
-    function = _judged(without_contract(getattr(cls, name)), entry.settled)
+    function = _with_state_judge(without_contract(getattr(cls, name)), entry.settled)
     contract = Contract(function, [mark for mark in marks_of(cls, name) if mark.level == "full"])
     for seed in range(tries):
         with suppress(VacuousError):
@@ -97,28 +91,25 @@ def check(cls: type, name: str, guard: float = GUARD, *, twin: bool = False) -> 
     """
     conditions = conditions_of(cls)[name]
     if twin:
-        refused = replace(conditions.post[0], evaluate=_refuse)
-        conditions = replace(conditions, post=[refused])
+        never = replace(conditions.post[0], evaluate=lambda bindings: False)
+        conditions = replace(conditions, post=[never])
     options = replace(
         DEFAULT_OPTIONS, analysis_kind=_ICONTRACT, **{**LIMITS, "per_condition_timeout": guard}
     )
-    claimed = Claimed(FunctionInfo.from_class(cls, name), options, subject(cls, name, conditions))
-    began = time.process_time()
+    promises = Promises(FunctionInfo.from_class(cls, name), options, subject(cls, name, conditions))
+    attempt = ProofAttempt()
     try:
         # CrossHair looks at the time where it asks the solver, which an endless loop may never do
         with time_limit(guard) as limit:
-            (message,) = claimed.analyze()
+            (message,) = promises.analyze()
             limit.check()  # within a path CrossHair takes the error for one of the function
     except TimeUpError:
         state, text = MessageType.CANNOT_CONFIRM, f"a path took more than {guard:g} CPU seconds"
     else:
         state, text = message.state, message.message
-    return Result(
-        _STATES.get(state, "not confirmed"),
-        time.process_time() - began,
-        claimed.stats["num_paths"],
-        "" if state == MessageType.CONFIRMED else text,
-    )
+    attempt.paths = promises.stats["num_paths"]
+    text = "" if state == MessageType.CONFIRMED else text
+    return attempt.result(_STATES.get(state, "not confirmed"), text)
 
 
 _STATES: dict[MessageType, State] = {
@@ -184,15 +175,15 @@ def subject(cls: type, name: str, conditions: Conditions) -> Conditions:
     ]
     return replace(
         conditions,
-        fn=_judged(without_contract(conditions.fn), entry.settled),
+        fn=_with_state_judge(without_contract(conditions.fn), entry.settled),
         sig=conditions.sig.replace(parameters=parameters),
         counterexample_description_maker=lambda given, result, _: (
-            f"{name}({_shown(given.arguments)})", str(result)
+            f"{name}({_description(given.arguments)})", str(result)
         ),
     )
 
 
-def _shown(given: Mapping[str, Any]) -> str:
+def _description(given: Mapping[str, Any]) -> str:
     """Return a call's arguments, and the state of the allocator, in a line."""
     allocator, *others = given.values()
     lists = {chunk: head.slot for head in allocator.chunk_lists for chunk in head}
@@ -207,7 +198,7 @@ def _shown(given: Mapping[str, Any]) -> str:
     return ", ".join([*map(repr, others), "; ".join(state)])
 
 
-def _judged(function: Callable[..., Any], settled: bool) -> Callable[..., Any]:
+def _with_state_judge(function: Callable[..., Any], settled: bool) -> Callable[..., Any]:
     """Return a function run to its end, the clauses about states asked in every gap.
 
     If settled they are asked at its return too.
@@ -237,7 +228,7 @@ def judge_now(allocator: Any) -> None:
 
 
 @dataclass
-class Claimed(ConditionCheckable):
+class Promises(ConditionCheckable):
     """Promises of one function, which CrossHair is to judge as one."""
 
     def __post_init__(self) -> None:
@@ -267,9 +258,9 @@ class Claimed(ConditionCheckable):
         """Run the search; say what is wrong, or why the question is open."""
         with _alone():
             (message,) = super().analyze()
-        return [replace(message, message=self._said(message))]
+        return [replace(message, message=self._text(message))]
 
-    def _said(self, message: AnalysisMessage) -> str:
+    def _text(self, message: AnalysisMessage) -> str:
         if message.state > MessageType.PRE_UNSAT:
             wrong, _, case = message.message.partition(" when calling ")
             raised = wrong.rpartition(" yields ")[2]

@@ -1,4 +1,4 @@
-"""A refuted lemma's counterexample on the allocator itself, from its initial state.
+"""The lemmas that linux_6_12 refutes, with a counterexample on the allocator itself, from boot.
 
 A lemma starts from any valid state, so what refutes it might be out of reach. Here every short list
 of operations is run from boot at a small geometry, and calls of the lemma's function are logged.
@@ -12,23 +12,16 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from percpu_contracts.whole_state import WholeState
-from percpu_proofs.prove.any_size.areas import ANY_VALID, AREAS, breaking
-from percpu_proofs.prove.any_size.blocks import ENTERING, INDUCTIVE, entering
-from percpu_proofs.prove.any_size.code import names_of
-from percpu_proofs.prove.any_size.counters import COUNTERS
-from percpu_proofs.prove.any_size.invariants import EXACT, ORDER, PASSES_NOTHING
-from percpu_proofs.prove.any_size.lemma import Lemma, case_text
-from percpu_proofs.prove.any_size.merging import MERGING, telling
-from percpu_proofs.prove.any_size.reclaim import SCAN
-from percpu_proofs.prove.any_size.scans import SCANS, SLOTS
-from percpu_proofs.prove.any_size.scenes import PlainScene, small_cases
+from percpu_proofs.prove.any_size.blocks import ANY_VALID, breaking, entering
+from percpu_proofs.prove.any_size.invariants import EXACT, ORDER, PASSES_NOTHING, HintTerms
+from percpu_proofs.prove.any_size.lemma import Lemma, case_text, lemma
+from percpu_proofs.prove.any_size.merging import telling
+from percpu_proofs.prove.any_size.scene import LemmaScene, small_cases
 from percpu_proofs.prove.from_boot import GEOMETRY, operation_lists
 from percpu_reference import build
 from percpu_reference.chunk import Block, Chunk
-from percpu_reference.hints import Hints
 from percpu_reference.variants import Allocator
 from percpu_reference.variants.linux_6_12 import Linux612
-from percpu_spec.views import HINTS
 
 LONGEST = 4  # operations
 
@@ -42,11 +35,7 @@ class NotReachedError(LookupError):
     """No list of operations from the initial state shows the counterexample."""
 
 
-def _hints(block: Block) -> dict[str, int]:
-    return {name: getattr(block, name) for name in HINTS}
-
-
-def run_entered(
+def update_inputs(
     before: Mapping[int, bytes], allocator: Allocator, block: Block, start: int, end: int
 ) -> Case | None:
     """Return the inputs of block_update: a run freed in part, entered into the hints of a block."""
@@ -61,12 +50,13 @@ def run_entered(
                     return None
                 return {
                     "n": block.nr_bits, "used": list(map(bool, old)), "start": start, "end": end,
-                    "first freed": freed[0], "freed behind": freed[-1] + 1, **_hints(block),
+                    "first freed": freed[0], "freed behind": freed[-1] + 1,
+                    **HintTerms(block).by_name(),
                 }  # fmt: skip
     return None  # a chunk's hints as a whole
 
 
-def area_taken(
+def alloc_inputs(
     before: Mapping[int, bytes], allocator: Allocator, chunk: Chunk, first: int, bits: int
 ) -> Case | None:
     """Return the inputs of block_update_hint_alloc: an area taken inside one block."""
@@ -77,11 +67,11 @@ def area_taken(
     used = before[chunk.id][: (index + 1) * block.nr_bits]
     return {
         "n": block.nr_bits, "first": first, "bits": bits, "used": list(map(bool, used)),
-        **_hints(block),
+        **HintTerms(block).by_name(),
     }  # fmt: skip
 
 
-def run_left(
+def free_inputs(
     before: Mapping[int, bytes], allocator: Allocator, chunk: Chunk, s_index: int, e_index: int,
     s_off: int, e_off: int,
 ) -> Case | None:  # fmt: skip
@@ -91,7 +81,7 @@ def run_left(
     case = {
         "n": allocator.block_bits, "blocks": len(chunk.md_blocks), "block": s_index,
         "used": list(map(bool, chunk.alloc_map)), "start": s_off, "end": e_off,
-        **_hints(chunk.chunk_md),
+        **HintTerms(chunk.chunk_md).by_name(),
     }  # fmt: skip
     for number, block in enumerate(chunk.md_blocks):
         case[f"block.left_free[{number}]"] = block.left_free
@@ -99,7 +89,7 @@ def run_left(
     return case
 
 
-def refuting(lemma: Lemma, case: Case) -> PlainScene | None:
+def refutation(asked: Lemma, case: Case) -> LemmaScene | None:
     """Return the scene of a case that a lemma speaks of and does not hold of, else None.
 
     Numbers that the case leaves open, such as the bit that a claim is about, are tried one by one.
@@ -109,7 +99,7 @@ def refuting(lemma: Lemma, case: Case) -> PlainScene | None:
         if isinstance(value, list):
             known |= {f"{name}[{index}]": member for index, member in enumerate(value)}
     size = GEOMETRY.unit_bits
-    scenes = small_cases(lemma.scenario, size, size**2, None, known)
+    scenes = small_cases(asked.scenario, size, size**2, None, known)
     return next((scene for scene in scenes if scene.broken), None)
 
 
@@ -121,10 +111,10 @@ def from_boot(
     It returns them with what is broken and the values of the call. It raises NotReachedError.
     """
 
-    def find(lemma: Lemma) -> str:
+    def find(asked: Lemma) -> str:
         calls = _CallLog(function, inputs)
         for steps, after, _ in operation_lists(build(calls.cls, GEOMETRY), longest, calls.begin):
-            scenes = [refuting(lemma, case) for case in calls.cases] if calls.valid else []
+            scenes = [refutation(asked, case) for case in calls.cases] if calls.valid else []
             scene = next((scene for scene in scenes if scene is not None), None)
             if scene is None:
                 continue
@@ -169,57 +159,26 @@ class _CallLog:
             self.valid = not any(name.startswith("HINT") for name in wrong)
 
 
-BROKEN_BY_LINUX = (
-    Lemma(
-        "linux-block-update-ordered",
-        "HINT-4",
-        names_of(Hints.block_update),
-        ANY_VALID,
-        "a run entered into a block leaves scan_hint behind contig_hint exactly if as long",
-        entering(Linux612, EXACT, (ORDER,)),
-        expected="refuted",
-        from_boot=from_boot("HINT-4", "block_update", run_entered),
-    ),
-    Lemma(
-        "linux-alloc-right-edge",
-        "HINT-3",
-        names_of(Hints.block_update_hint_alloc, Hints.block_refresh_hint),
-        ANY_VALID,
-        "an area taken out of contig_hint leaves right_free exact",
-        breaking(Linux612),
-        expected="refuted",
-        from_boot=from_boot("HINT-3", "block_update_hint_alloc", area_taken),
-    ),
-    Lemma(
-        "linux-free-tells-the-chunk",
-        "HINT-5",
-        names_of(Hints.chunk_update_hint_free),
-        "any block size, any number of blocks, any map, any chunk hints that are free runs",
-        "after a free inside a block the chunk's contig_hint is not shorter than the run it left",
-        telling(Linux612, False),
-        expected="refuted",
-        from_boot=from_boot("HINT-5", "chunk_update_hint_free", run_left),
-    ),
-    Lemma(
-        "linux-update-passes-nothing",
-        "FIT-1",
-        names_of(Hints.block_update),
-        ANY_VALID,
-        "a run entered into a block leaves no run before scan_hint that is longer than it",
-        entering(Linux612, EXACT, (PASSES_NOTHING,)),
-        expected="refuted",
-    ),
-)
-"""What linux_6_12 breaks: no invariant of its own is re-established by these functions."""
+# what linux_6_12 breaks: no invariant of its own is re-established by these functions
 
-LEMMAS: tuple[Lemma, ...] = (
-    *ENTERING,
-    *INDUCTIVE,
-    *AREAS,
-    *SCANS,
-    *MERGING,
-    *BROKEN_BY_LINUX,
-    *SCAN,
-    *COUNTERS,
-    *SLOTS,
-)
+lemma(
+    "linux-block-update-ordered", "HINT-4", "Hints.block_update", ANY_VALID,
+    "a run entered into a block leaves scan_hint behind contig_hint exactly if as long",
+    expected="refuted", from_boot=from_boot("HINT-4", "block_update", update_inputs),
+)(entering(Linux612, EXACT, (ORDER,)))  # fmt: skip
+lemma(
+    "linux-alloc-right-edge", "HINT-3", "Hints.block_update_hint_alloc block_refresh_hint",
+    ANY_VALID, "an area taken out of contig_hint leaves right_free exact",
+    expected="refuted", from_boot=from_boot("HINT-3", "block_update_hint_alloc", alloc_inputs),
+)(breaking(Linux612))  # fmt: skip
+lemma(
+    "linux-free-tells-the-chunk", "HINT-5", "Hints.chunk_update_hint_free",
+    "any block size, any number of blocks, any map, any chunk hints that are free runs",
+    "after a free inside a block the chunk's contig_hint is not shorter than the run it left",
+    expected="refuted", from_boot=from_boot("HINT-5", "chunk_update_hint_free", free_inputs),
+)(telling(Linux612, False))  # fmt: skip
+lemma(
+    "linux-update-passes-nothing", "FIT-1", "Hints.block_update", ANY_VALID,
+    "a run entered into a block leaves no run before scan_hint that is longer than it",
+    expected="refuted",
+)(entering(Linux612, EXACT, (PASSES_NOTHING,)))  # fmt: skip
