@@ -26,8 +26,8 @@ from percpu_proofs.counterexample.text import (
     state,
     table,
 )
-from percpu_proofs.run.runner import counted
 from percpu_proofs.show.mail import LINES, WIDTH, block, command, plain, wrap
+from percpu_spec.counts import counted
 
 _SENTENCE, _SETUP, _STATE, _SEARCHED = 4, 4, 6, 3
 """Lines that parts take at most; the table has what is left."""

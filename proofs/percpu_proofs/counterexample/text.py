@@ -20,9 +20,9 @@ from percpu_proofs.counterexample.record import (
 )
 from percpu_proofs.counterexample.words import changes, short
 from percpu_proofs.explore.rerun import OperationStep, spans
-from percpu_proofs.run.runner import counted
 from percpu_proofs.show.picture import HintPicture
 from percpu_proofs.show.text import PAGES, ChunkRow, StateRows
+from percpu_spec.counts import counted
 
 _LEAST: Final = 36  # columns for the text of the last CPU, if there is room
 _MARGIN: Final = 4  # of step numbers

@@ -14,9 +14,9 @@ from percpu_proofs.counterexample.words import changes
 from percpu_proofs.report.pictures import ChunkBars
 from percpu_proofs.review.job import ReviewExample
 from percpu_proofs.review.matrix import Cell
-from percpu_proofs.run.runner import counted
 from percpu_proofs.show.text import chunk_text
 from percpu_spec.catalogue import findings
+from percpu_spec.counts import counted
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,15 +1,16 @@
-"""Frees that API-2 forbids: a second free, an address inside an area, one that nobody was given.
+"""Operations applied to an allocator for its callers, frees that API-2 forbids among them.
 
-Where a kernel refuses such a free (7.0 and later: nothing changes, a warning is raised) the
-allocator is asked, and judged. That takes an address in a populated page of a live chunk at which
-no area starts. Everything else is the caller's error alone: it is reported as that and not carried
-out, as a kernel would take another's area, spoil its books or read what is not there.
+Such a free is a second one, of an address inside an area, or of one that nobody was given. Where a
+kernel refuses it (7.0 and later: nothing changes, a warning is raised) the allocator is asked, and
+judged. That takes an address in a populated page of a live chunk at which no area starts.
+Everything else is the caller's error alone: it is reported as that and not carried out, as a kernel
+would take another's area, spoil its books or read what is not there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.operations import RULES, WRONG, Operation, OperationList
@@ -119,15 +120,6 @@ class CallersError(NamedTuple):
     said: str
 
 
-class _Position:
-    """Stands in for the monitor of an allocator without one."""
-
-    __slots__ = ("operation",)
-
-    def __init__(self) -> None:
-        self.operation = 0
-
-
 class Driver:
     """One allocator and the handles of its callers.
 
@@ -142,12 +134,8 @@ class Driver:
         self.handles: dict[int, Area | None] = {}  # None: the allocation failed
         self.freed: dict[int, Place | None] = {}  # what handles held last
         self.errors: list[CallersError] = []
-        self._position = allocator.monitor or _Position()
-
-    @property
-    def operation(self) -> int:
-        """Number of the operation begun last, from 1; 0 before the first."""
-        return self._position.operation
+        self.operation = 0  # number of the one begun last, from 1
+        self._monitor = allocator.monitor
 
     def run(self, listed: OperationList, start: int = 0, stop: int | None = None) -> None:
         """Apply operations [start, stop) of a list in order.
@@ -165,7 +153,9 @@ class Driver:
 
     def apply(self, number: int, operation: Operation) -> Outcome:
         """Apply one operation and return its outcome. Raises HandleError."""
-        self._position.operation = number
+        self.operation = number
+        if self._monitor is not None:
+            self._monitor.operation = number
         kind, arg, size, align, reserved, gfp = operation
         allocator = self.allocator
         if kind == "a":
@@ -202,32 +192,28 @@ class Driver:
         return wrong.area is not None
 
 
+_FAULTS: Final = {
+    "P": ("page_fault", "next"), "Q": ("page_fault", "kth"), "M": ("map_fault", "next"),
+    "m": ("map_fault", "kth"), "C": ("vm_fault", "next"), "Z": ("metadata_fault", "kth"),
+    "H": ("charge_fault", "next"),
+}  # fmt: skip
+"""Which failures to come a kind of operation sets: those of a fault, the next ones or the k-th."""
+
+
 def script(allocator: Allocator, kind: str, arg: int) -> None:
     """Set up failures to come, or change the callers' circumstances."""
     env = allocator.env
-    match kind:
-        case "P":
-            env.page_fault.next = arg
-        case "Q":
-            env.page_fault.kth = arg
-        case "M":
-            env.map_fault.next = arg
-        case "m":
-            env.map_fault.kth = arg
-        case "C":
-            env.vm_fault.next = arg
-        case "Z":
-            env.metadata_fault.kth = arg
-        case "K":
-            env.killed_waits = arg
-        case "H":
-            env.charge_fault.next = arg
-        case "U":
-            env.has_objcg = arg == 1
-        case "E":
-            allocator.async_enabled = True
-        case _:
-            raise AssertionError(f"operation {kind!r} is not in the language")
+    if kind in _FAULTS:
+        fault, name = _FAULTS[kind]
+        setattr(getattr(env, fault), name, arg)
+    elif kind == "K":
+        env.killed_waits = arg
+    elif kind == "U":
+        env.has_objcg = arg == 1
+    elif kind == "E":
+        allocator.async_enabled = True
+    else:
+        raise AssertionError(f"operation {kind!r} is not in the language")
 
 
 def handle_problem(

@@ -103,23 +103,27 @@ class FailedOperations:
     listed: OperationList
     geometry: Geometry
     counts: FailureCount = field(default_factory=FailureCount)
-    causes: list[str] = field(default_factory=list)  # told by the operation that runs
+    causes: list[str] = field(default_factory=list)  # of the operation that runs
 
     def with_causes(self, cls: type[Allocator]) -> type[Allocator]:
-        """Return the class so that it tells why a request of it fails, which it then keeps."""
-        return with_causes(cls, self.causes)
+        """Return the class so that each failure appends its reason to `causes`.
+
+        What runs where nothing fails is left alone. A request that is illegal appends nothing, nor
+        does one whose wait for the mutex is killed.
+        """
+        return type(cls.__name__, (_NamesCauses, cls), {"__slots__": (), "causes": self.causes})
 
     def note(self, number: int, operation: Operation) -> None:
         """Note that an allocation failed, the operation of a number from 1."""
         _, _, size, align, _, _ = operation
-        reason = self.causes[-1] if self.causes else self._untold(size, align)
+        reason = self.causes[-1] if self.causes else self._reason_before(size, align)
         self.causes.clear()
         self.counts.failed[size, align, flags_of(operation), reason] += 1
         if self.counts.first is None:
             line = self.listed.lines[number - 1]
             self.counts.first = FirstFailure(number, line, text_of(operation), reason)
 
-    def _untold(self, size: int, align: int) -> str:
+    def _reason_before(self, size: int, align: int) -> str:
         """Return why a request came to nothing before anything was tried for it."""
         if is_legal(self.geometry, size, align):
             return KILLED
@@ -163,15 +167,6 @@ class _NamesCauses(Allocator):
         if not charged[0]:
             self.causes.append(CHARGE)
         return charged
-
-
-def with_causes(cls: type[Allocator], causes: list[str]) -> type[Allocator]:
-    """Return the class so that each failure appends its reason to `causes`.
-
-    What runs where nothing fails is left alone. A request that is illegal appends nothing, nor does
-    one whose wait for the mutex is killed.
-    """
-    return type(cls.__name__, (_NamesCauses, cls), {"__slots__": (), "causes": causes})
 
 
 def _reason(reserved: bool, is_atomic: bool) -> str:

@@ -7,8 +7,8 @@ core, percpu_stats) makes one, exact or with bounds where the source does not te
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from percpu_proofs.run import failures
 from percpu_spec.counts import counted
@@ -99,10 +99,6 @@ class Why:
     reason: str  # the kernel's words if it fails
     lines: tuple[str, ...]
     clauses: tuple[str, ...]
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the answer with plain values only."""
-        return asdict(self)
 
 
 def room_of(view: AllocatorView, request: Demand, chunk_type: int | None = None) -> Room:
