@@ -29,10 +29,9 @@ from percpu_proofs.counterexample.text import legend, text
 from percpu_proofs.explore.fuzz import Fuzz
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.packing import MODEL
-from percpu_proofs.explore.scenario import KERNEL_32K
+from percpu_proofs.explore.scenario import KERNEL_32K, Program
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.searches import searches
-from percpu_proofs.explore.shrink import Program
 from percpu_proofs.explore.token import Token, examples, read_token
 from percpu_proofs.kernel.instance import Library
 from percpu_proofs.kernel.search.compiled import SearchPlan

@@ -25,7 +25,7 @@ from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.schedulers import depth_first
 from percpu_proofs.explore.search import Exploration
-from percpu_proofs.explore.shrink_schedule import minimise
+from percpu_proofs.explore.shrink import minimise
 from percpu_proofs.explore.token import Token, read_token
 from percpu_proofs.explore.world import World
 from percpu_proofs.run.inputs import InputError

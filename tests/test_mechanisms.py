@@ -11,12 +11,12 @@ from percpu_proofs.explore import breadth, fuzz, shrink_schedule
 from percpu_proofs.explore.breadth import ListFinding, Sequences
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.rerun import broken_by
-from percpu_proofs.explore.scenario import KERNEL_32K
+from percpu_proofs.explore.scenario import KERNEL_32K, Program
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.schedulers.fixed import ImpossibleStepError
 from percpu_proofs.explore.search import EnoughError
 from percpu_proofs.explore.searches import SEQUENCES
-from percpu_proofs.explore.shrink import Program, resized, shrink
+from percpu_proofs.explore.shrink import resized, shrink
 from percpu_proofs.explore.token import Token, compact
 from percpu_proofs.review.job import Job, run
 from percpu_proofs.review.jobs import mechanism_jobs

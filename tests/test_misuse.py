@@ -17,7 +17,7 @@ from percpu_proofs.counterexample import of_token
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.search import Mode
-from percpu_proofs.explore.shrink_schedule import minimise
+from percpu_proofs.explore.shrink import minimise
 from percpu_proofs.explore.token import Token, read_token
 from percpu_proofs.explore.world import World
 from percpu_reference import VARIANTS, build

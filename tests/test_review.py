@@ -25,9 +25,8 @@ from percpu_proofs.explore import breadth, searches
 from percpu_proofs.explore.breadth import Breadth, Hunt, Operations, Sequences
 from percpu_proofs.explore.fingerprint import state_key
 from percpu_proofs.explore.fuzz import Fuzz
-from percpu_proofs.explore.scenario import KERNEL_32K
+from percpu_proofs.explore.scenario import KERNEL_32K, Program
 from percpu_proofs.explore.searches import WORK, Alphabet
-from percpu_proofs.explore.shrink import Program
 from percpu_proofs.explore.token import Token, variant_hash
 from percpu_proofs.recorded.vectors import read_vector
 from percpu_proofs.review import jobs

@@ -23,11 +23,11 @@ from percpu_contracts.situations import SituationCoverage
 from percpu_contracts.violations import ClauseViolation
 from percpu_proofs.explore.breadth import Operations
 from percpu_proofs.explore.judges import ContractedWorld, StepJudge
-from percpu_proofs.explore.scenario import KERNEL_32K
+from percpu_proofs.explore.scenario import KERNEL_32K, Program
 from percpu_proofs.explore.schedulers.drawn import Bursts
 from percpu_proofs.explore.schedulers.fixed import InTurn, ScheduleReplay
 from percpu_proofs.explore.search import Exploration
-from percpu_proofs.explore.shrink import Program, fewer, shrink, smaller
+from percpu_proofs.explore.shrink import fewer, shrink, smaller
 from percpu_proofs.explore.system import Scheduler, Start, scheduled
 from percpu_proofs.run.choices import Choices, drawn
 from percpu_proofs.run.driver import Driver

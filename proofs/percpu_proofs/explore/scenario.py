@@ -15,8 +15,7 @@ from itertools import chain, repeat
 from pathlib import Path
 from typing import NamedTuple
 
-from percpu_proofs.explore.shrink import Program
-from percpu_proofs.explore.system import Start
+from percpu_proofs.explore.system import Schedule, Start
 from percpu_proofs.run.driver import Driver
 from percpu_proofs.run.inputs import InputError, one_of, read_text
 from percpu_proofs.run.operations import Operation, OperationList, parse_operations, text_of
@@ -41,6 +40,17 @@ class ScenarioVerdict(NamedTuple):
 
     states: int | None  # None: not stated
     broken: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """Operations one after the other, then actors at the same time, in a schedule or in any."""
+
+    setup: tuple[Operation, ...]
+    actors: tuple[Operation, ...] = ()
+    schedule: Schedule = ()
+    works: int = 0
+    failures: int = 0
 
 
 @dataclass(frozen=True, slots=True)

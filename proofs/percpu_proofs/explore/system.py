@@ -111,6 +111,14 @@ def actor_of(step: int) -> int:
     return max(step, ~step)
 
 
+def without(schedule: Schedule, gone: set[int]) -> Schedule:
+    """Return a schedule without some actors, the others numbered anew."""
+    left = {actor_of(step) for step in schedule} - gone
+    number = {actor: actor - sum(other < actor for other in gone) for actor in left}
+    steps = [step for step in schedule if actor_of(step) in left]
+    return tuple([number[step] if step >= 0 else ~number[~step] for step in steps])
+
+
 def enabled(shared: SharedState, needs: Sequence[Need]) -> list[int]:
     """Return the steps that can be taken; a new run of the work counts as an actor."""
     if shared.stopped:

@@ -32,8 +32,7 @@ from percpu_proofs.explore.packing import (
 )
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.searches import MARKS, mark_of, search_of
-from percpu_proofs.explore.shrink import without
-from percpu_proofs.explore.system import actor_of
+from percpu_proofs.explore.system import actor_of, without
 from percpu_proofs.explore.world import World
 from percpu_proofs.run.inputs import InputError, read_text, writing
 from percpu_proofs.run.operations import renumbered, text_of

@@ -16,10 +16,9 @@ from percpu_proofs.explore.breadth import Breadth, Hunt, ListFinding, Sequences
 from percpu_proofs.explore.fuzz import Fuzz
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.rerun import THEN, parts_of
-from percpu_proofs.explore.scenario import KERNEL_32K
+from percpu_proofs.explore.scenario import KERNEL_32K, Program
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.searches import DRAWN
-from percpu_proofs.explore.shrink import Program
 from percpu_proofs.explore.token import Token, compact, read_token
 from percpu_proofs.recorded.vectors import read_vector
 from percpu_proofs.review.mechanisms import Mechanism, token_of

@@ -20,8 +20,7 @@ from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.explore.schedulers.fixed import ImpossibleStepError
 from percpu_proofs.explore.search import EnoughError
 from percpu_proofs.explore.searches import ALONE, DRAWN, SMALL
-from percpu_proofs.explore.shrink import fewer
-from percpu_proofs.explore.shrink_schedule import minimise
+from percpu_proofs.explore.shrink import fewer, minimise
 from percpu_proofs.explore.token import Token, compact
 from percpu_proofs.run.operations import text_of
 from percpu_reference.variants import RELEASES, VARIANTS, base_of, variant_class
