@@ -65,8 +65,12 @@ class Steppable(Protocol):
         """Take one."""
 
 
-class Restorable(Steppable, Protocol):
-    """Actors that take steps and can be brought back to where they were, to take others."""
+class System(Steppable, Protocol):
+    """Actors that can be brought back to where they were, and tell what each step depends on.
+
+    Compiled code does not tell it: its search compares whole states, and the schedulers that draw
+    or follow a schedule drive it.
+    """
 
     @property
     def at_rest(self) -> bool:
@@ -77,14 +81,6 @@ class Restorable(Steppable, Protocol):
 
     def load(self, saved: Any) -> None:
         """Go back to a saved state of this system."""
-
-
-class System(Restorable, Protocol):
-    """One that says of each step what it depends on, as reductions ask.
-
-    Compiled code does not say it: its search compares whole states, and the schedulers that draw
-    or follow a schedule drive it.
-    """
 
     def shared(self) -> SharedState:
         """Return what all actors share."""
