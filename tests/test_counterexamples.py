@@ -21,10 +21,10 @@ from percpu_proofs.cli import main
 from percpu_proofs.commands import replay as replaying
 from percpu_proofs.commands.options import ChosenTree
 from percpu_proofs.commands.replay import reproducer, show_example
-from percpu_proofs.counterexample import Counterexample, of_schedule, of_token
 from percpu_proofs.counterexample.mail import mail
+from percpu_proofs.counterexample.of_model import of_schedule, of_token
 from percpu_proofs.counterexample.of_tree import of_retraced
-from percpu_proofs.counterexample.record import relevance, sequential_steps
+from percpu_proofs.counterexample.record import Counterexample, relevance, sequential_steps
 from percpu_proofs.counterexample.text import legend, text
 from percpu_proofs.explore.fuzz import Fuzz
 from percpu_proofs.explore.modes import search

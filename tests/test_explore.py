@@ -17,7 +17,7 @@ from depth import deep_unless
 from percpu_contracts.registry import SEARCH
 from percpu_proofs.bench import explorers
 from percpu_proofs.cli import main
-from percpu_proofs.counterexample import of_schedule
+from percpu_proofs.counterexample.of_model import of_schedule
 from percpu_proofs.explore import modes
 from percpu_proofs.explore import token as tokens
 from percpu_proofs.explore.modes import Spread, Strategy, cross_check, sample, search

@@ -13,7 +13,7 @@ from seeded_bugs import plant
 
 from percpu_contracts.lock_guard import LockGuard
 from percpu_proofs.cli import main
-from percpu_proofs.counterexample import of_token
+from percpu_proofs.counterexample.of_model import of_token
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.search import Mode

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from percpu_proofs.counterexample import of_schedule
 from percpu_proofs.counterexample.mail import mail
+from percpu_proofs.counterexample.of_model import of_schedule
 from percpu_proofs.counterexample.of_tree import of_retraced
 from percpu_proofs.counterexample.text import text
 from percpu_proofs.explore.rerun import OperationStep, listed, parts, parts_of, spans

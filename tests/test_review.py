@@ -20,7 +20,7 @@ from percpu_contracts.registry import STATE
 from percpu_contracts.situations import SITUATIONS, SituationCoverage
 from percpu_proofs.bugs import BUGS
 from percpu_proofs.cli import main
-from percpu_proofs.counterexample import of_schedule, of_token
+from percpu_proofs.counterexample.of_model import of_schedule, of_token
 from percpu_proofs.explore import breadth, searches
 from percpu_proofs.explore.breadth import Breadth, Hunt, Operations, Sequences
 from percpu_proofs.explore.fingerprint import state_key

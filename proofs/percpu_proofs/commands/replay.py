@@ -12,10 +12,10 @@ import click
 from rich.console import Console
 
 from percpu_proofs.commands import options, output
-from percpu_proofs.counterexample import Counterexample, of_token, of_tree
 from percpu_proofs.counterexample.mail import mail
-from percpu_proofs.counterexample.of_tree import of_retraced
-from percpu_proofs.counterexample.record import relevance
+from percpu_proofs.counterexample.of_model import of_token
+from percpu_proofs.counterexample.of_tree import of_retraced, of_tree
+from percpu_proofs.counterexample.record import Counterexample, relevance
 from percpu_proofs.counterexample.text import (
     Line,
     head,

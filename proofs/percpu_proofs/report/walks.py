@@ -8,13 +8,13 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from percpu_proofs.counterexample import ChunkRow, Counterexample, CpuStep, StateRows, of_token
-from percpu_proofs.counterexample.record import Relevance, relevance
+from percpu_proofs.counterexample.of_model import of_token
+from percpu_proofs.counterexample.record import Counterexample, CpuStep, Relevance, relevance
 from percpu_proofs.counterexample.words import changes
 from percpu_proofs.report.pictures import ChunkBars
 from percpu_proofs.review.job import ReviewExample
 from percpu_proofs.review.matrix import Cell
-from percpu_proofs.show.text import chunk_text
+from percpu_proofs.show.text import ChunkRow, StateRows, chunk_text
 from percpu_spec.catalogue import findings
 from percpu_spec.counts import counted
 
