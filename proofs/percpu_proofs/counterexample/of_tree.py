@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 
 from percpu_proofs.counterexample.record import WORK, Counterexample, CpuStep
 from percpu_proofs.counterexample.words import Names
 from percpu_proofs.kernel.search.compiled import SearchPlan
 from percpu_proofs.kernel.search.example import Retrace, TreeExample, TreeStep
 from percpu_proofs.kernel.search.tree_token import bound_of
-from percpu_proofs.run.operations import Operation, parse_operations, renumbered, text_of
+from percpu_proofs.run.operations import Operation, parse_texts, renumbered, text_of
 from percpu_proofs.show.text import NO_LIST, StateRows
 
 
@@ -36,7 +35,7 @@ def of_retraced(
     token: str,
 ) -> Counterexample:
     """Return what a schedule shows that was run again; broken: clauses and what is wrong."""
-    made = [*plan.setup, *_parsed(retraced.operations)]
+    made = [*plan.setup, *parse_texts("counterexample", retraced.operations)]
     named = renumbered(made)
     setup, begun = named[: len(plan.setup)], named[len(plan.setup) :]
     names = Names(named)
@@ -60,12 +59,6 @@ def of_retraced(
     )
 
 
-def _parsed(operations: tuple[str, ...]) -> list[Operation]:
-    if not operations:
-        return []
-    return parse_operations(Path("counterexample"), operations).operations
-
-
 def _steps(
     retraced: Retrace, named: Mapping[str, Operation], names: Names
 ) -> Iterator[CpuStep]:
@@ -79,11 +72,12 @@ def _steps(
         if step.state is not None:
             holder = "" if step.mutex is None else _cpu(last[step.mutex])
             state = holders.seen(replace(step.state, mutex=holder), _cpu(step), ended=step.ends)
+        operation = named.get(step.operation) or parse_texts("step", (step.operation,))[0]
         yield CpuStep(
             number,
             step.actor,
             _cpu(step),
-            *names.spoken(named.get(step.operation) or _parsed((step.operation,))[0]),
+            *names.spoken(operation),
             before is None,
             step.refused,
             before.function if before else "",

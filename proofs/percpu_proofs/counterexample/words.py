@@ -16,7 +16,7 @@ _FLAGS: Final = {
     "F": "__GFP_NOFAIL", "W": "__GFP_NOWARN", "Y": "__GFP_NORETRY", "R": "reserved",
     "o": "in a scope without I/O", "s": "in a scope without file systems",
 }  # fmt: skip
-_SCRIPTS: Final = {
+_SENTENCES: Final = {
     "b": "run the balance work",
     "B": "run the balance work if it is pending",
     "P": "the next {} page allocations fail",
@@ -28,6 +28,10 @@ _SCRIPTS: Final = {
     "K": "the next {} killable waits for pcpu_alloc_mutex are killed",
     "H": "the next {} charges fail",
     "E": "asynchronous balance work becomes available",
+    "f": "free {}",
+    "d": "free {} once more",
+    "w": "free the address {1} bytes into {0}",
+    "s": "free the percpu pointer {}, of no area",
 }
 _NEXT: Final = {
     Kind.CREATE: "create a chunk", Kind.GROW: "create a chunk", Kind.FILL: "populate",
@@ -73,17 +77,9 @@ class Names:
             letters = flags_of(operation)
             flags = "".join(f", {_FLAGS[letter]}" for letter in letters if letter != "-")
             return f"allocate {size} bytes{aligned}{flags} ({self.of(arg)})"
-        if kind == "f":
-            return f"free {self.of(arg)}"
-        if kind == "d":
-            return f"free {self.of(arg)} once more"
-        if kind == "w":
-            return f"free the address {size} bytes into {self.of(arg)}"
-        if kind == "s":
-            return f"free the percpu pointer {arg}, of no area"
         if kind == "U":
             return f"the task {'gets an' if arg else 'has no'} object cgroup"
-        return _SCRIPTS[kind].format(arg)
+        return _SENTENCES[kind].format(self.of(arg) if kind in HANDLES else arg, size)
 
 
 def pages(start: int, end: int) -> str:

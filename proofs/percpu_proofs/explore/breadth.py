@@ -53,12 +53,6 @@ class ListFinding:
     setup: Operations
     actors: Operations
     schedule: tuple[int, ...]
-    seconds: float  # since the search began
-
-    @property
-    def length(self) -> int:
-        """Number of operations; runs of the balance work that was asked for do not count."""
-        return sum(operation != WORK for operation in (*self.setup, *self.actors))
 
 
 GUARD: Final = 3600.0
@@ -136,7 +130,6 @@ class Breadth(ABC):
     steps: int = 0
     stopped: str = ""  # why no longer lists were tried
     covered: int = 0  # all lists of so many operations were tried
-    seconds: float = 0.0
     levels: list[list[Operations]] = field(default_factory=list)  # lists by number of operations
     _began: float = 0.0
     _saved: dict[Operations, AllocatorCopy] = field(default_factory=dict)  # the latest, by lists
@@ -158,7 +151,6 @@ class Breadth(ABC):
         self._began = time.perf_counter()
         with suppress(KeyboardInterrupt, EnoughError):
             self._run()
-        self.seconds = time.perf_counter() - self._began
 
     def _run(self) -> None:
         known: set[bytes] = set()
@@ -259,8 +251,7 @@ class Breadth(ABC):
         schedule: tuple[int, ...] = (),
     ) -> None:
         """Keep the first counterexample of a clause."""
-        seconds = time.perf_counter() - self._began
-        finding = ListFinding(clause, message, setup, actors, schedule, seconds)
+        finding = ListFinding(clause, message, setup, actors, schedule)
         self.findings.setdefault(clause, finding)
         self.on_broken(finding)
 

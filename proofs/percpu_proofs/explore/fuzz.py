@@ -10,7 +10,6 @@ switch between actors can be left out.
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -148,11 +147,9 @@ class Fuzz:
     programs: int = 0
     callers_errors: int = 0  # frees that API-2 forbids
     steps: int = 0
-    seconds: float = 0.0
 
     def run(self) -> None:
         """Draw and run programs until there are enough or Ctrl-C."""
-        began = time.perf_counter()
         with suppress(KeyboardInterrupt):
             while self.programs < self.most:
                 if self.programs >= self.least and self.sought <= self.findings.keys():
@@ -161,7 +158,6 @@ class Fuzz:
                 self.programs += 1
                 for clause in sorted(broken.keys() - self.findings.keys()):
                     self.findings[clause] = broken[clause], one
-        self.seconds = time.perf_counter() - began
 
     @cached_property
     def _root(self) -> Allocator:

@@ -23,6 +23,7 @@ from percpu_proofs.explore.system import Schedule, Start, scheduled
 from percpu_proofs.explore.world import World
 from percpu_proofs.run.choices import drawn
 from percpu_proofs.run.processes import spread
+from percpu_proofs.run.runner import Progress
 
 MODES: dict[Mode, type[Search]] = {
     cls.mode: cls for cls in (All, Commuting, Reduction, Matching)
@@ -133,7 +134,6 @@ _PARTS = 32  # at least, so that no process waits long for the last
 _DEEPEST = 16  # steps of the tree that are searched to cut it into parts
 _SHARE = 1000  # schedules drawn in one part, whatever the number of processes
 
-Progress = Callable[[int, int], None]
 Way = Callable[[Start], Exploration]
 
 

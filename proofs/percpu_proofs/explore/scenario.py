@@ -18,7 +18,7 @@ from typing import NamedTuple
 from percpu_proofs.explore.system import Schedule, Start
 from percpu_proofs.run.driver import Driver
 from percpu_proofs.run.inputs import InputError, one_of, read_text
-from percpu_proofs.run.operations import Operation, OperationList, parse_operations, text_of
+from percpu_proofs.run.operations import Operation, parse_operations, parse_texts, text_of
 from percpu_reference import build
 from percpu_reference.variants import (
     DEFAULT,
@@ -85,7 +85,7 @@ class Scenario:
         """Return the start: the setup done by a variant, nothing of the actors begun."""
         driver = Driver(build(variant, self.sizes))
         if self.setup:
-            driver.run(self._parsed("setup", self.setup))
+            driver.run(parse_operations(Path(f"scenario {self.name}, setup"), self.setup))
         return self.start_of(driver)
 
     def start_of(self, driver: Driver) -> Start:
@@ -103,12 +103,12 @@ class Scenario:
     @property
     def prepared(self) -> tuple[Operation, ...]:
         """The operations of the setup."""
-        return tuple(self._parsed("setup", self.setup).operations) if self.setup else ()
+        return parse_texts(f"scenario {self.name}, setup", self.setup)
 
     @property
     def concurrent(self) -> tuple[Operation, ...]:
         """The operations of the actors."""
-        return tuple(self._parsed("actors", self.actors).operations) if self.actors else ()
+        return parse_texts(f"scenario {self.name}, actors", self.actors)
 
     @property
     def program(self) -> Program:
@@ -121,19 +121,6 @@ class Scenario:
             tuple(map(text_of, part)) for part in (program.setup, program.actors)
         )
         return replace(self, setup=setup, actors=actors, failures=program.failures)
-
-    def _parsed(self, part: str, lines: tuple[str, ...]) -> OperationList:
-        return parse_operations(Path(f"scenario {self.name}, {part}"), lines)
-
-
-def fill(first: int, last: int, size: int, flags: str = "-") -> tuple[str, ...]:
-    """Allocate areas of one size into handles first to last."""
-    return tuple(f"a {handle} {size} 4 {flags}" for handle in range(first, last + 1))
-
-
-def free(*handles: int) -> tuple[str, ...]:
-    """Free these handles."""
-    return tuple(f"f {handle}" for handle in handles)
 
 
 FIELDS = {

@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
-from pathlib import Path
 from typing import Final
 
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.short_form import mark
-from percpu_proofs.run.operations import Operation, parse_operations
+from percpu_proofs.run.operations import Operation, parse_texts
 from percpu_spec.geometry import Geometry
 
 WORK: Operation = ("b", 0, 0, 0, False, 0)
@@ -32,10 +31,8 @@ class Alphabet:
 
     @cached_property
     def _parsed(self) -> tuple[tuple[Operation, ...], tuple[Operation, ...]]:
-        where = Path("alphabet")
-        requests = parse_operations(where, [f"a 0 {text}" for text in self.requests])
-        faults = parse_operations(where, self.faults).operations if self.faults else []
-        return tuple(requests.operations), tuple(faults)
+        requests = [f"a 0 {text}" for text in self.requests]
+        return parse_texts("alphabet", requests), parse_texts("alphabet", self.faults)
 
     def operations(self, held: Mapping[int, object], handle: int) -> Iterator[Operation]:
         """Yield what can be done with these handles held; an allocation takes `handle`."""

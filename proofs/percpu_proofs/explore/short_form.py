@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from itertools import groupby
-from pathlib import Path
 from typing import Final
 
 from percpu_proofs.explore.packing import DamagedError, TokenReader, Writer
@@ -18,7 +17,7 @@ from percpu_proofs.run.operations import (
     HANDLES,
     Operation,
     flags_of,
-    parse_operations,
+    parse_texts,
 )
 
 _CHAPTERS: Final = (
@@ -210,7 +209,7 @@ class OperationCoder:
         lines: list[str] = []
         for _ in range(source.number()):
             lines += self._lines(source, lines)
-        return tuple(parse_operations(Path("token"), lines).operations) if lines else ()
+        return parse_texts("token", lines)
 
     def _lines(self, source: TokenReader, before: Sequence[str]) -> list[str]:
         """Return the operations that the next code stands for."""

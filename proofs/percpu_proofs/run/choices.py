@@ -166,27 +166,19 @@ class Symbols(Choices):
         return value
 
 
-def next_numbers(taken: Answers) -> list[int] | None:
-    """Return the numbers of the case after this one, None after the last.
-
-    >>> next_numbers([(0, 2), (1, 2)])
-    [1]
-    """
-    for last in range(len(taken) - 1, -1, -1):
-        number, count = taken[last]
-        if number + 1 < count:
-            return [earlier for earlier, _ in taken[:last]] + [number + 1]
-    return None
-
-
 def every_case() -> Iterator[ChoiceReplay]:
     """Yield a supply for every case in turn; each is to be asked before the next is taken.
 
     >>> [(case.number(2) and case.pick("ab")) for case in every_case()]
     [0, 'a', 'b']
     """
-    numbers: list[int] | None = []
-    while numbers is not None:
+    numbers: list[int] = []
+    while True:
         case = ChoiceReplay(numbers)
         yield case
-        numbers = next_numbers(case.taken)
+        numbers = case.numbers
+        while numbers and numbers[-1] + 1 == case.taken[len(numbers) - 1][1]:
+            numbers.pop()
+        if not numbers:
+            return
+        numbers[-1] += 1

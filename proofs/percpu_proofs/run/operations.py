@@ -60,7 +60,7 @@ _LANGUAGE = {
         "free the percpu pointer OFFSET: of a static variable or, from a unit's size on, of none",
 }  # fmt: skip
 """Each operation as it is written, its kind first, and what it does. d, w and s are frees that
-API-2 forbids; invalid_frees.py says what becomes of them."""
+API-2 forbids; run/driver.py says what becomes of them."""
 SHAPES = {shape[0]: shape for shape in _LANGUAGE}
 MEANINGS = {shape[0]: meaning for shape, meaning in _LANGUAGE.items()}
 RULES = {
@@ -136,6 +136,11 @@ def parse_operations(path: Path, lines: Iterable[str]) -> OperationList:
     if not operations:
         raise InputError(path, None, "at least one operation")
     return OperationList(path, operations, numbers)
+
+
+def parse_texts(where: str, texts: Sequence[str]) -> tuple[Operation, ...]:
+    """Return the operations of texts, of which there may be none; where: as errors name them."""
+    return tuple(parse_operations(Path(where), texts).operations) if texts else ()
 
 
 def text_of(operation: Operation) -> str:

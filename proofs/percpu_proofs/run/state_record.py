@@ -9,6 +9,7 @@ import json
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from operator import attrgetter
 from typing import Any, NamedTuple, Protocol
 
@@ -287,18 +288,14 @@ def differing_bits(kernel: str, model: str) -> str:
     'bits 0 (model 1), 6-7 (model 0)'
     """
     try:
-        ours = int(model, 16)
-        differ = ours ^ int(kernel, 16)
+        ours, theirs = int(model, 16), int(kernel, 16)
     except ValueError:
         return "not a hexadecimal number"
+    bits = range((ours ^ theirs).bit_length())
     ranges: list[str] = []
-    while differ and len(ranges) < _SHOWN:
-        first = (differ & -differ).bit_length() - 1
-        value = ours >> first & 1
-        last = first
-        while differ >> (last + 1) & 1 and ours >> (last + 1) & 1 == value:
-            last += 1
-        span = str(first) if first == last else f"{first}-{last}"
-        ranges.append(f"{span} (model {value})")
-        differ &= ~((1 << (last + 1)) - 1)
-    return f"bits {', '.join(ranges)}" + (", ..." if differ else "")
+    for (differs, value), run in groupby(bits, lambda n: ((ours ^ theirs) >> n & 1, ours >> n & 1)):
+        first, *others = run
+        if differs:
+            span = f"{first}-{others[-1]}" if others else f"{first}"
+            ranges.append(f"{span} (model {value})")
+    return f"bits {', '.join(ranges[:_SHOWN])}" + (", ..." if len(ranges) > _SHOWN else "")
