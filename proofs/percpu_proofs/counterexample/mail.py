@@ -52,7 +52,8 @@ def mail(c: Counterexample, reproducer: str) -> list[str]:
     """Return the lines of a block. reproducer: the command that shows the schedule again."""
     since = sequential_steps(c)
     top = [*_head(c), "", *_setup(c, since)]
-    bottom = ["", *_searched(c), *command(reproducer)]
+    searched = block(c.reach, _SEARCHED, "see percpu-spec review", "  ")
+    bottom = ["", *searched, *command(reproducer)]
     if not c.steps:
         return plain([*top, *bottom])
     lines: list[str] = []
@@ -125,10 +126,6 @@ def _state(
         return lines
     left = len(lines) - _STATE + 1
     return [*lines[: _STATE - 1], f"  {left} more lines of this state: see the reproducer"]
-
-
-def _searched(c: Counterexample) -> list[str]:
-    return block(c.reach, _SEARCHED, "see percpu-spec review", "  ")
 
 
 def _brief(found: list[TableRow]) -> list[TableRow]:

@@ -1,4 +1,7 @@
-"""The table of CPUs: a column for each, a step's text begins in the column of who takes it."""
+"""A counterexample as text: what is broken, states, and a table with a column for each CPU.
+
+A step's text begins in the column of who takes it.
+"""
 
 from __future__ import annotations
 
@@ -42,11 +45,6 @@ class TableRow:
     changes: tuple[str, ...]
     broken: tuple[str, ...]  # clauses that have not been named before, and the clause itself
 
-    @property
-    def changes_nothing(self) -> bool:
-        """Whether nothing that is shown has changed."""
-        return not self.changes and not self.broken
-
 
 def rows(
     c: Counterexample, since: int, shown: Relevance, *, lines: bool = True, ahead: bool = True
@@ -75,15 +73,15 @@ def rows(
 
 def fold_rows(found: list[TableRow]) -> list[TableRow]:
     """Return the rows with those in which nothing changes put to the next one of the same CPU."""
-    kept: list[TableRow] = []
+    folded: list[TableRow] = []
     for row in found:
-        if kept and kept[-1].changes_nothing and kept[-1].cpu == row.cpu and not row.words:
-            last = kept.pop()
+        last = folded[-1] if folded else row
+        if last.cpu == row.cpu and not (row is last or row.words or last.changes or last.broken):
             numbers = f"{last.numbers.partition('-')[0]}-{row.numbers}"
-            kept.append(replace(row, numbers=numbers, words=last.words))
+            folded[-1] = replace(row, numbers=numbers, words=last.words)
         else:
-            kept.append(row)
-    return kept
+            folded.append(row)
+    return folded
 
 
 def table(found: list[TableRow], cpus: tuple[str, ...], width: int) -> Iterator[tuple[str, str]]:
@@ -261,14 +259,10 @@ def state(
         counters.append(f"{'one more chunk' if more == 1 else f'{more} more chunks'} unchanged")
     yield from wrap_lines("", f"{heading} {', '.join(counters)}".rstrip(), width, "  ")
     for row in shown.rows(now):
-        yield from wrap_lines("row", chunk_line(row), width, "    ")
+        line = f"  chunk {row.name:3} {row.place:24} {short(row.pages)}".rstrip()
+        yield from wrap_lines("row", line, width, "    ")
         for line in hint_lines(row, c.message) if shown.hints else ():
             yield from wrap_lines("", f"    {line}", width, "      ")
-
-
-def chunk_line(row: ChunkRow) -> str:
-    """Return a chunk in a line: where it is, and its pages."""
-    return f"  chunk {row.name:3} {row.place:24} {short(row.pages)}".rstrip()
 
 
 def hint_lines(row: ChunkRow, message: str) -> Iterator[str]:

@@ -202,22 +202,17 @@ class Fuzz:
         schedule: list[int] = []
         for step in scheduled(world, scheduler):
             schedule.append(step)
-            goes_on = self._step(world, step, broken) and sought not in broken
-            if not goes_on or len(schedule) == MOST_STEPS:
+            self.steps += 1
+            goes_on = len(schedule) < MOST_STEPS
+            try:
+                world.guarded_step(step)
+            except ClauseViolation:
+                goes_on = False
+            for clause, violation in world.monitor.violations.items():
+                broken.setdefault(clause, violation.first_message)
+            if not goes_on or sought in broken:
                 break
         return schedule
-
-    def _step(self, world: ContractedWorld, actor: int, broken: dict[str, str]) -> bool:
-        """Let an actor take a step; enter what it broke; False if the world cannot go on."""
-        self.steps += 1
-        ended = True
-        try:
-            world.guarded_step(actor)
-        except ClauseViolation:
-            ended = False
-        for clause, violation in world.monitor.violations.items():
-            broken.setdefault(clause, violation.first_message)
-        return ended
 
     def _end(self, world: ContractedWorld, broken: dict[str, str]) -> None:
         result = Exploration("drawn")

@@ -190,19 +190,15 @@ def spans(steps: Iterable[OperationStep[T]]) -> Iterator[OperationSpan[T]]:
         yield now
 
 
-def parts(setup: Sequence[T], found: Iterable[OperationSpan[T]]) -> Iterator[tuple[str, list[T]]]:
-    """Yield how operations run and these: one after the other (an empty text, and THEN), or not."""
-    alone, began = list(setup), False
-    for span in found:
-        if not span.how:
-            alone += span.operations()
-            continue
-        if alone:
-            yield THEN if began else "", alone
-        yield span.how, span.operations()
-        alone, began = [], True
-    if alone:
-        yield THEN if began else "", alone
+def parts(setup: Sequence[T], schedule: Iterable[OperationSpan[T]]) -> list[tuple[str, list[T]]]:
+    """Return how operations run, and these; empty texts and THEN: one after the other."""
+    found = [("", list(setup))]
+    for span in schedule:
+        if not span.how and found[-1][0] in ("", THEN):
+            found[-1][1].extend(span.operations())
+        else:
+            found.append((span.how or THEN, span.operations()))
+    return [part for part in found if part[1]]
 
 
 def listed(found: Iterable[tuple[str, Sequence[T]]], text: Callable[[T], str] = str) -> str:
@@ -224,8 +220,8 @@ def parts_of(token: Token) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """
     if not token.schedule:
         return (("", (*token.setup, *token.actors)),)
-    found = parts(token.setup, spans(_steps(token)))
-    return tuple((how, tuple(operations)) for how, operations in found)
+    whole = parts(token.setup, spans(_steps(token)))
+    return tuple((how, tuple(operations)) for how, operations in whole)
 
 
 def _steps(token: Token) -> Iterator[OperationStep[str]]:

@@ -33,12 +33,12 @@ class WrongFree(NamedTuple):
     area: None if the allocator is not asked.
     """
 
-    said: str
+    words: str
     area: Area | None
 
     def __str__(self) -> str:
         become = "not carried out" if self.area is None else "refused by the allocator"
-        return f"{self.said}: {become}"
+        return f"{self.words}: {become}"
 
 
 def place_of(area: Area | None) -> Place | None:
@@ -223,14 +223,14 @@ def handle_problem(
     kind, handle = listed.operations[index][:2]
     if kind in WRONG:
         return listed.problem(index, RULES[kind], str(error))
-    for earlier in range(index - 1, -1, -1):
-        if listed.operations[earlier][1] == handle and listed.operations[earlier][0] in "af":
-            break
-    else:
+    lines = [
+        line
+        for line, earlier in zip(listed.lines, listed.operations[:index], strict=False)
+        if earlier[:2] in (("a", handle), ("f", handle))
+    ]
+    if not lines:
         return listed.problem(index, "a handle allocated before", f"handle {handle}")
-    line = listed.lines[earlier]
-    if kind == "a":
-        expected, found = "a handle not in use", f"handle {handle}, allocated at line {line}"
-    else:
-        expected, found = "a handle not freed yet", f"handle {handle}, freed at line {line}"
-    return listed.problem(index, expected, found)
+    expected, done = ("in use", "allocated") if kind == "a" else ("freed yet", "freed")
+    return listed.problem(
+        index, f"a handle not {expected}", f"handle {handle}, {done} at line {lines[-1]}"
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
@@ -139,11 +138,6 @@ class FailedOperations:
         return self.counts.result()
 
 
-def allocations(operations: Iterable[Operation]) -> int:
-    """Return how many operations allocate."""
-    return sum(operation[0] == "a" for operation in operations)
-
-
 class _NamesCauses(Allocator):
     """An allocator whose failures are told."""
 
@@ -159,7 +153,9 @@ class _NamesCauses(Allocator):
         self, reserved: bool, is_atomic: bool, size: int, align: int, gfp: int
     ) -> None:
         if self.causes[-1:] != [POPULATE]:
-            self.causes.append(_reason(reserved and self.reserved_chunk is not None, is_atomic))
+            from_others = ATOMIC if is_atomic else CREATE
+            has_reserve = self.reserved_chunk is not None
+            self.causes.append(RESERVED if reserved and has_reserve else from_others)
         super().alloc_failed(reserved, is_atomic, size, align, gfp)
 
     def memcg_pre_alloc_hook(self, size: int, gfp: int) -> tuple[bool, object | None]:
@@ -167,9 +163,3 @@ class _NamesCauses(Allocator):
         if not charged[0]:
             self.causes.append(CHARGE)
         return charged
-
-
-def _reason(reserved: bool, is_atomic: bool) -> str:
-    if reserved:
-        return RESERVED
-    return ATOMIC if is_atomic else CREATE

@@ -239,20 +239,13 @@ MISSING = _Missing()
 """Stands for the value of a field that one side does not have."""
 
 
-def first_difference(
-    kernel: Record, model: Record, order: Iterable[str], skip: frozenset[str] = frozenset()
-) -> Difference | None:
-    """Return the first difference in the order of fields given, the others after them.
-
-    skip names nested fields that are not compared.
-    """
-    return next(differences(kernel, model, order, skip), None)
-
-
 def differences(
     kernel: Record, model: Record, order: Iterable[str], skip: frozenset[str] = frozenset()
 ) -> Iterator[Difference]:
-    """Yield every difference, in the same order."""
+    """Yield every difference in the order of fields given, the others after them.
+
+    skip names nested fields that are not compared.
+    """
     for name in dict.fromkeys([*order, *kernel, *model]):
         ours = model.get(name, MISSING)
         yield from _compare(name, name, kernel.get(name, MISSING), ours, skip)

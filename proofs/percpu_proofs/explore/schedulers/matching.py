@@ -219,7 +219,8 @@ class Matching(Search):
             holder = _NOBODY
         elif holder == _NOBODY:
             holder = actor
-        return MatchState(outcome.shared, holder, places, lost or _loses(verdict))
+        lost = lost or any(clause == REFINE for clause, _ in verdict.broken)
+        return MatchState(outcome.shared, holder, places, lost)
 
     def _enter(self, verdict: StepVerdict, schedule: Sequence[int]) -> None:
         self._verdicts[verdict] += 1
@@ -265,8 +266,3 @@ class Matching(Search):
             tuple([(found.clause, found.message) for found in part.findings.values()]),
             0 if self.checker is None else self.checker.stretches - before,
         )
-
-
-def _loses(verdict: StepVerdict) -> bool:
-    """Return whether the abstract machine does not follow any more."""
-    return any(clause == REFINE for clause, _ in verdict.broken)
