@@ -152,7 +152,7 @@ def test_what_is_drawn_ends_where_its_clause_breaks() -> None:
 def test_a_step_is_of_the_function_it_ends_in() -> None:
     endless = next(t for t in examples() if (t.variant, t.clause) == ("rfc_series", "BAL-3"))
     last = of_schedule(endless).steps[-1]
-    said, _, line = last.said().partition(":")
+    said, _, line = last.sentence().partition(":")
     assert said == "stopped, as it would go on without end, in pcpu_balance_populated (two_types.py"
     code = inspect.getsource(two_types).split("\n")[int(line.rstrip(")")) - 1]
     assert "self.balance_create(" in code
@@ -162,7 +162,9 @@ def test_a_step_is_of_the_function_it_ends_in() -> None:
         "P 1": "", "B": "", "a 2 4 4 -": "pcpu_alloc_noprof", "f 1": "free_percpu",
         "d 1": "free_percpu",
     }  # fmt: skip
-    assert steps[0].said() == "the next 1 page allocations fail: no step of the kernel's"
+    assert (steps[0].words, steps[0].sentence()) == (
+        "the next 1 page allocations fail", "no step of the kernel's",
+    )  # fmt: skip
 
 
 def test_a_chunk_on_no_list_is_held_by_who_took_it_off() -> None:
@@ -414,8 +416,9 @@ TOKENS = st.builds(
 @settings(max_examples=30, deadline=None)
 @given(TOKENS, st.integers(0), st.integers(1, 63))
 def test_a_token_says_all_of_its_schedule(token: Token, at: int, by: int) -> None:
-    written = str(token)
-    assert written.startswith(MODEL) and read_token(written) == token._usual()
+    written, scenario = str(token), token.scenario
+    usual = token.with_operations(scenario.prepared, scenario.concurrent)
+    assert written.startswith(MODEL) and read_token(written) == usual
     assert read_token(written).search == token.search
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     place = len(MODEL) + at % (len(written) - len(MODEL))

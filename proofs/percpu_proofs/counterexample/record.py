@@ -117,17 +117,16 @@ class CpuStep:
             return ""
         return "begins: " if self.cpu == WORK and self.operation == "b" else f"{self.words}: "
 
-    def said(self, *, lines: bool = True, ahead: bool = True) -> str:
+    def sentence(self, *, lines: bool = True, ahead: bool = True) -> str:
         """Return what it does; lines: with those of the source, ahead: with what comes next."""
-        said = self.beginning
         if self.ends:
-            said += f"{self.function} returns" if self.function else self.stands
-            said += f", {self.result}" if self.result else ""
+            words = f"{self.function} returns" if self.function else self.stands
+            words += f", {self.result}" if self.result else ""
         else:
-            said += self.stands
-            said += f" in {self.line if lines else self.function}" if self.function else ""
-        said += f"; refused: {self.refused}" if self.refused else ""
-        return said + (f"; next: {self.next}" if ahead and self.next else "")
+            words = self.stands
+            words += f" in {self.line if lines else self.function}" if self.function else ""
+        words += f"; refused: {self.refused}" if self.refused else ""
+        return words + (f"; next: {self.next}" if ahead and self.next else "")
 
     def as_json(self, actors: dict[str, int]) -> dict[str, Any]:
         """Return it with plain values only; actors: who last took a step in each column."""

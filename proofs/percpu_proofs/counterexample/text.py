@@ -52,8 +52,8 @@ def rows(
     """Return the rows of a counterexample's steps behind the first `since`, numbered from 1.
 
     A clause is named where it is broken first, which for some is before these rows; the
-    counterexample's own wherever it is broken otherwise than before. lines, ahead: as CpuStep.said
-    has it.
+    counterexample's own wherever it is broken otherwise than before. lines, ahead: as for
+    CpuStep.sentence.
     """
     found: list[TableRow] = []
     named = c.broken_before(since)
@@ -63,7 +63,7 @@ def rows(
             if named.get(clause) != wrong and (clause not in named or clause == c.clause):
                 broken.append(f"{clause} broken: {wrong}")
             named[clause] = wrong
-        text = step.said(lines=lines, ahead=ahead).removeprefix(step.beginning)
+        text = step.sentence(lines=lines, ahead=ahead)
         changed = tuple(changes(before, step, shown))
         found.append(
             TableRow(str(number), step.cpu, step.beginning, text, changed, tuple(broken))
