@@ -33,7 +33,7 @@ def test_what_was_drawn_replays(seed: int) -> None:
     drawn = Drawn(Random(seed).randrange)
     found = _case(drawn)
     assert _case(ChoiceReplay(drawn.numbers)) == found
-    assert len(drawn.taken) == len(found)
+    assert len(drawn.answers) == len(found)
 
 
 def test_numbers_too_few_or_too_large_replay_all_the_same() -> None:

@@ -253,7 +253,7 @@ def test_drawn_programs_find_races_and_are_made_small() -> None:
     fuzz = fuzzed("rfc_1", 120)
     assert {"RCL-1", "RCL-2", "TLB-1"} <= fuzz.findings.keys()
     for clause, (_, found) in fuzz.findings.items():
-        _, drawn = fuzz.small(clause, found)
+        _, drawn = fuzz.minimise(clause, found)
         assert len(drawn.actors) < fuzz.length
         again, broken = fuzz._replay(drawn, clause)
         assert clause in broken and again == drawn

@@ -1,4 +1,7 @@
-"""Which kernel function a running step of the model stands in, and on which line of the model."""
+"""Schedules of the model, run again, as counterexamples.
+
+Each step has the kernel function that it stands in, and the line of the model for that.
+"""
 
 from __future__ import annotations
 
@@ -228,8 +231,8 @@ def of_schedule(token: Token, bound: str = "") -> Counterexample:
         mechanism(token),
         next(wrong, ""),
         token.geometry,
-        tuple(map(names.spoken, scenario.prepared)),
-        tuple(map(names.spoken, scenario.concurrent)),
+        tuple(map(names.operation_words, scenario.prepared)),
+        tuple(map(names.operation_words, scenario.concurrent)),
         before,
         steps,
         bound,

@@ -1,4 +1,4 @@
-"""What clauses, and what stands in the place of one, say; and what they are said of.
+"""Counterexamples as records: steps and states, what the clause says, and what bears on it.
 
 Names are the kernel's, ranges of pages are closed: [1, 4] are four pages.
 """
@@ -73,7 +73,7 @@ WORK = "work"
 """Names the column of the balance work, which runs on a CPU of its own."""
 
 
-class Spoken(NamedTuple):
+class OperationWords(NamedTuple):
     """An operation in words for people, and as the operation language writes it."""
 
     words: str  # "allocate 28672 bytes (a)"
@@ -161,8 +161,8 @@ class Counterexample:
     mechanism: str  # what is known to break it: a finding, or the reason that a variant declares
     message: str  # what is wrong
     geometry: str
-    setup: tuple[Spoken, ...]  # runs alone, before
-    at_once: tuple[Spoken, ...]  # what the CPUs do, in the order of their numbers
+    setup: tuple[OperationWords, ...]  # runs alone, before
+    at_once: tuple[OperationWords, ...]  # what the CPUs do, in the order of their numbers
     before: StateRows
     steps: tuple[CpuStep, ...]
     bound: str  # how far was searched; empty where a schedule was only run again

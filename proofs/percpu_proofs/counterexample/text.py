@@ -16,12 +16,12 @@ from percpu_proofs.counterexample.record import (
     WORK,
     Counterexample,
     CpuStep,
+    OperationWords,
     Relevance,
-    Spoken,
     relevance,
     sequential_steps,
 )
-from percpu_proofs.counterexample.words import changes, short
+from percpu_proofs.counterexample.words import short_row, state_changes
 from percpu_proofs.explore.rerun import OperationStep, spans
 from percpu_proofs.show.picture import HintPicture
 from percpu_proofs.show.text import PAGES, ChunkRow, StateRows
@@ -64,7 +64,7 @@ def rows(
                 broken.append(f"{clause} broken: {wrong}")
             named[clause] = wrong
         text = step.sentence(lines=lines, ahead=ahead)
-        changed = tuple(changes(before, step, shown))
+        changed = tuple(state_changes(before, step, shown))
         found.append(
             TableRow(str(number), step.cpu, step.beginning, text, changed, tuple(broken))
         )
@@ -196,7 +196,7 @@ def setup(c: Counterexample, since: int, width: int) -> Iterator[Line]:
         begins = "Then" if before or number else "First"
         yield from wrap_lines("", f"{begins}{how}, as below:", width)
         for step, _ in span.members:
-            yield from _spoken(f"{step.cpu:6} ", Spoken(step.words, step.operation), width)
+            yield from _spoken(f"{step.cpu:6} ", OperationWords(step.words, step.operation), width)
 
 
 def _moves(c: Counterexample, since: int) -> Iterator[OperationStep[CpuStep]]:
@@ -205,10 +205,11 @@ def _moves(c: Counterexample, since: int) -> Iterator[OperationStep[CpuStep]]:
         yield OperationStep(step.actor, step, step.cpu == WORK, step.ends)
 
 
-def group_operations(c: Counterexample, since: int) -> list[Spoken]:
+def group_operations(c: Counterexample, since: int) -> list[OperationWords]:
     """Return the operations that ran one after the other before a step; equal ones are counted."""
-    operations = [*c.setup, *(Spoken(s.words, s.operation) for s in c.steps[:since] if s.begins)]
-    found: list[Spoken] = []
+    begun = [step for step in c.steps[:since] if step.begins]
+    operations = [*c.setup, *(OperationWords(one.words, one.operation) for one in begun)]
+    found: list[OperationWords] = []
     for what, run in groupby(operations, _but_for_its_handle):
         same = list(run)
         if len(same) < 3:
@@ -221,18 +222,18 @@ def group_operations(c: Counterexample, since: int) -> list[Spoken]:
             words = f"{what}, {len(same)} times ({areas[0]} to {areas[-1]})"
         else:
             words = f"{what}, {len(same)} times"
-        found.append(Spoken(words, f"{same[0].operation} ... {same[-1].operation}"))
+        found.append(OperationWords(words, f"{same[0].operation} ... {same[-1].operation}"))
     return found
 
 
-def _but_for_its_handle(one: Spoken) -> str:
+def _but_for_its_handle(one: OperationWords) -> str:
     """Return the words of an operation without the letter of its area."""
     if re.fullmatch(f"{_FREE}[a-z]+", one.words):
         return _FREE
     return one.words.rpartition(" (")[0] or one.words
 
 
-def _spoken(who: str, one: Spoken, width: int) -> Iterator[Line]:
+def _spoken(who: str, one: OperationWords, width: int) -> Iterator[Line]:
     line = f"  {who}{one.words}"
     if len(line) + len(one.operation) + 2 <= width:
         yield "", f"{line}{one.operation:>{width - len(line)}}"
@@ -259,7 +260,7 @@ def state(
         counters.append(f"{'one more chunk' if more == 1 else f'{more} more chunks'} unchanged")
     yield from wrap_lines("", f"{heading} {', '.join(counters)}".rstrip(), width, "  ")
     for row in shown.rows(now):
-        line = f"  chunk {row.name:3} {row.place:24} {short(row.pages)}".rstrip()
+        line = f"  chunk {row.name:3} {row.place:24} {short_row(row.pages)}".rstrip()
         yield from wrap_lines("row", line, width, "    ")
         for line in hint_lines(row, c.message) if shown.hints else ():
             yield from wrap_lines("", f"    {line}", width, "      ")

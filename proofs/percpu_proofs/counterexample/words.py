@@ -1,4 +1,4 @@
-"""Operations and points of the kernel's code in words."""
+"""Operations, points of the kernel's code and changes of a state in words."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Final
 
-from percpu_proofs.counterexample.record import CpuStep, Relevance, Spoken
+from percpu_proofs.counterexample.record import CpuStep, OperationWords, Relevance
 from percpu_proofs.run.operations import HANDLES, Operation, flags_of, text_of
 from percpu_proofs.show.text import ChunkRow, StateRows
 from percpu_reference.gaps import Gap, Kind
@@ -58,9 +58,9 @@ class Names:
             number = number // 26 - 1
         return letters
 
-    def spoken(self, operation: Operation) -> Spoken:
+    def operation_words(self, operation: Operation) -> OperationWords:
         """Return an operation in words and in the operation language."""
-        return Spoken(self.words(operation), text_of(operation))
+        return OperationWords(self.words(operation), text_of(operation))
 
     def words(self, operation: Operation) -> str:
         """Return an operation in words.
@@ -82,10 +82,10 @@ class Names:
         return _SENTENCES[kind].format(self.of(arg) if kind in HANDLES else arg, size)
 
 
-def pages(start: int, end: int) -> str:
+def page_range(start: int, end: int) -> str:
     """Return a range of pages [start, end) as a closed one.
 
-    >>> pages(1, 5), pages(3, 4)
+    >>> page_range(1, 5), page_range(3, 4)
     ('pages [1, 4]', 'page 3')
     """
     return f"page {start}" if end == start + 1 else f"pages [{start}, {end - 1}]"
@@ -100,7 +100,7 @@ def position_of(gap: Gap, *, locked: bool) -> tuple[str, str]:
         return "waits for pcpu_alloc_mutex", ""
     ahead = _NEXT.get(gap.kind, gap.name.partition(": ")[2] or gap.name)
     if gap.end > gap.start:
-        ahead += f" {pages(gap.start, gap.end)}"
+        ahead += f" {page_range(gap.start, gap.end)}"
         ahead += f" of chunk {gap.chunk.id}" if gap.chunk is not None else ""
     elif gap.chunk is not None:
         ahead += f" chunk {gap.chunk.id}"
@@ -110,7 +110,7 @@ def position_of(gap: Gap, *, locked: bool) -> tuple[str, str]:
 _SHORT: Final = 18  # pages whose rows stand beside one another
 
 
-def changes(before: StateRows, step: CpuStep, shown: Relevance) -> Iterator[str]:
+def state_changes(before: StateRows, step: CpuStep, shown: Relevance) -> Iterator[str]:
     """Yield what a step changed, as far as it is to be shown."""
     after, known = step.state, dict(before.counters)
     said = []
@@ -135,7 +135,7 @@ def _change(was: ChunkRow | None, now: ChunkRow | None) -> str:
     if now is None:
         return "is gone"
     if was is None:
-        return f"is new, {now.place} {short(now.pages)}"
+        return f"is new, {now.place} {short_row(now.pages)}"
     said = []
     if was.place != now.place:
         said.append(f"{was.place} -> {now.place}")
@@ -157,7 +157,7 @@ def _pages_changed(old: str, new: str) -> str:
     for (was, now), run in groupby(zip(old, new, strict=True)):
         start, end = end, end + len(list(run))
         if was != now:
-            found.append(f"{pages(start, end)} {was} -> {now}")
+            found.append(f"{page_range(start, end)} {was} -> {now}")
     return ", ".join(found)
 
 
@@ -168,10 +168,10 @@ def _areas_changed(was: ChunkRow, now: ChunkRow) -> str:
     return ", ".join(said + [f"bytes [{first}, {last}] taken" for first, last in come])
 
 
-def short(row: str) -> str:
+def short_row(row: str) -> str:
     """Return a row of pages, equal ones counted if it is long.
 
-    >>> short("##--"), short("#" * 60 + "e" * 4)
+    >>> short_row("##--"), short_row("#" * 60 + "e" * 4)
     ('##--', '60# 4e')
     """
     if len(row) <= _SHORT:

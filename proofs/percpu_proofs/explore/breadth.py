@@ -4,11 +4,10 @@ All lists of one operation come first, then all of two, and so on; a list that l
 before is not gone on from. Runs of the balance work that was asked for are free: they lengthen no
 list, so a counterexample has the fewest operations of callers that the alphabet allows.
 
-The clauses asked of functions and states, those about quiescence included, are judged at every
-operation of every list up to the bound.
-
-Every schedule of them is searched and every step judged. What comes before them runs alone, and a
-run of the balance work is done with before they begin, or begins with them.
+Sequences run alone: the clauses asked of functions and states, those about quiescence included, are
+judged at every operation of every list up to the bound. A hunt lets the last operations run at
+once: every schedule of them is searched and every step judged. What comes before them runs alone,
+and a run of the balance work is done with before they begin, or begins with them.
 """
 
 from __future__ import annotations

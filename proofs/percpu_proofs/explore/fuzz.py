@@ -1,11 +1,11 @@
-"""Lists drawn at random that fill the first chunk with crumbs and free much of it again.
+"""Operations drawn at random: programs that run at once, and lists for clauses about one chunk.
 
-They are for clauses about one chunk, its hints above all: only those are judged, so that thousands
-of lists take seconds.
+Each operation of a program becomes an actor, and a drawn schedule lets them overlap one another and
+the balance work. Whatever a program breaks is reduced until no operation and no switch between
+actors can be left out.
 
-A program is a list of operations; each becomes an actor, and a drawn schedule lets them overlap
-one another and the balance work. Whatever a program breaks is reduced until no operation and no
-switch between actors can be left out.
+Lists fill the first chunk with crumbs and free much of it again. Only the clauses about one chunk,
+its hints above all, are judged there, so that thousands of lists take seconds.
 """
 
 from __future__ import annotations
@@ -54,14 +54,14 @@ def about_a_chunk(clause: str) -> list[Predicate]:
     ]
 
 
-def lists(clause: str) -> Iterator[Operations]:
+def drawn_lists(clause: str) -> Iterator[Operations]:
     """Yield lists of operations, the same for each clause in every run."""
     for number in range(LISTS):
         choices = drawn(f"{clause}/{number}")
-        yield _mixed(choices) if number % 2 else _filled(choices)
+        yield _draw_mixed(choices) if number % 2 else _draw_filled(choices)
 
 
-def breaks(variant: str, clause: str, operations: Operations) -> int:
+def first_breach(variant: str, clause: str, operations: Operations) -> int:
     """Return the number of the first operation that breaks a clause about a chunk; 0 if none."""
     predicates = about_a_chunk(clause)
     allocator = build(variant_class(variant), _SIZE)
@@ -74,7 +74,7 @@ def breaks(variant: str, clause: str, operations: Operations) -> int:
     return 0
 
 
-def small(operations: Operations, shows: Callable[[Operations], bool]) -> Operations:
+def smallest_list(operations: Operations, shows: Callable[[Operations], bool]) -> Operations:
     """Return a smallest list that shows what one does."""
     return shrink(
         Program(operations),
@@ -92,7 +92,7 @@ def _area(choices: Choices, handle: int, sizes: list[int]) -> tuple[str, int, in
     return "a", handle, choices.pick(sizes), 4, False, KERNEL
 
 
-def _mixed(choices: Choices) -> Operations:
+def _draw_mixed(choices: Choices) -> Operations:
     """Return allocations and frees in any order."""
     sizes = _sizes(choices)
     operations, held = [], list[int]()
@@ -105,7 +105,7 @@ def _mixed(choices: Choices) -> Operations:
     return tuple(operations)
 
 
-def _filled(choices: Choices) -> Operations:
+def _draw_filled(choices: Choices) -> Operations:
     """Return allocations that fill the first chunk, frees of some of them, and a few more."""
     sizes, left = _sizes(choices), _ROOM
     operations, held = [], list[int]()
@@ -175,9 +175,9 @@ class Fuzz:
     def _draw(self, choices: Choices) -> tuple[Program, dict[str, str]]:
         """Run a new program under a new schedule; return both and what was broken."""
         prefix = choices.pick([(), *self.prefixes])
-        operations = program(choices, self.length, prefix, memcg=self.geometry.memcg)
+        operations = draw_program(choices, self.length, prefix, memcg=self.geometry.memcg)
         if self.programs % 4 == 3:
-            operations = unusual(drawn(f"{self.seed}/{self.programs}/unusual"), operations)
+            operations = with_unusual(drawn(f"{self.seed}/{self.programs}/unusual"), operations)
         works = 1 + choices.number(6)
         world = self._begun(operations, works)
         broken: dict[str, str] = {}
@@ -246,7 +246,7 @@ class Fuzz:
         works = len({step for step in taken if step >= count})
         return replace(program, schedule=tuple(taken), works=works), broken
 
-    def small(self, clause: str, found: Program) -> tuple[str, Program]:
+    def minimise(self, clause: str, found: Program) -> tuple[str, Program]:
         """Return a smallest program and schedule that breaks a clause, and the message.
 
         found: one that does.
@@ -265,7 +265,7 @@ class Fuzz:
         return self.sightings.of(self._world.monitor.asked())
 
 
-def program(
+def draw_program(
     choices: Choices, length: int, prefix: tuple[Operation, ...] = (), *, memcg: bool = False
 ) -> tuple[Operation, ...]:
     """Return operations drawn at random: requests, mostly of whole pages, and frees of theirs.
@@ -299,7 +299,7 @@ def program(
 _LIMITED = (NOFS, NOIO, KERNEL | SCOPE_NOFS, KERNEL | SCOPE_NOIO)
 
 
-def unusual(choices: Choices, operations: Sequence[Operation]) -> tuple[Operation, ...]:
+def with_unusual(choices: Choices, operations: Sequence[Operation]) -> tuple[Operation, ...]:
     """Return operations some of which forbid I/O or file systems, with frees that API-2 forbids."""
     found: list[Operation] = []
     for operation in operations:

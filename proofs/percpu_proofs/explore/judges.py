@@ -162,7 +162,7 @@ class StepJudge:
         self.result.callers_errors.update(world.errors)
         if runner.gap is not None:
             self.result.situations[runner.gap.name] += 1
-        self._enter(judged_locks(world, runner), schedule)
+        self._enter(lock_verdicts(world, runner), schedule)
         if step.left is None or step.left.kind is not Kind.FLAGS:  # else no more than flags change
             self._enter(self._judge(world).judged(world), schedule)
         self._enter(judged_step(step, world.allocator, world.history), schedule)
@@ -192,7 +192,7 @@ class StepJudge:
             if endless is not None:
                 self.result.enter("BAL-3", endless, schedule)
                 return
-        for clause, found in judged_at_end(world, ChunkListing(world.allocator)):
+        for clause, found in end_verdicts(world, ChunkListing(world.allocator)):
             runs = counted(world.drained, "more run")
             more = f", after {runs} of the work" if world.drained else ""
             self._enter([(clause, found and found + more)], schedule)
@@ -205,7 +205,7 @@ class StepJudge:
                 self.result.enter(clause, wrong, schedule)
 
 
-def judged_locks(world: World, runner: Runner) -> Iterator[Judged]:
+def lock_verdicts(world: World, runner: Runner) -> Iterator[Judged]:
     """Yield what a step has shown of the locks (LOCK-1, LOCK-2)."""
     guard = world.monitor.guard
     if guard.locked:
@@ -219,7 +219,7 @@ def judged_locks(world: World, runner: Runner) -> Iterator[Judged]:
         yield gap_misuse(runner.gap is None or runner.gap.last)
 
 
-def judged_at_end(world: World, listing: ChunkListing) -> Iterator[Judged]:
+def end_verdicts(world: World, listing: ChunkListing) -> Iterator[Judged]:
     """Yield verdicts where nobody can take a step: about rest, if it is rest."""
     runaway = world.runaway
     if runaway is not None:

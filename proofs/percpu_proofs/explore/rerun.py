@@ -1,4 +1,7 @@
-"""The schedule of a token run again, from boot on under contracts at full, each step judged."""
+"""The schedule of a token run again, each step judged, and which of its operations overlap.
+
+It runs from boot on under contracts at full.
+"""
 
 from __future__ import annotations
 
@@ -201,10 +204,10 @@ def parts(setup: Sequence[T], schedule: Iterable[OperationSpan[T]]) -> list[tupl
     return [part for part in found if part[1]]
 
 
-def listed(found: Iterable[tuple[str, Sequence[T]]], text: Callable[[T], str] = str) -> str:
+def one_line(found: Iterable[tuple[str, Sequence[T]]], text: Callable[[T], str] = str) -> str:
     """Return parts as one line.
 
-    >>> listed([("", ["a 1 8 4 -", "f 1"]), ("beside the work", ["a 2 8 4 -"])])
+    >>> one_line([("", ["a 1 8 4 -", "f 1"]), ("beside the work", ["a 2 8 4 -"])])
     'a 1 8 4 -; f 1 | beside the work: a 2 8 4 -'
     """
     lines = ((how, "; ".join(map(text, operations))) for how, operations in found)

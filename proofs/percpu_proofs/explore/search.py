@@ -1,6 +1,6 @@
-"""A world that is brought to the end of any schedule, and a machine that follows it there.
+"""What all searches of schedules have: where one stands, what it covered, and how it ends.
 
-The ways to search are schedulers; see those.
+The ways to search are in schedulers/, a class each.
 """
 
 from __future__ import annotations
@@ -65,10 +65,10 @@ class Cursor:
                 compared = checker.stretches
                 checker.judge(actor_of(step), runner.gap, world.history)
                 checker.stretches = compared  # what is done again is not counted
-            self.took(step)
+            self.note_step(step)
             self._save(len(taken))
 
-    def took(self, step: int) -> None:
+    def note_step(self, step: int) -> None:
         """Note that the world has taken a step, and the machine followed."""
         self._taken.append(step)
         self._marks.append(self.checker and self.checker.mark())
@@ -186,7 +186,7 @@ class Search(ABC):
         self.count()
         self.cursor.come_to(before)
         self.judge.step(self.world, step, schedule)
-        self.cursor.took(step)
+        self.cursor.note_step(step)
         if self.stop is not None and self.stop(self.result):
             raise EnoughError
 

@@ -27,7 +27,7 @@ GUARD: Final = 600.0  # seconds; tries end before on any machine that is fit for
 _LARGEST: Final = 32768  # bytes of a request
 _PAGE: Final = 4096  # bytes; other pages only make a size less likely to help
 _MOST_STEPS: Final = 200_000  # of one search for a smaller counterexample
-_TRIES: Final = 4_000  # of leaving out operations of one
+TRIES: Final = 4_000  # of leaving out operations of one
 
 
 @dataclass(frozen=True, slots=True)
@@ -276,7 +276,7 @@ def minimise(
 
     if finding(scenario.program) is None:
         return None
-    small = shrink(scenario.program, candidates, lambda one: one if finding(one) else None, _TRIES)
+    small = shrink(scenario.program, candidates, lambda one: one if finding(one) else None, TRIES)
     for preemptions in range(64):
         found = finding(small.best, preemptions)
         if found is not None:

@@ -68,7 +68,7 @@ class ReviewExample:
 
     @property
     def parts(self) -> Sequence[tuple[str, Sequence[str]]]:
-        """How its operations run, and these: as `overlap.parts` has it."""
+        """How its operations run, and these: as `rerun.parts` has it."""
         if not self.schedule or self.token is None:
             return (("", (*self.setup, *self.actors)),)
         return parts_of(read_token(self.token))
@@ -213,7 +213,7 @@ def _fuzz(job: Job) -> JobOutcome:
     if job.found is None:
         fuzz.run()
     else:
-        fuzz.findings[job.found[0]] = fuzz.small(*job.found)
+        fuzz.findings[job.found[0]] = fuzz.minimise(*job.found)
     return JobOutcome(
         job,
         FUZZED,

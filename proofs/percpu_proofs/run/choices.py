@@ -68,27 +68,27 @@ class Choices(ABC):
 
 
 class ChoiceReplay(Choices):
-    """Numbers given beforehand, then zeros; `taken` says what was asked for."""
+    """Numbers given beforehand, then zeros; `answers` says what was asked for."""
 
-    __slots__ = ("_given", "taken")
+    __slots__ = ("_numbers", "answers")
 
-    def __init__(self, given: Sequence[int] = ()) -> None:
-        self._given = given
-        self.taken: Answers = []
+    def __init__(self, numbers: Sequence[int] = ()) -> None:
+        self._numbers = numbers
+        self.answers: Answers = []
 
     def number(self, count: int) -> int:
         """Return the next number given, the last below count if it is too large."""
-        at = len(self.taken)
-        number = self._given[at] if at < len(self._given) else 0
+        at = len(self.answers)
+        number = self._numbers[at] if at < len(self._numbers) else 0
         if number >= count:
             number = count - 1
-        self.taken.append((number, count))
+        self.answers.append((number, count))
         return number
 
     @property
     def numbers(self) -> list[int]:
         """The numbers answered: what replays this case."""
-        return [number for number, _ in self.taken]
+        return [number for number, _ in self.answers]
 
 
 class Drawn(ChoiceReplay):
@@ -106,7 +106,7 @@ class Drawn(ChoiceReplay):
     def number(self, count: int) -> int:
         """Return a drawn number."""
         number = self._draw(count)
-        self.taken.append((number, count))
+        self.answers.append((number, count))
         return number
 
 
@@ -177,7 +177,7 @@ def every_case() -> Iterator[ChoiceReplay]:
         case = ChoiceReplay(numbers)
         yield case
         numbers = case.numbers
-        while numbers and numbers[-1] + 1 == case.taken[len(numbers) - 1][1]:
+        while numbers and numbers[-1] + 1 == case.answers[len(numbers) - 1][1]:
             numbers.pop()
         if not numbers:
             return

@@ -80,19 +80,19 @@ class Failures:
 class FailureCount:
     """Counts failures as they come, and what was asked for."""
 
-    asked: Counter[tuple[int, int, str]] = field(default_factory=Counter)
+    requests: Counter[tuple[int, int, str]] = field(default_factory=Counter)
     """Requests by size and align in bytes and letters of flags."""
-    failed: Counter[tuple[int, int, str, str]] = field(default_factory=Counter)
+    failures: Counter[tuple[int, int, str, str]] = field(default_factory=Counter)
     """Failures by the same, and reason."""
     first: FirstFailure | None = None
 
     def result(self) -> Failures:
         """Return what failed of the requests so far."""
         kinds = (
-            FailedKind(*kind[:3], count, self.asked[kind[:3]], kind[3])
-            for kind, count in self.failed.most_common()
+            FailedKind(*kind[:3], count, self.requests[kind[:3]], kind[3])
+            for kind, count in self.failures.most_common()
         )
-        return Failures(self.failed.total(), self.first, tuple(kinds))
+        return Failures(self.failures.total(), self.first, tuple(kinds))
 
 
 @dataclass(slots=True)
@@ -117,7 +117,7 @@ class FailedOperations:
         _, _, size, align, _, _ = operation
         reason = self.causes[-1] if self.causes else self._reason_before(size, align)
         self.causes.clear()
-        self.counts.failed[size, align, flags_of(operation), reason] += 1
+        self.counts.failures[size, align, flags_of(operation), reason] += 1
         if self.counts.first is None:
             line = self.listed.lines[number - 1]
             self.counts.first = FirstFailure(number, line, text_of(operation), reason)
@@ -133,8 +133,8 @@ class FailedOperations:
     def result(self, done: int) -> Failures:
         """Return what failed of the first `done` operations."""
         if self.counts.first is not None:
-            operations = self.listed.operations[:done]
-            self.counts.asked.update((o[2], o[3], flags_of(o)) for o in operations if o[0] == "a")
+            asked = (o for o in self.listed.operations[:done] if o[0] == "a")
+            self.counts.requests.update((o[2], o[3], flags_of(o)) for o in asked)
         return self.counts.result()
 
 

@@ -245,7 +245,7 @@ def verdicts(monitor: Monitor | None, line_of: Callable[[int], int]) -> list[Cla
     return judged
 
 
-def merged(one: list[ClauseVerdict], other: list[ClauseVerdict]) -> list[ClauseVerdict]:
+def merge_verdicts(one: list[ClauseVerdict], other: list[ClauseVerdict]) -> list[ClauseVerdict]:
     """Return the verdicts of two parts of a run together: of each clause the worse, both counted.
     """
     if not one:

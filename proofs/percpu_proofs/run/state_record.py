@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, Protocol
 from percpu_proofs.run.driver import Outcome
 from percpu_proofs.run.operations import WRONG, Operation
 from percpu_reference.chunk import Chunk
-from percpu_spec.views import HINTS
+from percpu_spec.views import HINTS, AllocatorView
 
 Record = dict[str, Any]
 """One JSON object of a vector: g, x, or a chunk."""
@@ -65,13 +65,11 @@ class StateRecord:
         return zlib.crc32(f'"g":{dump(self.g)}"slots":{dump(self.slots)}{chunks}'.encode())
 
 
-class Recordable(Protocol):
-    """What a record shows of an allocator: the model, or a compiled kernel's as it was read."""
+class Recordable(AllocatorView, Protocol):
+    """An allocator of which records are made: the model, or a compiled kernel's as it was read."""
 
     env: Any  # counters, by the names of the model's environment
     chunk_lists: Any  # in order, each with its slot, of chunks with a number
-    nr_populated: int
-    nr_empty_pop_pages: int
 
     @property
     def work_pending(self) -> bool:
@@ -80,10 +78,6 @@ class Recordable(Protocol):
     @property
     def atomic_alloc_failed(self) -> bool:
         """Whether a failed atomic allocation has left its mark."""
-
-    @property
-    def reserved_chunk(self) -> Any:
-        """The chunk that serves the reserved part, None if there is none."""
 
     def chunk_slot(self, chunk: Any, /) -> int:
         """Return the slot that a chunk's hints ask for."""
@@ -115,7 +109,7 @@ class Recorder:
             global_record(self.allocator), list_record(self.allocator), records, texts
         )
 
-    def _placed(self) -> Iterator[tuple[int, Chunk]]:
+    def _placed(self) -> Iterator[tuple[int, Any]]:
         if self.allocator.reserved_chunk is not None:
             yield OFF_LIST, self.allocator.reserved_chunk
         for head in self.allocator.chunk_lists:

@@ -236,7 +236,7 @@ class Matching(Search):
         known, world = self.known, self.world
         self.cursor.come_to(self._path)
         verdict = self._judge(lambda: self.judge.step(world, step, ()))
-        self.cursor.took(step)
+        self.cursor.note_step(step)
         return StepOutcome(
             known.share(world.shared()), known.place(world.place(actor_of(step))), verdict
         )
