@@ -18,7 +18,7 @@ from percpu_proofs.show.text import ChunkRow, StateRows
 from percpu_reference.variants import VARIANTS
 from percpu_spec import catalogue
 from percpu_spec.catalogue import clauses, findings, title
-from percpu_spec.releases import RELEASES
+from percpu_spec.releases import of_variant
 
 
 def title_of(clause_id: str) -> str:
@@ -58,10 +58,9 @@ def subject_of(variant: str) -> str:
     """Return what a variant of the model stands for, in words; of a file, its name."""
     base, _, fixes = variant.partition("+")
     mended = f" with {fixes.replace('+', ', ')} mended" if fixes else ""
-    for release in RELEASES:
-        if release.variant == base:
-            what = release.releases
-            return f"Linux {what}{mended} ({variant})".replace("Linux linux-", "linux-")
+    if (release := of_variant(base)) is not None:
+        words = f"Linux {release.releases}{mended} ({variant})"
+        return words.replace("Linux linux-", "linux-")
     if base in VARIANTS:
         doc = inspect.getdoc(sys.modules[VARIANTS[base].__module__]) or ""
         said = doc.partition("\n\n")[0].replace("\n", " ").partition(": ")[2].rstrip(".")

@@ -153,6 +153,7 @@ class Breadth(ABC):
 
     def _run(self) -> None:
         known: set[bytes] = set()
+        here = self.world.allocator
         self.levels = [[()]]
         self._save(())
         for length in range(self.plan.longest + 1):
@@ -163,7 +164,8 @@ class Breadth(ABC):
                 for operation, key in self.extend(operations, self.goes_on(length)):
                     same = operation == WORK
                     last = self.is_enough(length) and not same
-                    if key not in known and not last and self._leads_on(length + (not same)):
+                    leads_on = self.goes_on(length + (not same)) or here.work_pending
+                    if key not in known and not last and leads_on:
                         self._save((*operations, operation))
                         (self.levels[-1] if same else longer).append((*operations, operation))
                     known.add(key)
@@ -172,10 +174,6 @@ class Breadth(ABC):
             if self.is_enough(length):
                 break
             self.levels.append(longer)
-
-    def _leads_on(self, length: int) -> bool:
-        """Whether a list of so many operations that has led here can be made longer."""
-        return self.goes_on(length) or self.world.allocator.work_pending
 
     def check(self) -> None:
         """Raise EnoughError at a bound."""

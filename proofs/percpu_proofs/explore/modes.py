@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from percpu_proofs.explore.judges import StepJudge
 from percpu_proofs.explore.scenario import Scenario
@@ -33,6 +33,9 @@ MODES: dict[Mode, type[Search]] = {
 def search(start: Start, mode: Mode = "matching", **bounds: Any) -> Exploration:
     """Search all schedules of a start in a mode; see the mode's class for the bounds."""
     return MODES[mode](start, **bounds).run()
+
+
+_COMPARED: Final = ("schedules", "steps", "states", "complete")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,14 +72,8 @@ class ModeComparison:
         """Return plain values only."""
         return {
             "modes": {
-                r.mode: {
-                    "schedules": r.schedules,
-                    "steps": r.steps,
-                    "states": r.states,
-                    "complete": r.complete,
-                    "broken": sorted(r.findings),
-                    "seconds": round(r.seconds, 3),
-                }
+                r.mode: {name: getattr(r, name) for name in _COMPARED}
+                | {"broken": sorted(r.findings), "seconds": round(r.seconds, 3)}
                 for r in self.results
             },
             "differences": self.differences,
