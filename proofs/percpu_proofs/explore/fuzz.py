@@ -32,7 +32,7 @@ from percpu_proofs.run.choices import Choices, drawn
 from percpu_proofs.run.driver import Driver
 from percpu_proofs.run.operations import Operation
 from percpu_reference import build
-from percpu_reference.variants import Allocator, variant_class
+from percpu_reference.variants import variant_class
 from percpu_spec.geometry import Geometry
 from percpu_spec.gfp import ACCOUNT, ATOMIC, KERNEL, NOFS, NOIO, SCOPE_NOFS, SCOPE_NOIO
 
@@ -160,17 +160,12 @@ class Fuzz:
                     self.findings[clause] = broken[clause], one
 
     @cached_property
-    def _root(self) -> Allocator:
-        return build(self.variant, self.geometry, contracts="full", stats=True)
+    def _boot(self) -> Start:
+        return Start(build(self.variant, self.geometry, contracts="full", stats=True), {}, ())
 
     @cached_property
     def _world(self) -> ContractedWorld:
-        return ContractedWorld(Start(self._root, {}, ()))
-
-    def _begun(self, actors: tuple[Operation, ...], works: int) -> ContractedWorld:
-        """Return the world with these actors, none of which has begun."""
-        self._world.restart(Start(self._root, {}, actors, works))
-        return self._world
+        return ContractedWorld(self._boot)
 
     def _draw(self, choices: Choices) -> tuple[Program, dict[str, str]]:
         """Run a new program under a new schedule; return both and what was broken."""
@@ -179,8 +174,8 @@ class Fuzz:
         if self.programs % 4 == 3:
             operations = with_unusual(drawn(f"{self.seed}/{self.programs}/unusual"), operations)
         works = 1 + choices.number(6)
-        world = self._begun(operations, works)
-        broken: dict[str, str] = {}
+        world, broken = self._world, dict[str, str]()
+        world.restart(replace(self._boot, operations=operations, works=works))
         together = choices.pick((0, 1, 4))
         schedule = self._run(world, InTurn(range(len(prefix))), broken)
         schedule += self._run(world, Bursts(choices, together, len(operations)), broken)
@@ -239,12 +234,12 @@ class Fuzz:
         """
         count = len(program.actors)
         works = len({step for step in program.schedule if step >= count})
-        world = self._begun(program.actors, works)
-        broken: dict[str, str] = {}
-        taken = self._run(world, ScheduleReplay(program.schedule, lenient=True), broken, clause)
+        world, broken = self._world, dict[str, str]()
+        world.restart(replace(self._boot, operations=program.actors, works=works))
+        steps = self._run(world, ScheduleReplay(program.schedule, lenient=True), broken, clause)
         self._end(world, broken)
-        works = len({step for step in taken if step >= count})
-        return replace(program, schedule=tuple(taken), works=works), broken
+        works = len({step for step in steps if step >= count})
+        return replace(program, schedule=tuple(steps), works=works), broken
 
     def minimise(self, clause: str, found: Program) -> tuple[str, Program]:
         """Return a smallest program and schedule that breaks a clause, and the message.

@@ -10,6 +10,7 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Iterable
+from itertools import zip_longest
 from typing import Final
 
 from percpu_proofs.run.inputs import InputError
@@ -55,12 +56,11 @@ class Writer:
 
     def string(self, prefix: str, meaning: str) -> str:
         """Return the string; meaning: what it stands for, in words, which the checksum is of."""
-        check = _checksum(meaning)
-        groups = [check >> 4 * n & 15 for n in range(_CHECK)] + self._groups
-        if len(groups) % 2:
-            groups.append(0)
-        raw = bytes(low | high << 4 for low, high in zip(groups[::2], groups[1::2], strict=True))
-        return prefix + _text(raw)
+        head = Writer()
+        head.groups(_checksum(meaning), _CHECK)
+        groups = head._groups + self._groups
+        pairs = zip_longest(groups[::2], groups[1::2], fillvalue=0)
+        return prefix + _text(bytes(low | high << 4 for low, high in pairs))
 
 
 class TokenReader:
