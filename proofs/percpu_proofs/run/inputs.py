@@ -54,18 +54,15 @@ class InputError(ValueError):
     def __init__(
         self, where: object, line: int | None, expected: str, found: str | None = None
     ) -> None:
-        self.where = str(where)
-        self.line = line
-        self.expected = expected
-        place = self.where if line is None else f"{self.where}:{line}"
-        shown = ""
-        if found is not None:
-            shown = f", found {found if len(found) <= 80 else found[:77] + '...'!r}"
-        super().__init__(f"{place}: expected {expected}{shown}")
-        self._given = where, line, expected, found
+        super().__init__(where, line, expected, found)  # what another process sends back
+        self.where, self.line, self.expected, self.found = str(where), line, expected, found
 
-    def __reduce__(self) -> Any:
-        return InputError, self._given  # what comes back from another process
+    def __str__(self) -> str:
+        place = self.where if self.line is None else f"{self.where}:{self.line}"
+        shown = ""
+        if (found := self.found) is not None:
+            shown = f", found {found if len(found) <= 80 else found[:77] + '...'!r}"
+        return f"{place}: expected {self.expected}{shown}"
 
 
 class TraceError(ValueError):
