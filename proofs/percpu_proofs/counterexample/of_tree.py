@@ -59,9 +59,7 @@ def of_retraced(
     )
 
 
-def _steps(
-    retraced: Retrace, named: Mapping[str, Operation], names: Names
-) -> Iterator[CpuStep]:
+def _steps(retraced: Retrace, named: Mapping[str, Operation], names: Names) -> Iterator[CpuStep]:
     """Yield the steps; named: operations with handles from 1 on, by what they are in the steps."""
     state = retraced.before or StateRows((), ())
     holders = _Holders(state)

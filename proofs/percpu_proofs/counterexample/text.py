@@ -65,9 +65,7 @@ def rows(
             named[clause] = wrong
         text = step.sentence(lines=lines, ahead=ahead)
         changed = tuple(state_changes(before, step, shown))
-        found.append(
-            TableRow(str(number), step.cpu, step.beginning, text, changed, tuple(broken))
-        )
+        found.append(TableRow(str(number), step.cpu, step.beginning, text, changed, tuple(broken)))
     return found
 
 

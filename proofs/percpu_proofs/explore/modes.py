@@ -25,9 +25,7 @@ from percpu_proofs.run.choices import drawn
 from percpu_proofs.run.processes import spread
 from percpu_proofs.run.runner import Progress
 
-MODES: dict[Mode, type[Search]] = {
-    cls.mode: cls for cls in (All, Commuting, Reduction, Matching)
-}
+MODES: dict[Mode, type[Search]] = {cls.mode: cls for cls in (All, Commuting, Reduction, Matching)}
 
 
 def search(start: Start, mode: Mode = "matching", **bounds: Any) -> Exploration:

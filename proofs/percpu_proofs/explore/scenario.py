@@ -117,9 +117,7 @@ class Scenario:
 
     def with_program(self, program: Program) -> Scenario:
         """Return the scenario with the operations and failures of a program."""
-        setup, actors = (
-            tuple(map(text_of, part)) for part in (program.setup, program.actors)
-        )
+        setup, actors = (tuple(map(text_of, part)) for part in (program.setup, program.actors))
         return replace(self, setup=setup, actors=actors, failures=program.failures)
 
 

@@ -12,13 +12,7 @@ from itertools import groupby
 from typing import Final
 
 from percpu_proofs.explore.packing import DamagedError, TokenReader, Writer
-from percpu_proofs.run.operations import (
-    FLAG_LETTERS,
-    HANDLES,
-    Operation,
-    flags_of,
-    parse_texts,
-)
+from percpu_proofs.run.operations import FLAG_LETTERS, HANDLES, Operation, flags_of, parse_texts
 
 _CHAPTERS: Final = (
     "FLT", "HINT", "ISO", "LIST", "POP", "RCL", "BAL", "COST", "TLB", "MAP", "LOCK", "FIT", "ACC",

@@ -283,4 +283,3 @@ def minimise(
             least = scenario.with_program(small.best)
             return Minimum(least, found, preemptions, small.stopped)
     return None
-

@@ -92,9 +92,7 @@ class Token:
 
     def with_operations(self, setup: Iterable[Operation], actors: Iterable[Operation]) -> Token:
         """Return the token with operations, as the operation language writes them."""
-        return replace(
-            self, setup=tuple(map(text_of, setup)), actors=tuple(map(text_of, actors))
-        )
+        return replace(self, setup=tuple(map(text_of, setup)), actors=tuple(map(text_of, actors)))
 
     @property
     def scenario(self) -> Scenario:

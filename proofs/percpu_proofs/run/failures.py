@@ -126,9 +126,7 @@ class FailedOperations:
         """Return why a request came to nothing before anything was tried for it."""
         if is_legal(self.geometry, size, align):
             return KILLED
-        return illegal(
-            rounded_size(self.geometry, size), rounded_align(self.geometry, align)
-        )
+        return illegal(rounded_size(self.geometry, size), rounded_align(self.geometry, align))
 
     def result(self, done: int) -> Failures:
         """Return what failed of the first `done` operations."""

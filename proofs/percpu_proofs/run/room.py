@@ -290,8 +290,7 @@ def _place(view: AllocatorView, slot: int) -> str:
 
 
 def longest_hole(chunk: ChunkView, geometry: Geometry, align: int, *, backed: bool) -> int:
-    """Return the longest hole in bytes from its first aligned start; of populated pages if backed.
-    """
+    """Return the longest hole in bytes from its first aligned start; backed: of populated pages."""
     holes = _holes(chunk, geometry, align, backed=backed)
     return max((end - start for start, end in holes), default=0)
 

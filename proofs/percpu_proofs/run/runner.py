@@ -246,8 +246,7 @@ def verdicts(monitor: Monitor | None, line_of: Callable[[int], int]) -> list[Cla
 
 
 def merge_verdicts(one: list[ClauseVerdict], other: list[ClauseVerdict]) -> list[ClauseVerdict]:
-    """Return the verdicts of two parts of a run together: of each clause the worse, both counted.
-    """
+    """Return the verdicts of two parts of a run: of each clause the worse, both counted."""
     if not one:
         return other
     before = {verdict.clause: verdict for verdict in one}
