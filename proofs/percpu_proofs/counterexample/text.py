@@ -172,12 +172,9 @@ def head(c: Counterexample, width: int) -> Iterator[Line]:
     yield from wrap_lines("", c.sentence, width)
     if c.source_of_clause:
         yield from wrap_lines("", f"Kernel: {c.source_of_clause}", width, "  ")
-    if c.message:
-        yield from wrap_lines("broken", f"Broken: {c.message}.", width, "  ")
-    if c.mechanism:
-        yield from wrap_lines("", f"Known: {c.mechanism}.", width, "  ")
-    if c.others:
-        yield from wrap_lines("", f"{c.others}.", width, "  ")
+    parts = (("broken", "Broken: ", c.message), ("", "Known: ", c.mechanism), ("", "", c.others))
+    for kind, label, words in parts:
+        yield from wrap_lines(kind, f"{label}{words}.", width, "  ") if words else ()
 
 
 def setup(c: Counterexample, since: int, width: int) -> Iterator[Line]:

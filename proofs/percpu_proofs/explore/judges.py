@@ -87,10 +87,9 @@ class ChunkListing(Listing):
         """Whether a chunk is isolated, or on a list for such chunks."""
         apart = self.sidelined_slot, self.to_depopulate_slot
         slots = self.nr_slots // self.chunk_types
-        for number, chunk in self.listed:
-            if chunk.isolated or number % slots in apart:
-                return True
-        return any(chunk.isolated for chunk in self.owned)
+        return any(chunk.isolated for chunk in self.owned) or any(
+            chunk.isolated or number % slots in apart for number, chunk in self.listed
+        )
 
 
 class StateJudge:

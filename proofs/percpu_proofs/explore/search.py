@@ -42,11 +42,9 @@ class Cursor:
     def come_to(self, schedule: Sequence[int]) -> None:
         """Bring the world to the end of a schedule."""
         world, taken, checker = self.world, self._taken, self.checker
-        same = 0
-        for ours, theirs in zip(taken, schedule, strict=False):
-            if ours != theirs:
-                break
-            same += 1
+        steps = enumerate(zip(taken, schedule, strict=False))
+        shorter = min(len(taken), len(schedule))
+        same = next((at for at, (ours, theirs) in steps if ours != theirs), shorter)
         if same < len(taken) or self._used_up:
             self._used_up = False
             while self._saved[-1][0] > same:
