@@ -20,10 +20,10 @@ def of_tree(example: TreeExample, subject: str, bound: str) -> Counterexample:
     subject: the tree, "Linux 6.12.117". bound: how far was searched where it was found.
     """
     broken = {example.clause: example.message}
-    found = of_retraced(
+    shown = of_retraced(
         subject, example.clause, broken, example.plan, example.retraced, example.token
     )
-    return replace(found, bound=bound)
+    return replace(shown, bound=bound)
 
 
 def of_retraced(

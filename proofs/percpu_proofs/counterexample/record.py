@@ -190,8 +190,8 @@ class Counterexample:
         """How far was searched, in words; of a schedule that is run again that none was."""
         if self.bound:
             return f"Searched: {self.bound}"
-        found = f"Found by {self.origin}" if self.origin else "What found it is not known"
-        return f"Searched: nothing, this is a replay. {found}"
+        by = f"Found by {self.origin}" if self.origin else "What found it is not known"
+        return f"Searched: nothing, this is a replay. {by}"
 
     @property
     def cpus(self) -> tuple[str, ...]:
@@ -206,11 +206,11 @@ class Counterexample:
     @property
     def broken(self) -> dict[str, str]:
         """Every clause that it breaks, with what is wrong the first time."""
-        found: dict[str, str] = {}
+        first: dict[str, str] = {}
         for step in self.steps:
             for clause, wrong in step.broken:
-                found.setdefault(clause, wrong)
-        return found
+                first.setdefault(clause, wrong)
+        return first
 
     def broken_before(self, number: int) -> dict[str, str]:
         """Return the clauses that the first `number` steps break, with what was wrong last."""
@@ -293,19 +293,19 @@ def relevance(c: Counterexample, since: int = 0, *, spoken_only: bool = False) -
     spoken_only: of counters those that it speaks of only.
     """
     states = [c.state_at(number) for number in range(since, len(c.steps) + 1)]
-    said = f"{c.sentence} {c.title} {c.message}"
+    words = f"{c.sentence} {c.title} {c.message}"
     counters = {
         name
         for name, value in states[0].counters
         if (not spoken_only and any(dict(s.counters).get(name) != value for s in states))
-        or re.search(_SPOKEN.get(name.partition("[")[0], "$^"), said, re.IGNORECASE)
+        or re.search(_SPOKEN.get(name.partition("[")[0], "$^"), words, re.IGNORECASE)
     }
     changed = {name for state in states for name, *_ in _rows(states[0]) ^ _rows(state)}
     chunks = changed | set(re.findall(r"\bchunk (-?\d+)", c.message))
     for list_name in ("sidelined", "to_depopulate"):
-        if list_name in said:
+        if list_name in words:
             chunks |= {r.name for s in states for r in s.chunks if list_name in r.place}
-    if re.search(r"first (and the reserved )?chunk", said):
+    if re.search(r"first (and the reserved )?chunk", words):
         chunks.add("0")
     if not chunks and states[-1].chunks:
         chunks = {row.name for row in states[-1].chunks}
@@ -322,13 +322,13 @@ def sequential_steps(c: Counterexample) -> int:
 
     The last operation is not among them, nor one that breaks the clause.
     """
-    done = 0
+    count = 0
     for number, step in enumerate(c.steps[:-1], 1):
         if any(clause == c.clause for clause, _ in step.broken):
             break
         following = c.steps[number]
         if step.ends and following.begins:
-            done = number
+            count = number
         elif following.begins or following.actor != step.actor:
             break
-    return done
+    return count

@@ -113,16 +113,17 @@ _SHORT: Final = 18  # pages whose rows stand beside one another
 def state_changes(before: StateRows, step: CpuStep, shown: Relevance) -> Iterator[str]:
     """Yield what a step changed, as far as it is to be shown."""
     after, known = step.state, dict(before.counters)
-    said = []
+    counters = []
     if before.mutex != after.mutex:
-        said.append(f"pcpu_alloc_mutex {f'held by {after.mutex}' if after.mutex else 'released'}")
-    said += [
+        holder = f"held by {after.mutex}" if after.mutex else "released"
+        counters.append(f"pcpu_alloc_mutex {holder}")
+    counters += [
         f"{name} {known.get(name, 0)} -> {value}"
         for name, value in after.counters
         if name in shown.counters and known.get(name) != value
     ]
-    if said:
-        yield "; ".join(said)
+    if counters:
+        yield "; ".join(counters)
     was, now = ({row.name: row for row in shown.rows(state)} for state in (before, after))
     for name in dict.fromkeys([*was, *now]):
         change = _change(was.get(name), now.get(name))
@@ -136,15 +137,15 @@ def _change(was: ChunkRow | None, now: ChunkRow | None) -> str:
         return "is gone"
     if was is None:
         return f"is new, {now.place} {short_row(now.pages)}"
-    said = []
+    parts = []
     if was.place != now.place:
-        said.append(f"{was.place} -> {now.place}")
+        parts.append(f"{was.place} -> {now.place}")
     old, new = was.pages, now.pages
     if old != new:
-        said.append(f"{old} -> {new}" if len(new) <= _SHORT else _pages_changed(old, new))
-    if not said and was.areas != now.areas:
-        said.append(_areas_changed(was, now))
-    return ", ".join(said)
+        parts.append(f"{old} -> {new}" if len(new) <= _SHORT else _pages_changed(old, new))
+    if not parts and was.areas != now.areas:
+        parts.append(_areas_changed(was, now))
+    return ", ".join(parts)
 
 
 def _pages_changed(old: str, new: str) -> str:
@@ -153,19 +154,19 @@ def _pages_changed(old: str, new: str) -> str:
     >>> _pages_changed("##ee--", "#eee--")
     'page 1 # -> e'
     """
-    found, end = [], 0
+    ranges, end = [], 0
     for (was, now), run in groupby(zip(old, new, strict=True)):
         start, end = end, end + len(list(run))
         if was != now:
-            found.append(f"{page_range(start, end)} {was} -> {now}")
-    return ", ".join(found)
+            ranges.append(f"{page_range(start, end)} {was} -> {now}")
+    return ", ".join(ranges)
 
 
 def _areas_changed(was: ChunkRow, now: ChunkRow) -> str:
     gone = [area for area in was.areas if area not in now.areas]
     come = [area for area in now.areas if area not in was.areas]
-    said = [f"bytes [{first}, {last}] freed" for first, last in gone]
-    return ", ".join(said + [f"bytes [{first}, {last}] taken" for first, last in come])
+    freed = [f"bytes [{first}, {last}] freed" for first, last in gone]
+    return ", ".join(freed + [f"bytes [{first}, {last}] taken" for first, last in come])
 
 
 def short_row(row: str) -> str:

@@ -74,13 +74,13 @@ class ChunkListing(Listing):
     def walk(self, allocator: AllocatorView, /) -> list[tuple[int, ChunkView]]:
         """Return every listed chunk with the number of its list; empty lists cost nothing."""
         assert isinstance(allocator, Allocator)
-        found: list[tuple[int, ChunkView]] = []
+        numbered: list[tuple[int, ChunkView]] = []
         for head in allocator.chunk_lists:
             chunk = head.next
             while chunk is not head:
-                found.append((head.slot, chunk))
+                numbered.append((head.slot, chunk))
                 chunk = chunk.next
-        return found
+        return numbered
 
     @property
     def has_isolated(self) -> bool:
@@ -191,10 +191,10 @@ class StepJudge:
             if endless is not None:
                 self.result.enter("BAL-3", endless, schedule)
                 return
-        for clause, found in end_verdicts(world, ChunkListing(world.allocator)):
+        for clause, wrong_then in end_verdicts(world, ChunkListing(world.allocator)):
             runs = counted(world.drained, "more run")
             more = f", after {runs} of the work" if world.drained else ""
-            self._enter([(clause, found and found + more)], schedule)
+            self._enter([(clause, wrong_then and wrong_then + more)], schedule)
 
     def _enter(self, judged: Iterable[Judged], schedule: Schedule) -> None:
         witnessed = self.result.witnessed

@@ -195,13 +195,13 @@ def spans(steps: Iterable[OperationStep[T]]) -> Iterator[OperationSpan[T]]:
 
 def parts(setup: Sequence[T], schedule: Iterable[OperationSpan[T]]) -> list[tuple[str, list[T]]]:
     """Return how operations run, and these; empty texts and THEN: one after the other."""
-    found = [("", list(setup))]
+    together = [("", list(setup))]
     for span in schedule:
-        if not span.how and found[-1][0] in ("", THEN):
-            found[-1][1].extend(span.operations())
+        if not span.how and together[-1][0] in ("", THEN):
+            together[-1][1].extend(span.operations())
         else:
-            found.append((span.how or THEN, span.operations()))
-    return [part for part in found if part[1]]
+            together.append((span.how or THEN, span.operations()))
+    return [part for part in together if part[1]]
 
 
 def one_line(found: Iterable[tuple[str, Sequence[T]]], text: Callable[[T], str] = str) -> str:

@@ -205,7 +205,7 @@ def _parts(path: Path, text: str) -> tuple[dict[str, Line], dict[str, list[Line]
 
 
 def _operations(
-    path: Path, lines: list[Line], held: set[int], gone: set[int], *, at_once: bool = False
+    path: Path, lines: list[Line], held: set[int], freed: set[int], *, at_once: bool = False
 ) -> list[Operation]:
     """Return the operations of a section; held: handles not freed so far, gone: those freed.
 
@@ -220,12 +220,12 @@ def _operations(
         if kind in "afw" and (kind != "a") is not (handle in held):
             expected = "that holds nothing yet" if kind == "a" else "allocated before"
             raise InputError(path, number, f"a handle {expected}", f"{handle}")
-        if kind == "d" and handle not in gone - held:
+        if kind == "d" and handle not in freed - held:
             raise InputError(path, number, "a handle freed before", f"{handle}")
         if kind in "af":
             held ^= {handle}
         if kind == "f":
-            gone.add(handle)
+            freed.add(handle)
     return [operation for _, operation in parsed]
 
 

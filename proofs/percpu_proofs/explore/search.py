@@ -129,8 +129,8 @@ class Exploration:
 
     def enter(self, clause: str, message: str, schedule: Schedule) -> None:
         """Keep the shortest schedule of each clause."""
-        found = self.findings.get(clause)
-        if found is None or len(schedule) < len(found.schedule):
+        shortest = self.findings.get(clause)
+        if shortest is None or len(schedule) < len(shortest.schedule):
             self.findings[clause] = ScheduleFinding(clause, message, schedule)
 
 

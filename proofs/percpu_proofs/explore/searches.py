@@ -150,17 +150,17 @@ MARKS: Final = 3  # groups of a search's mark, which no two share
 @cache
 def searches() -> dict[str, str]:
     """Return how far each search went when it found a counterexample, in words."""
-    found = {f"hunt {plan.name}": _shorter(plan) for plan in HUNTS}
-    found |= {f"sequences {plan.name}": _shorter(plan) for plan in SEQUENCES}
-    found |= {
+    bounds = {f"hunt {plan.name}": _shorter(plan) for plan in HUNTS}
+    bounds |= {f"sequences {plan.name}": _shorter(plan) for plan in SEQUENCES}
+    bounds |= {
         f"scenario {name}": f"every schedule of its {len(s.actors)} actors and up to {s.works} "
         "runs of the work"
         for name, s in SCENARIOS.items()
     }
-    found[DRAWN] = "at random, then made small; there may be shorter ones"
-    found[SMALL] = "a known one, made small as far as was tried; there may be shorter ones"
-    found[ALONE] = "the shortest lists first, on the variant with its other findings mended"
-    return found
+    bounds[DRAWN] = "at random, then made small; there may be shorter ones"
+    bounds[SMALL] = "a known one, made small as far as was tried; there may be shorter ones"
+    bounds[ALONE] = "the shortest lists first, on the variant with its other findings mended"
+    return bounds
 
 
 def _shorter(plan: AlphabetPlan) -> str:

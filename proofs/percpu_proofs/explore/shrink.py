@@ -152,8 +152,8 @@ def stretches(length: int) -> Iterator[range]:
 
 def _shorter_setups(program: Program) -> Iterator[Program]:
     made, freed = ({o[1] for o in program.actors if o[0] == kind} for kind in "af")
-    for gone in stretches(len(program.setup)):
-        rest = program.setup[: gone.start] + program.setup[gone.stop :]
+    for dropped in stretches(len(program.setup)):
+        rest = program.setup[: dropped.start] + program.setup[dropped.stop :]
         sound, held = _sound(rest)
         if freed - made <= held:
             yield replace(program, setup=sound)
@@ -163,15 +163,15 @@ def _fewer_actors(program: Program) -> Iterator[Program]:
     """Leave out actors, with those that free what they allocate."""
     actors = program.actors
     for stretch in stretches(len(actors)):
-        gone = set(stretch)
-        handles = {actors[at][1] for at in gone if actors[at][0] == "a"}
-        gone |= {at for at, o in enumerate(actors) if o[0] in HANDLES and o[1] in handles}
-        freed = {actors[at][1] for at in gone if actors[at][0] == "f"}
-        gone |= {at for at, o in enumerate(actors) if o[0] == "d" and o[1] in freed}
-        left = [at for at in range(len(actors)) if at not in gone]
+        dropped = set(stretch)
+        handles = {actors[at][1] for at in dropped if actors[at][0] == "a"}
+        dropped |= {at for at, o in enumerate(actors) if o[0] in HANDLES and o[1] in handles}
+        freed = {actors[at][1] for at in dropped if actors[at][0] == "f"}
+        dropped |= {at for at, o in enumerate(actors) if o[0] == "d" and o[1] in freed}
+        left = [at for at in range(len(actors)) if at not in dropped]
         if not left and not program.setup:
             continue
-        schedule = without(program.schedule, gone)
+        schedule = without(program.schedule, dropped)
         yield replace(program, actors=tuple([actors[at] for at in left]), schedule=schedule)
 
 

@@ -270,8 +270,8 @@ def examples_of(clause: str) -> list[Token]:
 def from_record(token: Token) -> Token:
     """Return a token with what found it, if it says that itself or is the one of a record."""
     same = (known for known in examples() if not token.search and known.search)
-    found = next((known for known in same if compact(known) == compact(token)), None)
-    return token if found is None else replace(token, search=found.search)
+    recorded = next((known for known in same if compact(known) == compact(token)), None)
+    return token if recorded is None else replace(token, search=recorded.search)
 
 
 def _known(record: dict[str, Any]) -> Token:

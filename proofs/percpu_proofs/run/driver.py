@@ -79,20 +79,20 @@ def aim(
         return None
     number, start = where
     off = start + (offset if kind == "w" else 0)
-    said = f"{what} byte {start} of chunk {number}"
-    return _seen(allocator, number, off, said)
+    words = f"{what} byte {start} of chunk {number}"
+    return _seen(allocator, number, off, words)
 
 
-def _seen(allocator: Allocator, number: int, off: int, said: str) -> WrongFree:
+def _seen(allocator: Allocator, number: int, off: int, words: str) -> WrongFree:
     """Return the free with whether the allocator can be asked, and why not."""
     chunk = next((chunk for chunk in allocator.chunks() if chunk.id == number), None)
     if chunk is None:
-        return WrongFree(f"{said}, which is gone", None)
+        return WrongFree(f"{words}, which is gone", None)
     if not chunk.populated[off // allocator.page]:
-        return WrongFree(f"{said}, whose page is gone", None)
+        return WrongFree(f"{words}, whose page is gone", None)
     if area_size(chunk, off, allocator.geometry) is not None:
-        return WrongFree(f"{said}, where another area is now", None)
-    return WrongFree(said, (chunk, off) if allocator.CHECKS_FREES else None)
+        return WrongFree(f"{words}, where another area is now", None)
+    return WrongFree(words, (chunk, off) if allocator.CHECKS_FREES else None)
 
 
 def _stray(allocator: Allocator, pointer: int) -> str:
