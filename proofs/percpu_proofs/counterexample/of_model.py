@@ -229,15 +229,15 @@ def of_schedule(token: Token, bound: str = "") -> Counterexample:
     return Counterexample(
         token.variant,
         token.clause,
-        mechanism(token),
         next(wrong, ""),
         token.geometry,
         tuple(map(names.operation_words, scenario.prepared)),
         tuple(map(names.operation_words, scenario.concurrent)),
         before,
         steps,
-        bound,
         text,
+        mechanism(token),
+        bound,
         origin=bound_of(token.search),
     )
 

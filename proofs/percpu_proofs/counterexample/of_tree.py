@@ -20,10 +20,9 @@ def of_tree(example: TreeExample, subject: str, bound: str) -> Counterexample:
     subject: the tree, "Linux 6.12.117". bound: how far was searched where it was found.
     """
     broken = {example.clause: example.message}
-    shown = of_retraced(
-        subject, example.clause, broken, example.plan, example.retraced, example.token
+    return of_retraced(
+        subject, example.clause, broken, example.plan, example.retraced, example.token, bound
     )
-    return replace(shown, bound=bound)
 
 
 def of_retraced(
@@ -33,6 +32,7 @@ def of_retraced(
     plan: SearchPlan,
     retraced: Retrace,
     token: str,
+    bound: str = "",
 ) -> Counterexample:
     """Return what a schedule shows that was run again; broken: clauses and what is wrong."""
     made = [*plan.setup, *parse_texts("counterexample", retraced.operations)]
@@ -45,17 +45,16 @@ def of_retraced(
     return Counterexample(
         subject,
         clause,
-        "",
         broken.get(clause, ""),
         plan.sizes,
         tuple(map(names.operation_words, setup)),
         tuple(map(names.operation_words, begun)),
         retraced.before or StateRows((), ()),
         tuple(steps),
-        "",
         token,
-        retraced.stopped,
-        bound_of(plan),
+        bound=bound,
+        stopped=retraced.stopped,
+        origin=bound_of(plan),
     )
 
 

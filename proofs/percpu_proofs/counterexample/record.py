@@ -157,15 +157,15 @@ class Counterexample:
 
     subject: str  # a variant's name or file, or a tree: "Linux 6.12.117"
     clause: str
-    mechanism: str  # what is known to break it: a finding, or the reason that a variant declares
     message: str  # what is wrong
     geometry: str
     setup: tuple[OperationWords, ...]  # runs alone, before
     at_once: tuple[OperationWords, ...]  # what the CPUs do, in the order of their numbers
     before: StateRows
     steps: tuple[CpuStep, ...]
-    bound: str  # how far was searched; empty where a schedule was only run again
     token: str
+    mechanism: str = ""  # what is known to break it: findings, or the reason a variant declares
+    bound: str = ""  # how far was searched; empty where a schedule was only run again
     stopped: str = ""  # why a compiled kernel went no further
     origin: str = ""  # of a schedule that is run again: what found it, and how far that went
     others: str = ""  # by what else the clause is broken, and how that is printed
