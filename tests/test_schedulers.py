@@ -24,7 +24,7 @@ from percpu_proofs.explore.search import Cursor
 from percpu_proofs.explore.shrink import minimise, simpler, smaller
 from percpu_proofs.explore.system import ActorPosition, Scheduler, SharedState, System, scheduled
 from percpu_proofs.explore.world import World
-from percpu_proofs.run.choices import ChoiceReplay as Written
+from percpu_proofs.run.choices import ChoiceTape as Written
 from percpu_proofs.run.choices import drawn
 from percpu_proofs.run.operations import parse_operations, text_of
 

@@ -1,7 +1,7 @@
 """The one supply of choices: whatever a case, a schedule or a state is made of is asked of it.
 
-What asks does not know who answers: an enumeration (`every_case`), a random source (`Drawn`),
-numbers written down before (`ChoiceReplay`), or symbols of CrossHair (`Symbols`). It asks when it
+What asks does not know who answers: an enumeration (`every_case`), a random source (`drawn`),
+numbers written down before (`ChoiceTape`), or symbols of CrossHair (`Symbols`). It asks when it
 needs a number, so a choice that is never reached costs nothing. All choices are numbers below a
 count; the numbers that were answered replay the case.
 
@@ -67,21 +67,27 @@ class Choices(ABC):
         return nullcontext()
 
 
-class ChoiceReplay(Choices):
-    """Numbers given beforehand, then zeros; `answers` says what was asked for."""
+class ChoiceTape(Choices):
+    """Numbers given beforehand, then those that a source draws; `answers` says what was asked for.
 
-    __slots__ = ("_numbers", "answers")
+    draw(count) is a number below count: 0 unless a source is given. `Random(seed).randrange` is
+    one, a draw of Hypothesis another. `numbers` replays what was answered.
+    """
 
-    def __init__(self, numbers: Sequence[int] = ()) -> None:
+    __slots__ = ("_draw", "_numbers", "answers")
+
+    def __init__(
+        self, numbers: Sequence[int] = (), draw: Callable[[int], int] = lambda count: 0
+    ) -> None:
         self._numbers = numbers
+        self._draw = draw
         self.answers: Answers = []
 
     def number(self, count: int) -> int:
-        """Return the next number given, the last below count if it is too large."""
+        """Return the next number given, the last below count if it is too large, or a drawn one."""
         at = len(self.answers)
-        number = self._numbers[at] if at < len(self._numbers) else 0
-        if number >= count:
-            number = count - 1
+        left = at < len(self._numbers)
+        number = min(self._numbers[at], count - 1) if left else self._draw(count)
         self.answers.append((number, count))
         return number
 
@@ -91,29 +97,10 @@ class ChoiceReplay(Choices):
         return [number for number, _ in self.answers]
 
 
-class Drawn(ChoiceReplay):
-    """Numbers that a random source draws: draw(count) is a number below count.
-
-    `Random(seed).randrange` is one, a draw of Hypothesis another. `numbers` replays what was drawn.
-    """
-
-    __slots__ = ("_draw",)
-
-    def __init__(self, draw: Callable[[int], int]) -> None:
-        super().__init__()
-        self._draw = draw
-
-    def number(self, count: int) -> int:
-        """Return a drawn number."""
-        number = self._draw(count)
-        self.answers.append((number, count))
-        return number
-
-
-def drawn(seed: int | str) -> Drawn:
+def drawn(seed: int | str) -> ChoiceTape:
     """Return a supply that repeats by its seed, on every Python version."""
     random = Random(seed).random  # the one method that does
-    return Drawn(lambda count: int(random() * count))
+    return ChoiceTape(draw=lambda count: int(random() * count))
 
 
 class Symbols(Choices):
@@ -166,7 +153,7 @@ class Symbols(Choices):
         return value
 
 
-def every_case() -> Iterator[ChoiceReplay]:
+def every_case() -> Iterator[ChoiceTape]:
     """Yield a supply for every case in turn; each is to be asked before the next is taken.
 
     >>> [(case.number(2) and case.pick("ab")) for case in every_case()]
@@ -174,7 +161,7 @@ def every_case() -> Iterator[ChoiceReplay]:
     """
     numbers: list[int] = []
     while True:
-        case = ChoiceReplay(numbers)
+        case = ChoiceTape(numbers)
         yield case
         numbers = case.numbers
         while numbers and numbers[-1] + 1 == case.answers[len(numbers) - 1][1]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from percpu_proofs.prove.claim import Result, State
-from percpu_proofs.run.choices import ChoiceReplay, Choices, VacuousError, every_case
+from percpu_proofs.run.choices import Choices, ChoiceTape, VacuousError, every_case
 from percpu_reference.gaps import Gap, Steps
 
 _MOST_GAPS = 200  # in one call at the sizes searched; the right ones pass through fewer than 30
@@ -70,7 +70,7 @@ def enumerate_cases(
     """
     began = time.process_time()
     paths = 0
-    case = ChoiceReplay()
+    case = ChoiceTape()
 
     def result(state: State, message: str = "") -> Result:
         return Result(state, time.process_time() - began, paths, message)
