@@ -191,7 +191,7 @@ def test_a_chunk_on_no_list_is_held_by_who_took_it_off() -> None:
 
 def test_a_race_is_shown_as_the_kernel_has_it() -> None:
     c = of_schedule(RACE)
-    assert c.cpus == ("CPU 0", "CPU 1", "work") and sequential_steps(c) == 2
+    assert c.cpus_since() == ("CPU 0", "CPU 1", "work") and sequential_steps(c) == 2
     release = c.steps[3]
     assert (release.cpu, release.function) == ("work", "pcpu_shrink_populated")
     assert release.next == "unmap pages [1, 3] of chunk 1" and release.state.mutex == "work"

@@ -262,7 +262,7 @@ def screen(c: Counterexample, at: int, width: int) -> Iterator[Line]:
     if at:
         since = max(at - 1 - _BEFORE, 0)
         present = rows(c, 0, shown)[since:at]
-        yield from table(present, c.cpus, width)
+        yield from table(present, c.cpus_since(), width)
         yield "", ""
     yield from state("State:", c.state_at(at), c, shown, width)
     yield from wrap_lines("dim", legend(c, shown), width)

@@ -193,13 +193,8 @@ class Counterexample:
         by = f"Found by {self.origin}" if self.origin else "What found it is not known"
         return f"Searched: nothing, this is a replay. {by}"
 
-    @property
-    def cpus(self) -> tuple[str, ...]:
-        """Who takes steps, in the order of their columns: CPUs, then the work."""
-        return self.cpus_since(0)
-
-    def cpus_since(self, number: int) -> tuple[str, ...]:
-        """Return who takes steps behind the first `number`."""
+    def cpus_since(self, number: int = 0) -> tuple[str, ...]:
+        """Return who takes steps behind the first `number`, as columns are: CPUs, then the work."""
         seen = {step.cpu for step in self.steps[number:]}
         return tuple(sorted(seen, key=lambda cpu: (cpu == WORK, len(cpu), cpu)))
 
