@@ -173,11 +173,11 @@ class Driver:
             return Outcome(area is not None)
         if kind in WRONG:
             return Outcome(self._free_wrongly(operation))
-        if kind == "b" or (kind == "B" and allocator.work_pending):
-            allocator.balance()
-            return Outcome(True)
-        if kind == "B":
-            return Outcome(False)
+        if kind in "bB":
+            due = kind == "b" or allocator.work_pending
+            if due:
+                allocator.balance()
+            return Outcome(due)
         script(allocator, kind, arg)
         return Outcome(True)
 

@@ -103,16 +103,14 @@ class Matching(Search):
         once: bool = False,
         **bounds: Any,
     ) -> None:
-        self.known = StepFacts() if known is None else known
-        if self.known.of_states is None:
-            self.known.of_states = StateJudge(type(start.allocator))
-        known = self.known
+        self.known = known = known or StepFacts()
+        known.of_states = known.of_states or StateJudge(type(start.allocator))
         super().__init__(start, of_states=known.of_states, world=known.world, **bounds)
         known.world = self.world
         self.preemptions = preemptions
         # states met, with the schedules that go on from each and the steps of those; none while
         # the search through a state is under way
-        self._met = self.known.met if once else {}
+        self._met = known.met if once else {}
         self._before = len(self._met)
         self._path: list[int] = []  # the steps to the state that the search is at
         self._verdicts: Counter[StepVerdict] = Counter()
