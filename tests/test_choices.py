@@ -9,9 +9,8 @@ from random import Random
 import pytest
 
 from percpu_proofs.run.choices import (
-    ChoiceReplay,
     Choices,
-    Drawn,
+    ChoiceTape,
     Symbols,
     VacuousError,
     every_case,
@@ -30,15 +29,15 @@ def test_cases_are_all_tried_once() -> None:
 
 @pytest.mark.parametrize("seed", range(20))
 def test_what_was_drawn_replays(seed: int) -> None:
-    drawn = Drawn(Random(seed).randrange)
+    drawn = ChoiceTape(draw=Random(seed).randrange)
     found = _case(drawn)
-    assert _case(ChoiceReplay(drawn.numbers)) == found
-    assert len(drawn.taken) == len(found)
+    assert _case(ChoiceTape(drawn.numbers)) == found
+    assert len(drawn.answers) == len(found)
 
 
 def test_numbers_too_few_or_too_large_replay_all_the_same() -> None:
-    assert _case(ChoiceReplay([1])) == (2, False, 0)
-    assert _case(ChoiceReplay([2, 1, 9])) == (4, True, 3)
+    assert _case(ChoiceTape([1])) == (2, False, 0)
+    assert _case(ChoiceTape([2, 1, 9])) == (4, True, 3)
 
 
 @pytest.mark.parametrize("count", range(1, 10))

@@ -18,11 +18,12 @@ from percpu_proofs.cli import main
 from percpu_proofs.commands import run as run_command
 from percpu_proofs.commands.source import expand
 from percpu_proofs.recorded import vectors as vectors_module
-from percpu_proofs.run.runner import bound, counted
+from percpu_proofs.run.runner import bound
 from percpu_reference.chunk import Chunk
 from percpu_reference.gaps import Steps
 from percpu_reference.variants import DEFAULT, VARIANTS
 from percpu_reference.variants.linux_6_12 import Linux612
+from percpu_spec.counts import counted
 
 SHIPPED = data.folder("vectors")
 SMALL = SHIPPED / "24-reserved-u64-c4-r8.jsonl.gz"

@@ -21,18 +21,17 @@ from percpu_proofs.cli import main
 from percpu_proofs.commands import replay as replaying
 from percpu_proofs.commands.options import ChosenTree
 from percpu_proofs.commands.replay import reproducer, show_example
-from percpu_proofs.counterexample import Counterexample, of_schedule, of_token
 from percpu_proofs.counterexample.mail import mail
+from percpu_proofs.counterexample.of_model import of_schedule, of_token
 from percpu_proofs.counterexample.of_tree import of_retraced
-from percpu_proofs.counterexample.record import relevance, sequential_steps
+from percpu_proofs.counterexample.record import Counterexample, relevance, sequential_steps
 from percpu_proofs.counterexample.text import legend, text
 from percpu_proofs.explore.fuzz import Fuzz
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.packing import MODEL
-from percpu_proofs.explore.scenario import KERNEL_32K
+from percpu_proofs.explore.scenario import KERNEL_32K, Program
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.searches import searches
-from percpu_proofs.explore.shrink import Program
 from percpu_proofs.explore.token import Token, examples, read_token
 from percpu_proofs.kernel.instance import Library
 from percpu_proofs.kernel.search.compiled import SearchPlan
@@ -153,7 +152,7 @@ def test_what_is_drawn_ends_where_its_clause_breaks() -> None:
 def test_a_step_is_of_the_function_it_ends_in() -> None:
     endless = next(t for t in examples() if (t.variant, t.clause) == ("rfc_series", "BAL-3"))
     last = of_schedule(endless).steps[-1]
-    said, _, line = last.said().partition(":")
+    said, _, line = last.sentence().partition(":")
     assert said == "stopped, as it would go on without end, in pcpu_balance_populated (two_types.py"
     code = inspect.getsource(two_types).split("\n")[int(line.rstrip(")")) - 1]
     assert "self.balance_create(" in code
@@ -163,7 +162,9 @@ def test_a_step_is_of_the_function_it_ends_in() -> None:
         "P 1": "", "B": "", "a 2 4 4 -": "pcpu_alloc_noprof", "f 1": "free_percpu",
         "d 1": "free_percpu",
     }  # fmt: skip
-    assert steps[0].said() == "the next 1 page allocations fail: no step of the kernel's"
+    assert (steps[0].words, steps[0].sentence()) == (
+        "the next 1 page allocations fail", "no step of the kernel's",
+    )  # fmt: skip
 
 
 def test_a_chunk_on_no_list_is_held_by_who_took_it_off() -> None:
@@ -190,7 +191,7 @@ def test_a_chunk_on_no_list_is_held_by_who_took_it_off() -> None:
 
 def test_a_race_is_shown_as_the_kernel_has_it() -> None:
     c = of_schedule(RACE)
-    assert c.cpus == ("CPU 0", "CPU 1", "work") and sequential_steps(c) == 2
+    assert c.cpus_since() == ("CPU 0", "CPU 1", "work") and sequential_steps(c) == 2
     release = c.steps[3]
     assert (release.cpu, release.function) == ("work", "pcpu_shrink_populated")
     assert release.next == "unmap pages [1, 3] of chunk 1" and release.state.mutex == "work"
@@ -415,8 +416,9 @@ TOKENS = st.builds(
 @settings(max_examples=30, deadline=None)
 @given(TOKENS, st.integers(0), st.integers(1, 63))
 def test_a_token_says_all_of_its_schedule(token: Token, at: int, by: int) -> None:
-    written = str(token)
-    assert written.startswith(MODEL) and read_token(written) == token._usual()
+    written, scenario = str(token), token.scenario
+    usual = token.with_operations(scenario.prepared, scenario.concurrent)
+    assert written.startswith(MODEL) and read_token(written) == usual
     assert read_token(written).search == token.search
     alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
     place = len(MODEL) + at % (len(written) - len(MODEL))

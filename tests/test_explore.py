@@ -17,7 +17,7 @@ from depth import deep_unless
 from percpu_contracts.registry import SEARCH
 from percpu_proofs.bench import explorers
 from percpu_proofs.cli import main
-from percpu_proofs.counterexample import of_schedule
+from percpu_proofs.counterexample.of_model import of_schedule
 from percpu_proofs.explore import modes
 from percpu_proofs.explore import token as tokens
 from percpu_proofs.explore.modes import Spread, Strategy, cross_check, sample, search
@@ -25,7 +25,7 @@ from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.schedulers import depth_first
 from percpu_proofs.explore.search import Exploration
-from percpu_proofs.explore.shrink_schedule import minimise
+from percpu_proofs.explore.shrink import minimise
 from percpu_proofs.explore.token import Token, read_token
 from percpu_proofs.explore.world import World
 from percpu_proofs.run.inputs import InputError

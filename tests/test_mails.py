@@ -16,8 +16,8 @@ from known_records import RECORDED, records
 from percpu_proofs import data
 from percpu_proofs.cli import main
 from percpu_proofs.commands.state_mail import state_mail
-from percpu_proofs.counterexample import of_schedule
 from percpu_proofs.counterexample.mail import mail
+from percpu_proofs.counterexample.of_model import of_schedule
 from percpu_proofs.explain.lookup import explain
 from percpu_proofs.explain.mail import explain_mail
 from percpu_proofs.explore.rerun import broken_by

@@ -7,16 +7,16 @@ from dataclasses import replace
 import pytest
 from depth import deep_unless
 
-from percpu_proofs.explore import breadth, fuzz, shrink_schedule
+from percpu_proofs.explore import breadth, fuzz
 from percpu_proofs.explore.breadth import ListFinding, Sequences
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.rerun import broken_by
-from percpu_proofs.explore.scenario import KERNEL_32K
+from percpu_proofs.explore.scenario import KERNEL_32K, Program
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.schedulers.fixed import ImpossibleStepError
 from percpu_proofs.explore.search import EnoughError
 from percpu_proofs.explore.searches import SEQUENCES
-from percpu_proofs.explore.shrink import Program, resized, shrink
+from percpu_proofs.explore.shrink import resized, shrink
 from percpu_proofs.explore.token import Token, compact
 from percpu_proofs.review.job import Job, run
 from percpu_proofs.review.jobs import mechanism_jobs
@@ -118,7 +118,7 @@ def test_what_has_a_schedule_is_made_small_by_its_operations(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """All its schedules are tried, so another order of steps alone makes it no smaller."""
-    monkeypatch.setattr(shrink_schedule, "TRIES", 60)
+    monkeypatch.setattr("percpu_proofs.explore.shrink.TRIES", 60)
     scenario = SCENARIOS["reclaim-free"]
     token = Token.of("linux_7_1", "RCL-3", scenario, (1, 0, 0, 1, 1, 2))
     small = Mechanism("linux_7_1", "RCL-3", "R1")._small(token)
@@ -205,8 +205,8 @@ def test_who_looks_at_counterexamples_may_end_a_search() -> None:
 
 def test_lists_that_are_drawn_break_what_they_are_for() -> None:
     assert fuzz.about_a_chunk("HINT-5") and not fuzz.about_a_chunk("RCL-3")
-    drawn = list(zip(range(4), fuzz.lists("HINT-5"), strict=False))
-    assert drawn == list(zip(range(4), fuzz.lists("HINT-5"), strict=False))
-    broken = [fuzz.breaks("linux_7_1", "HINT-5", operations) for _, operations in drawn]
+    drawn = list(zip(range(4), fuzz.drawn_lists("HINT-5"), strict=False))
+    assert drawn == list(zip(range(4), fuzz.drawn_lists("HINT-5"), strict=False))
+    broken = [fuzz.first_breach("linux_7_1", "HINT-5", operations) for _, operations in drawn]
     assert any(broken)
-    assert not any(fuzz.breaks("reference", "HINT-5", operations) for _, operations in drawn)
+    assert not any(fuzz.first_breach("reference", "HINT-5", operations) for _, operations in drawn)

@@ -13,11 +13,11 @@ from seeded_bugs import plant
 
 from percpu_contracts.lock_guard import LockGuard
 from percpu_proofs.cli import main
-from percpu_proofs.counterexample import of_token
+from percpu_proofs.counterexample.of_model import of_token
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.search import Mode
-from percpu_proofs.explore.shrink_schedule import minimise
+from percpu_proofs.explore.shrink import minimise
 from percpu_proofs.explore.token import Token, read_token
 from percpu_proofs.explore.world import World
 from percpu_reference import VARIANTS, build

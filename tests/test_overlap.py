@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from percpu_proofs.counterexample import of_schedule
 from percpu_proofs.counterexample.mail import mail
+from percpu_proofs.counterexample.of_model import of_schedule
 from percpu_proofs.counterexample.of_tree import of_retraced
 from percpu_proofs.counterexample.text import text
-from percpu_proofs.explore.rerun import OperationStep, listed, parts, parts_of, spans
+from percpu_proofs.explore.rerun import OperationStep, one_line, parts, parts_of, spans
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.explore.token import Token, compact
 from percpu_proofs.kernel.search.compiled import SearchPlan
@@ -36,7 +36,7 @@ def said(moves: str) -> str:
     w is the work.
     """
     taken = (OperationStep(ord(c.lower()), c.lower(), c in "wW", c.isupper()) for c in moves)
-    return listed(parts(["a"], spans(taken)))
+    return one_line(parts(["a"], spans(taken)))
 
 
 @pytest.mark.parametrize(
@@ -59,8 +59,8 @@ def test_what_overlaps_is_told_apart(moves: str, says: str) -> None:
 
 
 def test_a_token_tells_what_ran_alone() -> None:
-    assert listed(parts_of(RACE)) == "a 1 28672 4 -; b; a 3 4096 4 -; f 1 | beside the work: f 3"
-    assert listed(parts_of(BESIDE)).endswith("a 9 8192 4 - | beside the work: f 5; f 6")
+    assert one_line(parts_of(RACE)) == "a 1 28672 4 -; b; a 3 4096 4 -; f 1 | beside the work: f 3"
+    assert one_line(parts_of(BESIDE)).endswith("a 9 8192 4 - | beside the work: f 5; f 6")
     example = ReviewExample.of("wrong", RACE, shortest=True)
     assert example.at_once == ["f 2"] and example.length == 4
     in_turn = replace(RACE, actors=("f 1", "f 3", "a 8 4 4 -"), schedule=(0, 0, 1))
@@ -69,7 +69,7 @@ def test_a_token_tells_what_ran_alone() -> None:
         "rfc_1", "ISO-1", KERNEL_32K, (), ("a 1 28672 4 -", "a 3 4096 4 -", "f 1", "f 3"), 2,
         (0, 0, 0, 0, 0, 4, 1, 1, 1, 2, 2, 5, 5, 3),
     )  # fmt: skip
-    assert "at once" not in listed(parts_of(replace(drawn, schedule=())))
+    assert "at once" not in one_line(parts_of(replace(drawn, schedule=())))
 
 
 def lines_of(token: Token, **changed: str) -> str:

@@ -38,7 +38,7 @@ from percpu_proofs.prove.small.claims import SymbolicClaim
 from percpu_proofs.prove.small.obligation import Obligation
 from percpu_proofs.prove.small.scene import Scene
 from percpu_proofs.run import processes as spread
-from percpu_proofs.run.choices import Choices, Drawn, assume, every_case
+from percpu_proofs.run.choices import Choices, ChoiceTape, assume, every_case
 from percpu_reference import build
 from percpu_reference.variants import Allocator
 from percpu_reference.variants.linux_6_12 import Linux612
@@ -91,7 +91,8 @@ def test_a_loop_without_end_is_stopped() -> None:
         while choose.bit():
             pass
 
-    obligation = _odd(lambda cls, choose, size: endless(cls, Drawn(lambda count: 1), size))
+    ones = ChoiceTape(draw=lambda count: 1)
+    obligation = _odd(lambda cls, choose, size: endless(cls, ones, size))
     assert obligation.check(0.5).state == "not confirmed"
 
 

@@ -23,7 +23,7 @@ from pages import Page
 from percpu_proofs import data
 from percpu_proofs.cli import main
 from percpu_proofs.commands import output
-from percpu_proofs.counterexample import of_token
+from percpu_proofs.counterexample.of_model import of_token
 from percpu_proofs.report.book import book
 from percpu_proofs.report.document import Code, Places, Prose
 from percpu_proofs.report.entries import citations, kernel_functions

@@ -10,6 +10,7 @@ import pytest
 
 from percpu_proofs.explore import shrink
 from percpu_proofs.explore.modes import cross_check, search
+from percpu_proofs.explore.scenario import Program
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.schedulers.drawn import Bursts, Pct, Uniform
 from percpu_proofs.explore.schedulers.fixed import (
@@ -20,11 +21,10 @@ from percpu_proofs.explore.schedulers.fixed import (
 )
 from percpu_proofs.explore.schedulers.matching import StepFacts
 from percpu_proofs.explore.search import Cursor
-from percpu_proofs.explore.shrink import Program, simpler, smaller
-from percpu_proofs.explore.shrink_schedule import minimise
+from percpu_proofs.explore.shrink import minimise, simpler, smaller
 from percpu_proofs.explore.system import ActorPosition, Scheduler, SharedState, System, scheduled
 from percpu_proofs.explore.world import World
-from percpu_proofs.run.choices import ChoiceReplay as Written
+from percpu_proofs.run.choices import ChoiceTape as Written
 from percpu_proofs.run.choices import drawn
 from percpu_proofs.run.operations import parse_operations, text_of
 

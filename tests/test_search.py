@@ -22,8 +22,9 @@ from searched_trees import (
     search_library,
 )
 
-from percpu_proofs.counterexample import of_token, of_tree
 from percpu_proofs.counterexample.mail import mail
+from percpu_proofs.counterexample.of_model import of_token
+from percpu_proofs.counterexample.of_tree import of_tree
 from percpu_proofs.counterexample.text import text
 from percpu_proofs.explore.modes import search as model_search
 from percpu_proofs.explore.scenarios import SCENARIOS

@@ -11,7 +11,7 @@ from searched_trees import FEWEST, SEARCHES, changed, freeing, search_library
 
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.schedulers.drawn import Pct, Uniform
-from percpu_proofs.explore.system import Restorable, Scheduler, scheduled
+from percpu_proofs.explore.system import Scheduler, scheduled
 from percpu_proofs.kernel.search.compiled import CompiledSearch, CompiledSystem
 from percpu_proofs.kernel.search.example import broken_by, follow
 from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome, searched
@@ -84,7 +84,7 @@ def test_schedulers_of_the_model_drive_the_compiled_kernel(strategy: str, built:
     plan = of_scenario(SCENARIOS["reclaim-frees"]).plan
     with CompiledSearch(search_library(FOUND[-1], built / FOUND[-1].name), plan) as search:
         judge = SearchJudge(search)
-        system: Restorable = CompiledSystem(search)
+        system = CompiledSystem(search)
         begin, first = system.save(), system.enabled()
         broken = set()
         for number in range(150):

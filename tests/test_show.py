@@ -16,7 +16,7 @@ from kernel_trees import FOUND, MISSING
 from percpu_proofs import data
 from percpu_proofs.cli import main
 from percpu_proofs.commands.moments import of_token, of_tree_token
-from percpu_proofs.counterexample import of_schedule
+from percpu_proofs.counterexample.of_model import of_schedule
 from percpu_proofs.explain import terms
 from percpu_proofs.explain.shipped import DRAWN, Kind, names
 from percpu_proofs.explore.modes import search

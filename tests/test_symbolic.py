@@ -26,7 +26,7 @@ from percpu_proofs.prove.crosshair_arguments import OPTION, PLUGIN, plugin_last
 from percpu_proofs.prove.small import symbolic
 from percpu_proofs.prove.small.claims import SymbolicClaim
 from percpu_proofs.prove.small.subjects import ENTRIES
-from percpu_proofs.run.choices import Drawn
+from percpu_proofs.run.choices import ChoiceTape
 from percpu_reference import build, checked
 from percpu_spec.geometry import Geometry
 
@@ -126,7 +126,7 @@ def test_contracts_are_enforced_beside_crosshair() -> None:
 
 
 def test_what_symbols_are_given_is_made_of_plain_numbers_too() -> None:
-    largest = Drawn(lambda count: count - 1)
+    largest = ChoiceTape(draw=lambda count: count - 1)
     allocator, (chunk,) = ENTRIES["isolate_chunk"].given(checked.Linux612Full, largest)
     assert chunk in list(allocator.chunks())
     assert not hasattr(type(allocator).isolate_chunk, "__postconditions__")
@@ -135,7 +135,7 @@ def test_what_symbols_are_given_is_made_of_plain_numbers_too() -> None:
 def test_what_a_path_copies_does_not_grow_with_what_was_judged_before() -> None:
     """CrossHair copies the arguments on every path: no memory of all allocators is part of them."""
     memo: dict[int, object] = {}
-    given = ENTRIES["chunk_move"].given(checked.Linux612Full, Drawn(lambda count: 0))
+    given = ENTRIES["chunk_move"].given(checked.Linux612Full, ChoiceTape(draw=lambda count: 0))
     deepcopyext(given, CopyMode.BEST_EFFORT, memo)
     before = len(memo)
     run = build("linux_6_12", Geometry())

@@ -10,7 +10,7 @@ import pytest
 
 from percpu_proofs.explore.fingerprint import state_key
 from percpu_proofs.explore.modes import search
-from percpu_proofs.explore.scenario import Scenario, fill, free
+from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.search import Exploration, Mode
 from percpu_proofs.explore.system import Start
@@ -27,7 +27,8 @@ from percpu_spec.geometry import Geometry
 SHIPPED = tuple(VARIANTS)
 SCENARIO = SCENARIOS["reclaim-free"]
 FEW = SCENARIOS["freed-whole"]  # of few schedules
-FREES = Scenario("frees", "three frees into one chunk", fill(1, 5, 4096), free(1, 2, 4))
+FILLED = tuple(f"a {handle} 4096 4 -" for handle in range(1, 6))
+FREES = Scenario("frees", "three frees into one chunk", FILLED, ("f 1", "f 2", "f 4"))
 
 
 class _Counting(Linux612):

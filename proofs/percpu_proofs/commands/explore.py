@@ -14,12 +14,12 @@ from percpu_contracts.registry import SEARCH
 from percpu_proofs.commands import options, output
 from percpu_proofs.commands.explore_tree import explore_tree
 from percpu_proofs.commands.replay import show
-from percpu_proofs.counterexample import of_schedule
+from percpu_proofs.counterexample.of_model import of_schedule
 from percpu_proofs.explore.modes import Spread, cross_check, search
 from percpu_proofs.explore.scenario import Scenario, ScenarioVerdict, read_scenario
 from percpu_proofs.explore.scenarios import FOLDER, SCENARIOS
 from percpu_proofs.explore.search import Exploration, Mode, ScheduleFinding
-from percpu_proofs.explore.shrink_schedule import Minimum, minimise
+from percpu_proofs.explore.shrink import Minimum, minimise
 from percpu_proofs.explore.system import Start
 from percpu_proofs.explore.token import Token
 from percpu_proofs.refine.allocator import DEPARTURE, may_depart

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from percpu_proofs.logs.reading import LogReport, read_log, unread_failures
 from percpu_proofs.logs.reports import Report
 from percpu_proofs.recorded.boot.layout import Layout
 from percpu_proofs.run.room import Why
-from percpu_proofs.run.runner import counted
+from percpu_spec.counts import counted
 
 _LINES_SHOWN = 8  # at which failures alike stand
 
@@ -59,7 +60,7 @@ def log(file: Path, geometry: str | None, source: str | None, as_json: bool) -> 
             record["state"] = site_record(place, found.machines)
             for told, (failure, _) in zip(record["failures"], found.failures, strict=True):
                 answer = whys[failure.kind]
-                told["there"] = answer and answer.as_json()
+                told["there"] = answer and asdict(answer)
         output.print_json(record)
     else:
         show(output.console(), found, place, whys)

@@ -12,10 +12,10 @@ import click
 from rich.console import Console
 
 from percpu_proofs.commands import options, output
-from percpu_proofs.counterexample import Counterexample, of_token, of_tree
 from percpu_proofs.counterexample.mail import mail
-from percpu_proofs.counterexample.of_tree import of_retraced
-from percpu_proofs.counterexample.record import relevance
+from percpu_proofs.counterexample.of_model import of_token
+from percpu_proofs.counterexample.of_tree import of_retraced, of_tree
+from percpu_proofs.counterexample.record import Counterexample, relevance
 from percpu_proofs.counterexample.text import (
     Line,
     head,
@@ -262,7 +262,7 @@ def screen(c: Counterexample, at: int, width: int) -> Iterator[Line]:
     if at:
         since = max(at - 1 - _BEFORE, 0)
         present = rows(c, 0, shown)[since:at]
-        yield from table(present, c.cpus, width)
+        yield from table(present, c.cpus_since(), width)
         yield "", ""
     yield from state("State:", c.state_at(at), c, shown, width)
     yield from wrap_lines("dim", legend(c, shown), width)

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from percpu_proofs.commands.output import grouped, say
-from percpu_proofs.explore.rerun import listed
+from percpu_proofs.explore.rerun import one_line
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.kernel.search.job import TreeOutcome
 from percpu_proofs.kernel.search.trees import BASE, PATCHED
@@ -38,7 +38,7 @@ def operations_of(example: ReviewExample) -> str:
 
     Within an operation blanks are such that no line is broken there.
     """
-    text = listed(example.parts, _unbroken)
+    text = one_line(example.parts, _unbroken)
     unusual = _unusual(example.geometry)
     return f"{text} [{unusual}]" if unusual else text
 
@@ -284,7 +284,7 @@ class TreeLines:
         for clause in outcome.examples.keys() - known - self._printed:
             self._printed.add(clause)
             example = outcome.examples[clause]
-            operations = listed(example.parts, _unbroken)
+            operations = one_line(example.parts, _unbroken)
             text = (
                 f"{clause} broken {what}, in search {outcome.job.search.name} by "
                 f"{counted(example.length, 'operation')}: {operations}"

@@ -12,7 +12,8 @@ from typing import NamedTuple
 import click
 
 from percpu_proofs.commands.replay import and_others, reproducer, show_mail
-from percpu_proofs.counterexample import Counterexample, of_token
+from percpu_proofs.counterexample.of_model import of_token
+from percpu_proofs.counterexample.record import Counterexample
 from percpu_proofs.review.changes import Changes, clause_and_finding, example_of
 from percpu_proofs.review.job import ReviewExample
 from percpu_proofs.review.matrix import Cell

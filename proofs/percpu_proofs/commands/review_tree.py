@@ -22,7 +22,7 @@ from percpu_proofs.commands.replay import (
 )
 from percpu_proofs.commands.report import write_trees
 from percpu_proofs.commands.review_lines import TreeLines
-from percpu_proofs.counterexample import of_tree
+from percpu_proofs.counterexample.of_tree import of_tree
 from percpu_proofs.kernel.build import ONE_UNIT
 from percpu_proofs.kernel.search.accesses import AccessSite
 from percpu_proofs.kernel.search.job import TreeOutcome

@@ -27,10 +27,11 @@ from percpu_proofs.commands.traces import show_verdicts
 from percpu_proofs.recorded.replay.report import TraceReport
 from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.operations import text_of
-from percpu_proofs.run.runner import ClauseVerdict, RunReport, counted, run_list, state_after
+from percpu_proofs.run.runner import ClauseVerdict, RunReport, run_list, state_after
 from percpu_proofs.show.picture import picture_of_state
 from percpu_proofs.show.text import chunk_text
 from percpu_reference import DEFAULT
+from percpu_spec.counts import counted
 
 _MAPS_SHOWN = 2  # chunks drawn after a violation
 _ERRORS_SHOWN = 10  # of callers

@@ -21,9 +21,9 @@ from percpu_proofs.live.verdicts import (
 )
 from percpu_proofs.recorded.states.kernel_state import KernelState, Stability
 from percpu_proofs.recorded.states.stats_text import PercpuStats
-from percpu_proofs.run.runner import counted
 from percpu_proofs.show.mail import LINES, WIDTH, block, command, listing, plain
 from percpu_spec.catalogue import clause, findings
+from percpu_spec.counts import counted
 
 
 def state_mail(

@@ -32,7 +32,7 @@ from percpu_proofs.live.verdicts import (
 )
 from percpu_proofs.recorded.states.kernel_state import KernelState, Stability
 from percpu_proofs.recorded.states.stats_text import PercpuStats
-from percpu_proofs.run.runner import counted
+from percpu_spec.counts import counted
 from percpu_spec.views import HINTS
 
 _MOST_ROWS = 40  # chunks that have a row of their own

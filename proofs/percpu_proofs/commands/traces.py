@@ -16,9 +16,9 @@ from percpu_proofs.commands.source import sizes
 from percpu_proofs.recorded.replay.comparison import conform_trace
 from percpu_proofs.recorded.replay.holders import WhoReport
 from percpu_proofs.recorded.replay.report import TraceReport
-from percpu_proofs.run.runner import ClauseVerdict, bound, counted
+from percpu_proofs.run.runner import ClauseVerdict, bound
 from percpu_spec.catalogue import title as title_of
-from percpu_spec.counts import times
+from percpu_spec.counts import counted, times
 
 _SHOWN = 20  # call sites, and pages
 _COLUMNS = ("clause", "what", "verdict", "evidence")

@@ -26,8 +26,8 @@ from percpu_proofs.counterexample.text import (
     state,
     table,
 )
-from percpu_proofs.run.runner import counted
 from percpu_proofs.show.mail import LINES, WIDTH, block, command, plain, wrap
+from percpu_spec.counts import counted
 
 _SENTENCE, _SETUP, _STATE, _SEARCHED = 4, 4, 6, 3
 """Lines that parts take at most; the table has what is left."""
@@ -52,7 +52,8 @@ def mail(c: Counterexample, reproducer: str) -> list[str]:
     """Return the lines of a block. reproducer: the command that shows the schedule again."""
     since = sequential_steps(c)
     top = [*_head(c), "", *_setup(c, since)]
-    bottom = ["", *_searched(c), *command(reproducer)]
+    searched = block(c.reach, _SEARCHED, "see percpu-spec review", "  ")
+    bottom = ["", *searched, *command(reproducer)]
     if not c.steps:
         return plain([*top, *bottom])
     lines: list[str] = []
@@ -65,36 +66,32 @@ def mail(c: Counterexample, reproducer: str) -> list[str]:
         after += block(legend(c, shown, since) + others, 2)
         room = LINES - sum(map(len, (top, before, after, bottom)))
         steps = _brief(fold_rows(rows(c, since, shown, lines=form.lines, ahead=form.ahead)))
-        drawn = _table_lines(steps, c.cpus_since(since))
-        if len(drawn) > room and form == _FORMS[-1]:
+        table_lines = _table_lines(steps, c.cpus_since(since))
+        if len(table_lines) > room and form == _FORMS[-1]:
             after, bottom = after[1:], bottom[1:]  # blank lines, rather than steps
-            room += 2
-        if len(drawn) > room and form == _FORMS[-1]:
-            drawn = _without_middle(steps, c.cpus_since(since), room)
-        lines = [*top, *before, *drawn, *after, *bottom]
+            if len(table_lines) > room + 2:
+                table_lines = _without_middle(steps, c.cpus_since(since), room + 2)
+        lines = [*top, *before, *table_lines, *after, *bottom]
         if len(lines) <= LINES:
             break
     return plain(lines)
 
 
 def _head(c: Counterexample) -> list[str]:
-    explain = f"percpu-spec explain {c.clause}"
+    explain, reproducer = f"percpu-spec explain {c.clause}", "see the reproducer"
+    also = ", ".join(clause for clause in c.broken if clause != c.clause)
+    parts = (
+        ("Kernel: ", c.source_of_clause, 2, explain),
+        ("Broken: ", c.message, 3, reproducer),
+        ("Also broken on the way: ", also, 2, reproducer),
+        ("Known: ", c.mechanism, 3, explain),
+        ("", c.others, 3, explain),
+        ("The kernel stops: ", c.stopped, 2, reproducer),
+    )
     lines = block(f"{subject_of(c.subject)} breaks {c.clause}: {c.title}", 3, explain, "  ")
     lines += block(first_sentence(c.sentence), _SENTENCE, explain)
-    if c.source_of_clause:
-        lines += block(f"Kernel: {c.source_of_clause}", 2, explain, "  ")
-    if c.message:
-        lines += block(f"Broken: {c.message}", 3, "see the reproducer", "  ")
-    others = [clause for clause in c.broken if clause != c.clause]
-    if others:
-        said = f"Also broken on the way: {', '.join(others)}"
-        lines += block(said, 2, "see the reproducer", "  ")
-    if c.mechanism:
-        lines += block(f"Known: {c.mechanism}", 3, explain, "  ")
-    if c.others:
-        lines += block(c.others, 3, explain, "  ")
-    if c.stopped:
-        lines += block(f"The kernel stops: {c.stopped}", 2, "see the reproducer", "  ")
+    for label, words, most, more in parts:
+        lines += block(f"{label}{words}", most, more, "  ") if words else []
     return lines
 
 
@@ -105,8 +102,7 @@ def _setup(c: Counterexample, since: int) -> list[str]:
     lines = wrap(f"Before: {'; '.join(operations)}", "  ")
     if len(lines) > _SETUP:
         count = len(c.setup) + sum(step.begins for step in c.steps[:since])
-        told = f"  ... {count} operations in all: see the reproducer"
-        lines = [*lines[: _SETUP - 1], told]
+        lines = [*lines[: _SETUP - 1], f"  ... {count} operations in all: see the reproducer"]
     return [*lines, _sized(c)]
 
 
@@ -119,25 +115,21 @@ def _state(
     heading: str, c: Counterexample, at: int, shown: Relevance,
     *, counted: bool = True, already: tuple[str, ...] = (),
 ) -> list[str]:  # fmt: skip
-    found = state(heading, c.state_at(at), c, shown, WIDTH, counted=counted, already=already)
-    lines = [line for _, line in found]
+    whole = state(heading, c.state_at(at), c, shown, WIDTH, counted=counted, already=already)
+    lines = [line for _, line in whole]
     if len(lines) <= _STATE:
         return lines
     left = len(lines) - _STATE + 1
     return [*lines[: _STATE - 1], f"  {left} more lines of this state: see the reproducer"]
 
 
-def _searched(c: Counterexample) -> list[str]:
-    return block(c.reach, _SEARCHED, "see percpu-spec review", "  ")
-
-
-def _brief(found: list[TableRow]) -> list[TableRow]:
+def _brief(steps: list[TableRow]) -> list[TableRow]:
     """Return rows that name the clauses they break and leave what is wrong to the head."""
     return [
-        replace(row, broken=(f"{', '.join(said.split()[0] for said in row.broken)} broken",))
+        replace(row, broken=(f"{', '.join(words.split()[0] for words in row.broken)} broken",))
         if row.broken
         else row
-        for row in found
+        for row in steps
     ]
 
 
@@ -151,10 +143,10 @@ def _without_middle(steps: list[TableRow], cpus: tuple[str, ...], room: int) -> 
         shown = len(steps) - left_out
         first = shown // 3
         last = steps[len(steps) - (shown - first) :]
-        counted_out = f"    ... {counted(left_out, 'row')} of steps left out: see the reproducer"
+        middle = f"    ... {counted(left_out, 'row')} of steps left out: see the reproducer"
         upper, lower = _table_lines(steps[:first], cpus), _table_lines(last, cpus)[1:]
         if len(upper) + 1 + len(lower) <= room:
-            return [*upper, counted_out, *lower]
+            return [*upper, middle, *lower]
     lower = _table_lines(steps[-1:], cpus)
     more = len(lower) - room + 1
     return lower if more <= 1 else [*lower[: room - 1], f"    ... {more} lines left out"]

@@ -1,9 +1,13 @@
-"""Which kernel function a running step of the model stands in, and on which line of the model."""
+"""Schedules of the model, run again, as counterexamples.
+
+Each step has the kernel function that it stands in, and the line of the model for that.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from traceback import walk_tb
 from types import FrameType, GeneratorType
@@ -26,7 +30,7 @@ from percpu_reference.gaps import Kind
 from percpu_reference.kernel_names import origin
 from percpu_reference.variants import Allocator, fixes, variant_class
 from percpu_reference.variants.reference import with_fixes
-from percpu_spec.catalogue import Finding, findings
+from percpu_spec.catalogue import findings
 
 _AROUND: Final = str(Path(percpu_contracts.__file__).parent)
 """Contracts run around the functions of the model; their frames are none of it."""
@@ -225,15 +229,15 @@ def of_schedule(token: Token, bound: str = "") -> Counterexample:
     return Counterexample(
         token.variant,
         token.clause,
-        mechanism(token),
         next(wrong, ""),
         token.geometry,
-        tuple(map(names.spoken, scenario.prepared)),
-        tuple(map(names.spoken, scenario.concurrent)),
+        tuple(map(names.operation_words, scenario.prepared)),
+        tuple(map(names.operation_words, scenario.concurrent)),
         before,
         steps,
-        bound,
         text,
+        mechanism(token),
+        bound,
         origin=bound_of(token.search),
     )
 
@@ -245,19 +249,17 @@ def mechanism(token: Token) -> str:
     fix on the variant, as far as the steps are then possible.
     """
     reason = variant_class(token.variant).EXPECTED.get(token.clause, "")
-    known = [findings()[name] for name in re.findall(r"\b[LR]\d+\b", reason) if name in findings()]
+    known = [name for name in re.findall(r"\b[LR]\d+\b", reason) if name in findings()]
     if len(known) > 1:
-        known = [finding for finding in known if _mends(finding, token)] or known
-    return "; ".join(f"{finding.id}, {finding.title}" for finding in known) or reason
+        known = [
+            name for name in known
+            if token.clause not in broken_by(token, _mended(token.variant, name), lenient=True)
+        ] or known  # fmt: skip
+    return "; ".join(f"{name}, {findings()[name].title}" for name in known) or reason
 
 
-_MENDED: dict[tuple[type[Allocator], str], type[Allocator]] = {}
-"""Variants with the fixes of a finding: contracts are put on each once."""
-
-
-def _mends(finding: Finding, token: Token) -> bool:
-    base = variant_class(token.variant)
-    if (base, finding.id) not in _MENDED:
-        chosen = [getattr(fixes, name) for name in finding.fixes]
-        _MENDED[base, finding.id] = with_fixes(*chosen, base=base)
-    return token.clause not in broken_by(token, _MENDED[base, finding.id], lenient=True)
+@cache
+def _mended(variant: str, finding: str) -> type[Allocator]:
+    """Return a variant with the fixes of a finding: contracts are put on each once."""
+    chosen = [getattr(fixes, name) for name in findings()[finding].fixes]
+    return with_fixes(*chosen, base=variant_class(variant))

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from pathlib import Path
 
 from percpu_proofs.counterexample.record import WORK, Counterexample, CpuStep
 from percpu_proofs.counterexample.words import Names
 from percpu_proofs.kernel.search.compiled import SearchPlan
 from percpu_proofs.kernel.search.example import Retrace, TreeExample, TreeStep
 from percpu_proofs.kernel.search.tree_token import bound_of
-from percpu_proofs.run.operations import Operation, parse_operations, renumbered, text_of
+from percpu_proofs.run.operations import Operation, parse_texts, renumbered, text_of
 from percpu_proofs.show.text import NO_LIST, StateRows
 
 
@@ -21,10 +20,9 @@ def of_tree(example: TreeExample, subject: str, bound: str) -> Counterexample:
     subject: the tree, "Linux 6.12.117". bound: how far was searched where it was found.
     """
     broken = {example.clause: example.message}
-    found = of_retraced(
-        subject, example.clause, broken, example.plan, example.retraced, example.token
+    return of_retraced(
+        subject, example.clause, broken, example.plan, example.retraced, example.token, bound
     )
-    return replace(found, bound=bound)
 
 
 def of_retraced(
@@ -34,9 +32,10 @@ def of_retraced(
     plan: SearchPlan,
     retraced: Retrace,
     token: str,
+    bound: str = "",
 ) -> Counterexample:
     """Return what a schedule shows that was run again; broken: clauses and what is wrong."""
-    made = [*plan.setup, *_parsed(retraced.operations)]
+    made = [*plan.setup, *parse_texts("counterexample", retraced.operations)]
     named = renumbered(made)
     setup, begun = named[: len(plan.setup)], named[len(plan.setup) :]
     names = Names(named)
@@ -46,29 +45,20 @@ def of_retraced(
     return Counterexample(
         subject,
         clause,
-        "",
         broken.get(clause, ""),
         plan.sizes,
-        tuple(map(names.spoken, setup)),
-        tuple(map(names.spoken, begun)),
+        tuple(map(names.operation_words, setup)),
+        tuple(map(names.operation_words, begun)),
         retraced.before or StateRows((), ()),
         tuple(steps),
-        "",
         token,
-        retraced.stopped,
-        bound_of(plan),
+        bound=bound,
+        stopped=retraced.stopped,
+        origin=bound_of(plan),
     )
 
 
-def _parsed(operations: tuple[str, ...]) -> list[Operation]:
-    if not operations:
-        return []
-    return parse_operations(Path("counterexample"), operations).operations
-
-
-def _steps(
-    retraced: Retrace, named: Mapping[str, Operation], names: Names
-) -> Iterator[CpuStep]:
+def _steps(retraced: Retrace, named: Mapping[str, Operation], names: Names) -> Iterator[CpuStep]:
     """Yield the steps; named: operations with handles from 1 on, by what they are in the steps."""
     state = retraced.before or StateRows((), ())
     holders = _Holders(state)
@@ -79,11 +69,12 @@ def _steps(
         if step.state is not None:
             holder = "" if step.mutex is None else _cpu(last[step.mutex])
             state = holders.seen(replace(step.state, mutex=holder), _cpu(step), ended=step.ends)
+        operation = named.get(step.operation) or parse_texts("step", (step.operation,))[0]
         yield CpuStep(
             number,
             step.actor,
             _cpu(step),
-            *names.spoken(named.get(step.operation) or _parsed((step.operation,))[0]),
+            *names.operation_words(operation),
             before is None,
             step.refused,
             before.function if before else "",

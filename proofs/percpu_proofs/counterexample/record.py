@@ -1,4 +1,4 @@
-"""What clauses, and what stands in the place of one, say; and what they are said of.
+"""Counterexamples as records: steps and states, what the clause says, and what bears on it.
 
 Names are the kernel's, ranges of pages are closed: [1, 4] are four pages.
 """
@@ -18,7 +18,7 @@ from percpu_proofs.show.text import ChunkRow, StateRows
 from percpu_reference.variants import VARIANTS
 from percpu_spec import catalogue
 from percpu_spec.catalogue import clauses, findings, title
-from percpu_spec.releases import RELEASES
+from percpu_spec.releases import of_variant
 
 
 def title_of(clause_id: str) -> str:
@@ -58,10 +58,9 @@ def subject_of(variant: str) -> str:
     """Return what a variant of the model stands for, in words; of a file, its name."""
     base, _, fixes = variant.partition("+")
     mended = f" with {fixes.replace('+', ', ')} mended" if fixes else ""
-    for release in RELEASES:
-        if release.variant == base:
-            what = release.releases
-            return f"Linux {what}{mended} ({variant})".replace("Linux linux-", "linux-")
+    if (release := of_variant(base)) is not None:
+        words = f"Linux {release.releases}{mended} ({variant})"
+        return words.replace("Linux linux-", "linux-")
     if base in VARIANTS:
         doc = inspect.getdoc(sys.modules[VARIANTS[base].__module__]) or ""
         said = doc.partition("\n\n")[0].replace("\n", " ").partition(": ")[2].rstrip(".")
@@ -73,7 +72,7 @@ WORK = "work"
 """Names the column of the balance work, which runs on a CPU of its own."""
 
 
-class Spoken(NamedTuple):
+class OperationWords(NamedTuple):
     """An operation in words for people, and as the operation language writes it."""
 
     words: str  # "allocate 28672 bytes (a)"
@@ -117,17 +116,16 @@ class CpuStep:
             return ""
         return "begins: " if self.cpu == WORK and self.operation == "b" else f"{self.words}: "
 
-    def said(self, *, lines: bool = True, ahead: bool = True) -> str:
+    def sentence(self, *, lines: bool = True, ahead: bool = True) -> str:
         """Return what it does; lines: with those of the source, ahead: with what comes next."""
-        said = self.beginning
         if self.ends:
-            said += f"{self.function} returns" if self.function else self.stands
-            said += f", {self.result}" if self.result else ""
+            words = f"{self.function} returns" if self.function else self.stands
+            words += f", {self.result}" if self.result else ""
         else:
-            said += self.stands
-            said += f" in {self.line if lines else self.function}" if self.function else ""
-        said += f"; refused: {self.refused}" if self.refused else ""
-        return said + (f"; next: {self.next}" if ahead and self.next else "")
+            words = self.stands
+            words += f" in {self.line if lines else self.function}" if self.function else ""
+        words += f"; refused: {self.refused}" if self.refused else ""
+        return words + (f"; next: {self.next}" if ahead and self.next else "")
 
     def as_json(self, actors: dict[str, int]) -> dict[str, Any]:
         """Return it with plain values only; actors: who last took a step in each column."""
@@ -159,15 +157,15 @@ class Counterexample:
 
     subject: str  # a variant's name or file, or a tree: "Linux 6.12.117"
     clause: str
-    mechanism: str  # what is known to break it: a finding, or the reason that a variant declares
     message: str  # what is wrong
     geometry: str
-    setup: tuple[Spoken, ...]  # runs alone, before
-    at_once: tuple[Spoken, ...]  # what the CPUs do, in the order of their numbers
+    setup: tuple[OperationWords, ...]  # runs alone, before
+    at_once: tuple[OperationWords, ...]  # what the CPUs do, in the order of their numbers
     before: StateRows
     steps: tuple[CpuStep, ...]
-    bound: str  # how far was searched; empty where a schedule was only run again
     token: str
+    mechanism: str = ""  # what is known to break it: findings, or the reason a variant declares
+    bound: str = ""  # how far was searched; empty where a schedule was only run again
     stopped: str = ""  # why a compiled kernel went no further
     origin: str = ""  # of a schedule that is run again: what found it, and how far that went
     others: str = ""  # by what else the clause is broken, and how that is printed
@@ -192,27 +190,22 @@ class Counterexample:
         """How far was searched, in words; of a schedule that is run again that none was."""
         if self.bound:
             return f"Searched: {self.bound}"
-        found = f"Found by {self.origin}" if self.origin else "What found it is not known"
-        return f"Searched: nothing, this is a replay. {found}"
+        by = f"Found by {self.origin}" if self.origin else "What found it is not known"
+        return f"Searched: nothing, this is a replay. {by}"
 
-    @property
-    def cpus(self) -> tuple[str, ...]:
-        """Who takes steps, in the order of their columns: CPUs, then the work."""
-        return self.cpus_since(0)
-
-    def cpus_since(self, number: int) -> tuple[str, ...]:
-        """Return who takes steps behind the first `number`."""
+    def cpus_since(self, number: int = 0) -> tuple[str, ...]:
+        """Return who takes steps behind the first `number`, as columns are: CPUs, then the work."""
         seen = {step.cpu for step in self.steps[number:]}
         return tuple(sorted(seen, key=lambda cpu: (cpu == WORK, len(cpu), cpu)))
 
     @property
     def broken(self) -> dict[str, str]:
         """Every clause that it breaks, with what is wrong the first time."""
-        found: dict[str, str] = {}
+        first: dict[str, str] = {}
         for step in self.steps:
             for clause, wrong in step.broken:
-                found.setdefault(clause, wrong)
-        return found
+                first.setdefault(clause, wrong)
+        return first
 
     def broken_before(self, number: int) -> dict[str, str]:
         """Return the clauses that the first `number` steps break, with what was wrong last."""
@@ -295,19 +288,19 @@ def relevance(c: Counterexample, since: int = 0, *, spoken_only: bool = False) -
     spoken_only: of counters those that it speaks of only.
     """
     states = [c.state_at(number) for number in range(since, len(c.steps) + 1)]
-    said = f"{c.sentence} {c.title} {c.message}"
+    words = f"{c.sentence} {c.title} {c.message}"
     counters = {
         name
         for name, value in states[0].counters
         if (not spoken_only and any(dict(s.counters).get(name) != value for s in states))
-        or re.search(_SPOKEN.get(name.partition("[")[0], "$^"), said, re.IGNORECASE)
+        or re.search(_SPOKEN.get(name.partition("[")[0], "$^"), words, re.IGNORECASE)
     }
     changed = {name for state in states for name, *_ in _rows(states[0]) ^ _rows(state)}
     chunks = changed | set(re.findall(r"\bchunk (-?\d+)", c.message))
     for list_name in ("sidelined", "to_depopulate"):
-        if list_name in said:
+        if list_name in words:
             chunks |= {r.name for s in states for r in s.chunks if list_name in r.place}
-    if re.search(r"first (and the reserved )?chunk", said):
+    if re.search(r"first (and the reserved )?chunk", words):
         chunks.add("0")
     if not chunks and states[-1].chunks:
         chunks = {row.name for row in states[-1].chunks}
@@ -324,13 +317,13 @@ def sequential_steps(c: Counterexample) -> int:
 
     The last operation is not among them, nor one that breaks the clause.
     """
-    done = 0
+    count = 0
     for number, step in enumerate(c.steps[:-1], 1):
         if any(clause == c.clause for clause, _ in step.broken):
             break
         following = c.steps[number]
         if step.ends and following.begins:
-            done = number
+            count = number
         elif following.begins or following.actor != step.actor:
             break
-    return done
+    return count

@@ -1,4 +1,7 @@
-"""The table of CPUs: a column for each, a step's text begins in the column of who takes it."""
+"""A counterexample as text: what is broken, states, and a table with a column for each CPU.
+
+A step's text begins in the column of who takes it.
+"""
 
 from __future__ import annotations
 
@@ -13,129 +16,27 @@ from percpu_proofs.counterexample.record import (
     WORK,
     Counterexample,
     CpuStep,
+    OperationWords,
     Relevance,
-    Spoken,
     relevance,
     sequential_steps,
 )
-from percpu_proofs.counterexample.words import changes, short
+from percpu_proofs.counterexample.words import short_row, state_changes
 from percpu_proofs.explore.rerun import OperationStep, spans
-from percpu_proofs.run.runner import counted
 from percpu_proofs.show.picture import HintPicture
 from percpu_proofs.show.text import PAGES, ChunkRow, StateRows
+from percpu_spec.counts import counted
 
 _LEAST: Final = 36  # columns for the text of the last CPU, if there is room
 _MARGIN: Final = 4  # of step numbers
 _APART: Final = 17  # columns between two CPUs, if there is room
 _NAME: Final = 6  # the fewest: a name and a blank
 _NARROW: Final = 16  # the fewest columns for the text of the last CPU
-
-
-@dataclass(frozen=True, slots=True)
-class TableRow:
-    """Some steps of one CPU, one if they are not folded."""
-
-    numbers: str
-    cpu: str
-    words: str  # of the operation that begins
-    text: str
-    changes: tuple[str, ...]
-    broken: tuple[str, ...]  # clauses that have not been named before, and the clause itself
-
-    @property
-    def changes_nothing(self) -> bool:
-        """Whether nothing that is shown has changed."""
-        return not self.changes and not self.broken
-
-
-def rows(
-    c: Counterexample, since: int, shown: Relevance, *, lines: bool = True, ahead: bool = True
-) -> list[TableRow]:
-    """Return the rows of a counterexample's steps behind the first `since`, numbered from 1.
-
-    A clause is named where it is broken first, which for some is before these rows; the
-    counterexample's own wherever it is broken otherwise than before. lines, ahead: as CpuStep.said
-    has it.
-    """
-    found: list[TableRow] = []
-    named = c.broken_before(since)
-    for number, (before, step) in enumerate(list(c.states())[since:], 1):
-        broken = []
-        for clause, wrong in step.broken:
-            if named.get(clause) != wrong and (clause not in named or clause == c.clause):
-                broken.append(f"{clause} broken: {wrong}")
-            named[clause] = wrong
-        text = step.said(lines=lines, ahead=ahead).removeprefix(step.beginning)
-        changed = tuple(changes(before, step, shown))
-        found.append(
-            TableRow(str(number), step.cpu, step.beginning, text, changed, tuple(broken))
-        )
-    return found
-
-
-def fold_rows(found: list[TableRow]) -> list[TableRow]:
-    """Return the rows with those in which nothing changes put to the next one of the same CPU."""
-    kept: list[TableRow] = []
-    for row in found:
-        if kept and kept[-1].changes_nothing and kept[-1].cpu == row.cpu and not row.words:
-            last = kept.pop()
-            numbers = f"{last.numbers.partition('-')[0]}-{row.numbers}"
-            kept.append(replace(row, numbers=numbers, words=last.words))
-        else:
-            kept.append(row)
-    return kept
-
-
-def table(found: list[TableRow], cpus: tuple[str, ...], width: int) -> Iterator[tuple[str, str]]:
-    """Yield the lines of rows, each with what it is: "head", "step", "change" or "broken".
-
-    Where there is no room for a column each, all CPUs share one and are named in it.
-    """
-    margin = max([_MARGIN, *(len(row.numbers) + 1 for row in found)])
-    columns = _columns(cpus, margin, width)
-    shared = len(columns) < len(cpus)
-    blank = " " * margin
-    names = textwrap.wrap(", ".join(cpus), width, initial_indent=blank, subsequent_indent=blank)
-    for line in names if shared else [_head(columns)]:
-        yield "head", line
-    for row in found:
-        column = margin if shared else columns[row.cpu]
-        said = f"{row.cpu} {row.words}{row.text}" if shared else row.words + row.text
-        lines = textwrap.wrap(said, width - column, subsequent_indent=" ")
-        blank = " " * column
-        yield "step", f"{row.numbers:<{column}}{lines[0]}".rstrip()
-        for line in lines[1:]:
-            yield "step", (blank + line).rstrip()  # a long word was broken before a blank
-        for kind, said_of in (("change", row.changes), ("broken", row.broken)):
-            for one in said_of:
-                for line in textwrap.wrap(
-                    one, width, initial_indent=" " * (margin + 2) + "-> ",
-                    subsequent_indent=" " * (margin + 5),
-                ):  # fmt: skip
-                    yield kind, line
-
-
-def _columns(cpus: tuple[str, ...], margin: int, width: int) -> dict[str, int]:
-    """Return where the column of each CPU begins; nothing where there is no room for all."""
-    between = max(len(cpus) - 1, 1)
-    apart = min(max((width - _LEAST - margin) // between, _NAME), _APART)
-    if margin + apart * (len(cpus) - 1) > width - _NARROW:
-        return {}
-    return {cpu: margin + apart * number for number, cpu in enumerate(cpus)}
-
-
-def _head(columns: dict[str, int]) -> str:
-    """Return the line with the CPUs' names, above their columns."""
-    line = ""
-    for cpu, column in columns.items():
-        line = f"{line:{column}}{cpu}"
-    return line
-
+_FREE: Final = "free "
 
 Line = tuple[str, str]
 """What a line is, for those who colour it, and its text."""
 
-_FREE: Final = "free "
 LOCKS: Final = (
     "In a step its CPU holds pcpu_lock where the kernel does; between two steps the lock is free."
 )
@@ -176,12 +77,9 @@ def head(c: Counterexample, width: int) -> Iterator[Line]:
     yield from wrap_lines("", c.sentence, width)
     if c.source_of_clause:
         yield from wrap_lines("", f"Kernel: {c.source_of_clause}", width, "  ")
-    if c.message:
-        yield from wrap_lines("broken", f"Broken: {c.message}.", width, "  ")
-    if c.mechanism:
-        yield from wrap_lines("", f"Known: {c.mechanism}.", width, "  ")
-    if c.others:
-        yield from wrap_lines("", f"{c.others}.", width, "  ")
+    parts = (("broken", "Broken: ", c.message), ("", "Known: ", c.mechanism), ("", "", c.others))
+    for kind, label, words in parts:
+        yield from wrap_lines(kind, f"{label}{words}.", width, "  ") if words else ()
 
 
 def setup(c: Counterexample, since: int, width: int) -> Iterator[Line]:
@@ -198,7 +96,7 @@ def setup(c: Counterexample, since: int, width: int) -> Iterator[Line]:
         begins = "Then" if before or number else "First"
         yield from wrap_lines("", f"{begins}{how}, as below:", width)
         for step, _ in span.members:
-            yield from _spoken(f"{step.cpu:6} ", Spoken(step.words, step.operation), width)
+            yield from _spoken(f"{step.cpu:6} ", OperationWords(step.words, step.operation), width)
 
 
 def _moves(c: Counterexample, since: int) -> Iterator[OperationStep[CpuStep]]:
@@ -207,14 +105,15 @@ def _moves(c: Counterexample, since: int) -> Iterator[OperationStep[CpuStep]]:
         yield OperationStep(step.actor, step, step.cpu == WORK, step.ends)
 
 
-def group_operations(c: Counterexample, since: int) -> list[Spoken]:
+def group_operations(c: Counterexample, since: int) -> list[OperationWords]:
     """Return the operations that ran one after the other before a step; equal ones are counted."""
-    operations = [*c.setup, *(Spoken(s.words, s.operation) for s in c.steps[:since] if s.begins)]
-    found: list[Spoken] = []
+    begun = [step for step in c.steps[:since] if step.begins]
+    operations = [*c.setup, *(OperationWords(one.words, one.operation) for one in begun)]
+    grouped: list[OperationWords] = []
     for what, run in groupby(operations, _but_for_its_handle):
         same = list(run)
         if len(same) < 3:
-            found += same
+            grouped += same
             continue
         areas = [one.words.removeprefix(what).strip(" ()") for one in same]
         if what == _FREE:
@@ -223,18 +122,18 @@ def group_operations(c: Counterexample, since: int) -> list[Spoken]:
             words = f"{what}, {len(same)} times ({areas[0]} to {areas[-1]})"
         else:
             words = f"{what}, {len(same)} times"
-        found.append(Spoken(words, f"{same[0].operation} ... {same[-1].operation}"))
-    return found
+        grouped.append(OperationWords(words, f"{same[0].operation} ... {same[-1].operation}"))
+    return grouped
 
 
-def _but_for_its_handle(one: Spoken) -> str:
+def _but_for_its_handle(one: OperationWords) -> str:
     """Return the words of an operation without the letter of its area."""
     if re.fullmatch(f"{_FREE}[a-z]+", one.words):
         return _FREE
     return one.words.rpartition(" (")[0] or one.words
 
 
-def _spoken(who: str, one: Spoken, width: int) -> Iterator[Line]:
+def _spoken(who: str, one: OperationWords, width: int) -> Iterator[Line]:
     line = f"  {who}{one.words}"
     if len(line) + len(one.operation) + 2 <= width:
         yield "", f"{line}{one.operation:>{width - len(line)}}"
@@ -261,22 +160,18 @@ def state(
         counters.append(f"{'one more chunk' if more == 1 else f'{more} more chunks'} unchanged")
     yield from wrap_lines("", f"{heading} {', '.join(counters)}".rstrip(), width, "  ")
     for row in shown.rows(now):
-        yield from wrap_lines("row", chunk_line(row), width, "    ")
+        line = f"  chunk {row.name:3} {row.place:24} {short_row(row.pages)}".rstrip()
+        yield from wrap_lines("row", line, width, "    ")
         for line in hint_lines(row, c.message) if shown.hints else ():
             yield from wrap_lines("", f"    {line}", width, "      ")
-
-
-def chunk_line(row: ChunkRow) -> str:
-    """Return a chunk in a line: where it is, and its pages."""
-    return f"  chunk {row.name:3} {row.place:24} {short(row.pages)}".rstrip()
 
 
 def hint_lines(row: ChunkRow, message: str) -> Iterator[str]:
     """Yield the areas of a chunk, and the hints that a message is about: a block's, or its own."""
     areas = row.areas
-    told = ", ".join(f"[{first}, {last}]" for first, last in areas[:6])
+    first_areas = ", ".join(f"[{first}, {last}]" for first, last in areas[:6])
     more = f" and {len(areas) - 6} more" if len(areas) > 6 else ""
-    yield f"areas in bytes: {told}{more}" if areas else "no areas"
+    yield f"areas in bytes: {first_areas}{more}" if areas else "no areas"
     blocks = [int(number) for number in re.findall(r"\bblock (\d+)", message)]
     for page in row.picture.pages:
         if page.index in blocks:
@@ -295,7 +190,101 @@ def _hints(hints: HintPicture) -> str:
 
 def legend(c: Counterexample, shown: Relevance, since: int = 0) -> str:
     """Return what the characters of the rows say, of those that occur from a step on."""
-    told = [c.state_at(number) for number in range(since, len(c.steps) + 1)]
-    seen = {page for now in told for row in shown.rows(now) for page in row.pages}
-    said = ", ".join(f"{page} {what}" for page, what in PAGES.items() if page in seen)
-    return f"Pages: {said}." if said else ""
+    states = [c.state_at(number) for number in range(since, len(c.steps) + 1)]
+    characters = {page for now in states for row in shown.rows(now) for page in row.pages}
+    words = ", ".join(f"{page} {what}" for page, what in PAGES.items() if page in characters)
+    return f"Pages: {words}." if words else ""
+
+
+@dataclass(frozen=True, slots=True)
+class TableRow:
+    """Some steps of one CPU, one if they are not folded."""
+
+    numbers: str
+    cpu: str
+    words: str  # of the operation that begins
+    text: str
+    changes: tuple[str, ...]
+    broken: tuple[str, ...]  # clauses that have not been named before, and the clause itself
+
+
+def rows(
+    c: Counterexample, since: int, shown: Relevance, *, lines: bool = True, ahead: bool = True
+) -> list[TableRow]:
+    """Return the rows of a counterexample's steps behind the first `since`, numbered from 1.
+
+    A clause is named where it is broken first, which for some is before these rows; the
+    counterexample's own wherever it is broken otherwise than before. lines, ahead: as for
+    CpuStep.sentence.
+    """
+    table_rows: list[TableRow] = []
+    named = c.broken_before(since)
+    for number, (before, step) in enumerate(list(c.states())[since:], 1):
+        broken = []
+        for clause, wrong in step.broken:
+            if named.get(clause) != wrong and (clause not in named or clause == c.clause):
+                broken.append(f"{clause} broken: {wrong}")
+            named[clause] = wrong
+        words = step.beginning, step.sentence(lines=lines, ahead=ahead)
+        changed = tuple(state_changes(before, step, shown))
+        table_rows.append(TableRow(str(number), step.cpu, *words, changed, tuple(broken)))
+    return table_rows
+
+
+def fold_rows(single: list[TableRow]) -> list[TableRow]:
+    """Return the rows with those in which nothing changes put to the next one of the same CPU."""
+    folded: list[TableRow] = []
+    for row in single:
+        last = folded[-1] if folded else row
+        if last.cpu == row.cpu and not (row is last or row.words or last.changes or last.broken):
+            numbers = f"{last.numbers.partition('-')[0]}-{row.numbers}"
+            folded[-1] = replace(row, numbers=numbers, words=last.words)
+        else:
+            folded.append(row)
+    return folded
+
+
+def table(table_rows: list[TableRow], cpus: tuple[str, ...], width: int) -> Iterator[Line]:
+    """Yield the lines of rows, each with what it is: "head", "step", "change" or "broken".
+
+    Where there is no room for a column each, all CPUs share one and are named in it.
+    """
+    margin = max([_MARGIN, *(len(row.numbers) + 1 for row in table_rows)])
+    columns = _columns(cpus, margin, width)
+    shared = len(columns) < len(cpus)
+    blank = " " * margin
+    names = textwrap.wrap(", ".join(cpus), width, initial_indent=blank, subsequent_indent=blank)
+    for line in names if shared else [_head(columns)]:
+        yield "head", line
+    for row in table_rows:
+        column = margin if shared else columns[row.cpu]
+        text = f"{row.cpu} {row.words}{row.text}" if shared else row.words + row.text
+        lines = textwrap.wrap(text, width - column, subsequent_indent=" ")
+        blank = " " * column
+        yield "step", f"{row.numbers:<{column}}{lines[0]}".rstrip()
+        for line in lines[1:]:
+            yield "step", (blank + line).rstrip()  # a long word was broken before a blank
+        for kind, said_of in (("change", row.changes), ("broken", row.broken)):
+            for one in said_of:
+                for line in textwrap.wrap(
+                    one, width, initial_indent=" " * (margin + 2) + "-> ",
+                    subsequent_indent=" " * (margin + 5),
+                ):  # fmt: skip
+                    yield kind, line
+
+
+def _columns(cpus: tuple[str, ...], margin: int, width: int) -> dict[str, int]:
+    """Return where the column of each CPU begins; nothing where there is no room for all."""
+    between = max(len(cpus) - 1, 1)
+    apart = min(max((width - _LEAST - margin) // between, _NAME), _APART)
+    if margin + apart * (len(cpus) - 1) > width - _NARROW:
+        return {}
+    return {cpu: margin + apart * number for number, cpu in enumerate(cpus)}
+
+
+def _head(columns: dict[str, int]) -> str:
+    """Return the line with the CPUs' names, above their columns."""
+    line = ""
+    for cpu, column in columns.items():
+        line = f"{line:{column}}{cpu}"
+    return line

@@ -1,4 +1,4 @@
-"""Operations and points of the kernel's code in words."""
+"""Operations, points of the kernel's code and changes of a state in words."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 from typing import Final
 
-from percpu_proofs.counterexample.record import CpuStep, Relevance, Spoken
+from percpu_proofs.counterexample.record import CpuStep, OperationWords, Relevance
 from percpu_proofs.run.operations import HANDLES, Operation, flags_of, text_of
 from percpu_proofs.show.text import ChunkRow, StateRows
 from percpu_reference.gaps import Gap, Kind
@@ -16,7 +16,7 @@ _FLAGS: Final = {
     "F": "__GFP_NOFAIL", "W": "__GFP_NOWARN", "Y": "__GFP_NORETRY", "R": "reserved",
     "o": "in a scope without I/O", "s": "in a scope without file systems",
 }  # fmt: skip
-_SCRIPTS: Final = {
+_SENTENCES: Final = {
     "b": "run the balance work",
     "B": "run the balance work if it is pending",
     "P": "the next {} page allocations fail",
@@ -28,6 +28,10 @@ _SCRIPTS: Final = {
     "K": "the next {} killable waits for pcpu_alloc_mutex are killed",
     "H": "the next {} charges fail",
     "E": "asynchronous balance work becomes available",
+    "f": "free {}",
+    "d": "free {} once more",
+    "w": "free the address {1} bytes into {0}",
+    "s": "free the percpu pointer {}, of no area",
 }
 _NEXT: Final = {
     Kind.CREATE: "create a chunk", Kind.GROW: "create a chunk", Kind.FILL: "populate",
@@ -54,9 +58,9 @@ class Names:
             number = number // 26 - 1
         return letters
 
-    def spoken(self, operation: Operation) -> Spoken:
+    def operation_words(self, operation: Operation) -> OperationWords:
         """Return an operation in words and in the operation language."""
-        return Spoken(self.words(operation), text_of(operation))
+        return OperationWords(self.words(operation), text_of(operation))
 
     def words(self, operation: Operation) -> str:
         """Return an operation in words.
@@ -73,23 +77,15 @@ class Names:
             letters = flags_of(operation)
             flags = "".join(f", {_FLAGS[letter]}" for letter in letters if letter != "-")
             return f"allocate {size} bytes{aligned}{flags} ({self.of(arg)})"
-        if kind == "f":
-            return f"free {self.of(arg)}"
-        if kind == "d":
-            return f"free {self.of(arg)} once more"
-        if kind == "w":
-            return f"free the address {size} bytes into {self.of(arg)}"
-        if kind == "s":
-            return f"free the percpu pointer {arg}, of no area"
         if kind == "U":
             return f"the task {'gets an' if arg else 'has no'} object cgroup"
-        return _SCRIPTS[kind].format(arg)
+        return _SENTENCES[kind].format(self.of(arg) if kind in HANDLES else arg, size)
 
 
-def pages(start: int, end: int) -> str:
+def page_range(start: int, end: int) -> str:
     """Return a range of pages [start, end) as a closed one.
 
-    >>> pages(1, 5), pages(3, 4)
+    >>> page_range(1, 5), page_range(3, 4)
     ('pages [1, 4]', 'page 3')
     """
     return f"page {start}" if end == start + 1 else f"pages [{start}, {end - 1}]"
@@ -104,7 +100,7 @@ def position_of(gap: Gap, *, locked: bool) -> tuple[str, str]:
         return "waits for pcpu_alloc_mutex", ""
     ahead = _NEXT.get(gap.kind, gap.name.partition(": ")[2] or gap.name)
     if gap.end > gap.start:
-        ahead += f" {pages(gap.start, gap.end)}"
+        ahead += f" {page_range(gap.start, gap.end)}"
         ahead += f" of chunk {gap.chunk.id}" if gap.chunk is not None else ""
     elif gap.chunk is not None:
         ahead += f" chunk {gap.chunk.id}"
@@ -114,19 +110,20 @@ def position_of(gap: Gap, *, locked: bool) -> tuple[str, str]:
 _SHORT: Final = 18  # pages whose rows stand beside one another
 
 
-def changes(before: StateRows, step: CpuStep, shown: Relevance) -> Iterator[str]:
+def state_changes(before: StateRows, step: CpuStep, shown: Relevance) -> Iterator[str]:
     """Yield what a step changed, as far as it is to be shown."""
     after, known = step.state, dict(before.counters)
-    said = []
+    counters = []
     if before.mutex != after.mutex:
-        said.append(f"pcpu_alloc_mutex {f'held by {after.mutex}' if after.mutex else 'released'}")
-    said += [
+        holder = f"held by {after.mutex}" if after.mutex else "released"
+        counters.append(f"pcpu_alloc_mutex {holder}")
+    counters += [
         f"{name} {known.get(name, 0)} -> {value}"
         for name, value in after.counters
         if name in shown.counters and known.get(name) != value
     ]
-    if said:
-        yield "; ".join(said)
+    if counters:
+        yield "; ".join(counters)
     was, now = ({row.name: row for row in shown.rows(state)} for state in (before, after))
     for name in dict.fromkeys([*was, *now]):
         change = _change(was.get(name), now.get(name))
@@ -139,16 +136,16 @@ def _change(was: ChunkRow | None, now: ChunkRow | None) -> str:
     if now is None:
         return "is gone"
     if was is None:
-        return f"is new, {now.place} {short(now.pages)}"
-    said = []
+        return f"is new, {now.place} {short_row(now.pages)}"
+    parts = []
     if was.place != now.place:
-        said.append(f"{was.place} -> {now.place}")
+        parts.append(f"{was.place} -> {now.place}")
     old, new = was.pages, now.pages
     if old != new:
-        said.append(f"{old} -> {new}" if len(new) <= _SHORT else _pages_changed(old, new))
-    if not said and was.areas != now.areas:
-        said.append(_areas_changed(was, now))
-    return ", ".join(said)
+        parts.append(f"{old} -> {new}" if len(new) <= _SHORT else _pages_changed(old, new))
+    if not parts and was.areas != now.areas:
+        parts.append(_areas_changed(was, now))
+    return ", ".join(parts)
 
 
 def _pages_changed(old: str, new: str) -> str:
@@ -157,25 +154,25 @@ def _pages_changed(old: str, new: str) -> str:
     >>> _pages_changed("##ee--", "#eee--")
     'page 1 # -> e'
     """
-    found, end = [], 0
+    ranges, end = [], 0
     for (was, now), run in groupby(zip(old, new, strict=True)):
         start, end = end, end + len(list(run))
         if was != now:
-            found.append(f"{pages(start, end)} {was} -> {now}")
-    return ", ".join(found)
+            ranges.append(f"{page_range(start, end)} {was} -> {now}")
+    return ", ".join(ranges)
 
 
 def _areas_changed(was: ChunkRow, now: ChunkRow) -> str:
     gone = [area for area in was.areas if area not in now.areas]
     come = [area for area in now.areas if area not in was.areas]
-    said = [f"bytes [{first}, {last}] freed" for first, last in gone]
-    return ", ".join(said + [f"bytes [{first}, {last}] taken" for first, last in come])
+    freed = [f"bytes [{first}, {last}] freed" for first, last in gone]
+    return ", ".join(freed + [f"bytes [{first}, {last}] taken" for first, last in come])
 
 
-def short(row: str) -> str:
+def short_row(row: str) -> str:
     """Return a row of pages, equal ones counted if it is long.
 
-    >>> short("##--"), short("#" * 60 + "e" * 4)
+    >>> short_row("##--"), short_row("#" * 60 + "e" * 4)
     ('##--', '60# 4e')
     """
     if len(row) <= _SHORT:

@@ -13,8 +13,8 @@ from percpu_proofs.explain import Explanation
 from percpu_proofs.explore.rerun import parts_of
 from percpu_proofs.explore.token import Token, compact, examples_of
 from percpu_proofs.run.operations import parse_operations
-from percpu_proofs.run.runner import counted
 from percpu_proofs.show.mail import LINES, WIDTH, block, command, listing, plain, quoted
+from percpu_spec.counts import counted
 from percpu_spec.releases import RELEASES, of_variant
 
 _FIRST = ("statement", "says", "what", "formal", "when", "kernel", "since", "known", "expected",

@@ -4,11 +4,10 @@ All lists of one operation come first, then all of two, and so on; a list that l
 before is not gone on from. Runs of the balance work that was asked for are free: they lengthen no
 list, so a counterexample has the fewest operations of callers that the alphabet allows.
 
-The clauses asked of functions and states, those about quiescence included, are judged at every
-operation of every list up to the bound.
-
-Every schedule of them is searched and every step judged. What comes before them runs alone, and a
-run of the balance work is done with before they begin, or begins with them.
+Sequences run alone: the clauses asked of functions and states, those about quiescence included, are
+judged at every operation of every list up to the bound. A hunt lets the last operations run at
+once: every schedule of them is searched and every step judged. What comes before them runs alone,
+and a run of the balance work is done with before they begin, or begins with them.
 """
 
 from __future__ import annotations
@@ -53,12 +52,6 @@ class ListFinding:
     setup: Operations
     actors: Operations
     schedule: tuple[int, ...]
-    seconds: float  # since the search began
-
-    @property
-    def length(self) -> int:
-        """Number of operations; runs of the balance work that was asked for do not count."""
-        return sum(operation != WORK for operation in (*self.setup, *self.actors))
 
 
 GUARD: Final = 3600.0
@@ -136,7 +129,6 @@ class Breadth(ABC):
     steps: int = 0
     stopped: str = ""  # why no longer lists were tried
     covered: int = 0  # all lists of so many operations were tried
-    seconds: float = 0.0
     levels: list[list[Operations]] = field(default_factory=list)  # lists by number of operations
     _began: float = 0.0
     _saved: dict[Operations, AllocatorCopy] = field(default_factory=dict)  # the latest, by lists
@@ -158,10 +150,10 @@ class Breadth(ABC):
         self._began = time.perf_counter()
         with suppress(KeyboardInterrupt, EnoughError):
             self._run()
-        self.seconds = time.perf_counter() - self._began
 
     def _run(self) -> None:
         known: set[bytes] = set()
+        here = self.world.allocator
         self.levels = [[()]]
         self._save(())
         for length in range(self.plan.longest + 1):
@@ -172,7 +164,8 @@ class Breadth(ABC):
                 for operation, key in self.extend(operations, self.goes_on(length)):
                     same = operation == WORK
                     last = self.is_enough(length) and not same
-                    if key not in known and not last and self._leads_on(length + (not same)):
+                    leads_on = self.goes_on(length + (not same)) or here.work_pending
+                    if key not in known and not last and leads_on:
                         self._save((*operations, operation))
                         (self.levels[-1] if same else longer).append((*operations, operation))
                     known.add(key)
@@ -181,10 +174,6 @@ class Breadth(ABC):
             if self.is_enough(length):
                 break
             self.levels.append(longer)
-
-    def _leads_on(self, length: int) -> bool:
-        """Whether a list of so many operations that has led here can be made longer."""
-        return self.goes_on(length) or self.world.allocator.work_pending
 
     def check(self) -> None:
         """Raise EnoughError at a bound."""
@@ -259,8 +248,7 @@ class Breadth(ABC):
         schedule: tuple[int, ...] = (),
     ) -> None:
         """Keep the first counterexample of a clause."""
-        seconds = time.perf_counter() - self._began
-        finding = ListFinding(clause, message, setup, actors, schedule, seconds)
+        finding = ListFinding(clause, message, setup, actors, schedule)
         self.findings.setdefault(clause, finding)
         self.on_broken(finding)
 

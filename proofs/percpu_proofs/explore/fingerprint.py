@@ -140,30 +140,30 @@ def generator_key(steps: Any) -> tuple[Any, ...]:
 
     What it iterates over is among its referents only, not among its local variables.
     """
-    found: list[Any] = []
+    key: list[Any] = []
     waiting = steps
     while steps is not None:
         if not isinstance(steps, GeneratorType):
-            found.append(_value(steps, waiting, "a loop"))
+            key.append(_value(steps, waiting, "a loop"))
             break
         frame = steps.gi_frame
         if frame is None:  # run to its end
             break
-        found.append(frame.f_lasti)
+        key.append(frame.f_lasti)
         for name, value in frame.f_locals.items():
             known = type(value)
             if known is int or known is bool or value is None:
-                found.append(value)
+                key.append(value)
             elif known is Chunk:
-                found.append(("chunk", value.id))
+                key.append(("chunk", value.id))
             else:
-                found.append(_value(value, steps, name))
+                key.append(_value(value, steps, name))
         inner = steps.gi_yieldfrom
         for value in gc.get_referents(steps):
             if type(value) in _ITERATORS and value is not inner:
-                found.append(_value(value, steps, "a loop"))
+                key.append(_value(value, steps, "a loop"))
         waiting, steps = steps, inner
-    return tuple(found)
+    return tuple(key)
 
 
 _ITERATORS = frozenset(

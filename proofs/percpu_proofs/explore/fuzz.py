@@ -1,16 +1,15 @@
-"""Lists drawn at random that fill the first chunk with crumbs and free much of it again.
+"""Operations drawn at random: programs that run at once, and lists for clauses about one chunk.
 
-They are for clauses about one chunk, its hints above all: only those are judged, so that thousands
-of lists take seconds.
+Each operation of a program becomes an actor, and a drawn schedule lets them overlap one another and
+the balance work. Whatever a program breaks is reduced until no operation and no switch between
+actors can be left out.
 
-A program is a list of operations; each becomes an actor, and a drawn schedule lets them overlap
-one another and the balance work. Whatever a program breaks is reduced until no operation and no
-switch between actors can be left out.
+Lists fill the first chunk with crumbs and free much of it again. Only the clauses about one chunk,
+its hints above all, are judged there, so that thousands of lists take seconds.
 """
 
 from __future__ import annotations
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -23,104 +22,19 @@ from percpu_contracts.situations import SituationCoverage
 from percpu_contracts.violations import ClauseViolation
 from percpu_proofs.explore.breadth import Operations
 from percpu_proofs.explore.judges import ContractedWorld, StepJudge
-from percpu_proofs.explore.scenario import KERNEL_32K
+from percpu_proofs.explore.scenario import KERNEL_32K, Program
 from percpu_proofs.explore.schedulers.drawn import Bursts
 from percpu_proofs.explore.schedulers.fixed import InTurn, ScheduleReplay
 from percpu_proofs.explore.search import Exploration
-from percpu_proofs.explore.shrink import Program, fewer, shrink, smaller
+from percpu_proofs.explore.shrink import fewer, shrink, smaller
 from percpu_proofs.explore.system import Scheduler, Start, scheduled
 from percpu_proofs.run.choices import Choices, drawn
 from percpu_proofs.run.driver import Driver
 from percpu_proofs.run.operations import Operation
 from percpu_reference import build
-from percpu_reference.variants import Allocator, variant_class
+from percpu_reference.variants import variant_class
 from percpu_spec.geometry import Geometry
 from percpu_spec.gfp import ACCOUNT, ATOMIC, KERNEL, NOFS, NOIO, SCOPE_NOFS, SCOPE_NOIO
-
-LISTS: Final = 3000
-"""That are drawn, at most."""
-LENGTH: Final = 60
-_TRIES: Final = 8000  # of making one small
-_ROOM: Final = 28672  # bytes of the first chunk that are free after booting
-_SIZES: Final = (4, 64, 256, 512, 1024, 2048, 3072, 4092, 4096, 8192)
-_SIZE: Final = Geometry().with_changes(KERNEL_32K)
-
-
-def about_a_chunk(clause: str) -> list[Predicate]:
-    """Return the predicates about one chunk that state a clause; none if it is about more."""
-    return [
-        predicate
-        for name, predicate in asked(Scope.CHUNK, When.ALWAYS, When.SETTLED)
-        if name == clause
-    ]
-
-
-def lists(clause: str) -> Iterator[Operations]:
-    """Yield lists of operations, the same for each clause in every run."""
-    for number in range(LISTS):
-        choices = drawn(f"{clause}/{number}")
-        yield _mixed(choices) if number % 2 else _filled(choices)
-
-
-def breaks(variant: str, clause: str, operations: Operations) -> int:
-    """Return the number of the first operation that breaks a clause about a chunk; 0 if none."""
-    predicates = about_a_chunk(clause)
-    allocator = build(variant_class(variant), _SIZE)
-    machine = Driver(allocator)
-    for number, operation in enumerate(operations, 1):
-        machine.apply(number, operation)
-        for chunk in allocator.chunks():
-            if any(holds(chunk, _SIZE) for holds in predicates):
-                return number
-    return 0
-
-
-def small(operations: Operations, shows: Callable[[Operations], bool]) -> Operations:
-    """Return a smallest list that shows what one does."""
-    return shrink(
-        Program(operations),
-        fewer,
-        lambda program: program if shows(program.setup) else None,
-        _TRIES,
-    ).best.setup
-
-
-def _sizes(choices: Choices) -> list[int]:
-    return [choices.pick(_SIZES) for _ in range(3)]
-
-
-def _area(choices: Choices, handle: int, sizes: list[int]) -> tuple[str, int, int, int, bool, int]:
-    return "a", handle, choices.pick(sizes), 4, False, KERNEL
-
-
-def _mixed(choices: Choices) -> Operations:
-    """Return allocations and frees in any order."""
-    sizes = _sizes(choices)
-    operations, held = [], list[int]()
-    for handle in range(1, LENGTH + 1):
-        if held and choices.number(100) < 45:
-            operations.append(("f", held.pop(choices.number(len(held))), 0, 0, False, 0))
-        else:
-            operations.append(_area(choices, handle, sizes))
-            held.append(handle)
-    return tuple(operations)
-
-
-def _filled(choices: Choices) -> Operations:
-    """Return allocations that fill the first chunk, frees of some of them, and a few more."""
-    sizes, left = _sizes(choices), _ROOM
-    operations, held = [], list[int]()
-    while left > 0 and len(held) < LENGTH // 2:
-        operations.append(_area(choices, len(held) + 1, sizes))
-        left -= operations[-1][2]
-        held.append(len(held) + 1)
-    behind = len(held)
-    for _ in range(1 + choices.number(len(held))):
-        operations.append(("f", held.pop(choices.number(len(held))), 0, 0, False, 0))
-    for handle in range(behind + 1, behind + 11):
-        operations.append(_area(choices, handle, sizes))
-    return tuple(operations)
-
 
 MOST_STEPS = 1000
 """Of a program. One that goes on is left to the searches, which see it come back to itself."""
@@ -148,11 +62,9 @@ class Fuzz:
     programs: int = 0
     callers_errors: int = 0  # frees that API-2 forbids
     steps: int = 0
-    seconds: float = 0.0
 
     def run(self) -> None:
         """Draw and run programs until there are enough or Ctrl-C."""
-        began = time.perf_counter()
         with suppress(KeyboardInterrupt):
             while self.programs < self.most:
                 if self.programs >= self.least and self.sought <= self.findings.keys():
@@ -161,30 +73,24 @@ class Fuzz:
                 self.programs += 1
                 for clause in sorted(broken.keys() - self.findings.keys()):
                     self.findings[clause] = broken[clause], one
-        self.seconds = time.perf_counter() - began
 
     @cached_property
-    def _root(self) -> Allocator:
-        return build(self.variant, self.geometry, contracts="full", stats=True)
+    def _boot(self) -> Start:
+        return Start(build(self.variant, self.geometry, contracts="full", stats=True), {}, ())
 
     @cached_property
     def _world(self) -> ContractedWorld:
-        return ContractedWorld(Start(self._root, {}, ()))
-
-    def _begun(self, actors: tuple[Operation, ...], works: int) -> ContractedWorld:
-        """Return the world with these actors, none of which has begun."""
-        self._world.restart(Start(self._root, {}, actors, works))
-        return self._world
+        return ContractedWorld(self._boot)
 
     def _draw(self, choices: Choices) -> tuple[Program, dict[str, str]]:
         """Run a new program under a new schedule; return both and what was broken."""
         prefix = choices.pick([(), *self.prefixes])
-        operations = program(choices, self.length, prefix, memcg=self.geometry.memcg)
+        operations = draw_program(choices, self.length, prefix, memcg=self.geometry.memcg)
         if self.programs % 4 == 3:
-            operations = unusual(drawn(f"{self.seed}/{self.programs}/unusual"), operations)
+            operations = with_unusual(drawn(f"{self.seed}/{self.programs}/unusual"), operations)
         works = 1 + choices.number(6)
-        world = self._begun(operations, works)
-        broken: dict[str, str] = {}
+        world, broken = self._world, dict[str, str]()
+        world.restart(replace(self._boot, operations=operations, works=works))
         together = choices.pick((0, 1, 4))
         schedule = self._run(world, InTurn(range(len(prefix))), broken)
         schedule += self._run(world, Bursts(choices, together, len(operations)), broken)
@@ -206,22 +112,17 @@ class Fuzz:
         schedule: list[int] = []
         for step in scheduled(world, scheduler):
             schedule.append(step)
-            goes_on = self._step(world, step, broken) and sought not in broken
-            if not goes_on or len(schedule) == MOST_STEPS:
+            self.steps += 1
+            goes_on = len(schedule) < MOST_STEPS
+            try:
+                world.guarded_step(step)
+            except ClauseViolation:
+                goes_on = False
+            for clause, violation in world.monitor.violations.items():
+                broken.setdefault(clause, violation.first_message)
+            if not goes_on or sought in broken:
                 break
         return schedule
-
-    def _step(self, world: ContractedWorld, actor: int, broken: dict[str, str]) -> bool:
-        """Let an actor take a step; enter what it broke; False if the world cannot go on."""
-        self.steps += 1
-        ended = True
-        try:
-            world.guarded_step(actor)
-        except ClauseViolation:
-            ended = False
-        for clause, violation in world.monitor.violations.items():
-            broken.setdefault(clause, violation.first_message)
-        return ended
 
     def _end(self, world: ContractedWorld, broken: dict[str, str]) -> None:
         result = Exploration("drawn")
@@ -248,14 +149,14 @@ class Fuzz:
         """
         count = len(program.actors)
         works = len({step for step in program.schedule if step >= count})
-        world = self._begun(program.actors, works)
-        broken: dict[str, str] = {}
-        taken = self._run(world, ScheduleReplay(program.schedule, lenient=True), broken, clause)
+        world, broken = self._world, dict[str, str]()
+        world.restart(replace(self._boot, operations=program.actors, works=works))
+        steps = self._run(world, ScheduleReplay(program.schedule, lenient=True), broken, clause)
         self._end(world, broken)
-        works = len({step for step in taken if step >= count})
-        return replace(program, schedule=tuple(taken), works=works), broken
+        works = len({step for step in steps if step >= count})
+        return replace(program, schedule=tuple(steps), works=works), broken
 
-    def small(self, clause: str, found: Program) -> tuple[str, Program]:
+    def minimise(self, clause: str, found: Program) -> tuple[str, Program]:
         """Return a smallest program and schedule that breaks a clause, and the message.
 
         found: one that does.
@@ -274,7 +175,7 @@ class Fuzz:
         return self.sightings.of(self._world.monitor.asked())
 
 
-def program(
+def draw_program(
     choices: Choices, length: int, prefix: tuple[Operation, ...] = (), *, memcg: bool = False
 ) -> tuple[Operation, ...]:
     """Return operations drawn at random: requests, mostly of whole pages, and frees of theirs.
@@ -308,17 +209,102 @@ def program(
 _LIMITED = (NOFS, NOIO, KERNEL | SCOPE_NOFS, KERNEL | SCOPE_NOIO)
 
 
-def unusual(choices: Choices, operations: Sequence[Operation]) -> tuple[Operation, ...]:
+def with_unusual(choices: Choices, operations: Sequence[Operation]) -> tuple[Operation, ...]:
     """Return operations some of which forbid I/O or file systems, with frees that API-2 forbids."""
-    found: list[Operation] = []
+    changed: list[Operation] = []
     for operation in operations:
         kind, handle, size, align, reserved, gfp = operation
         if kind == "a" and gfp & KERNEL == KERNEL and not choices.number(4):
             limited = choices.pick(_LIMITED) | gfp & ACCOUNT
             operation = (kind, handle, size, align, reserved, limited)
-        found.append(operation)
+        changed.append(operation)
         if kind == "a" and size > 4 and not choices.number(12):
-            found.append(("w", handle, 4, 0, False, 0))
+            changed.append(("w", handle, 4, 0, False, 0))
         if kind == "f" and not choices.number(6):
-            found.append(("d", handle, 0, 0, False, 0))
-    return tuple(found)
+            changed.append(("d", handle, 0, 0, False, 0))
+    return tuple(changed)
+
+
+LISTS: Final = 3000
+"""That are drawn, at most."""
+LENGTH: Final = 60
+_TRIES: Final = 8000  # of making one small
+_ROOM: Final = 28672  # bytes of the first chunk that are free after booting
+_SIZES: Final = (4, 64, 256, 512, 1024, 2048, 3072, 4092, 4096, 8192)
+_SIZE: Final = Geometry().with_changes(KERNEL_32K)
+
+
+def about_a_chunk(clause: str) -> list[Predicate]:
+    """Return the predicates about one chunk that state a clause; none if it is about more."""
+    return [
+        predicate
+        for name, predicate in asked(Scope.CHUNK, When.ALWAYS, When.SETTLED)
+        if name == clause
+    ]
+
+
+def drawn_lists(clause: str) -> Iterator[Operations]:
+    """Yield lists of operations, the same for each clause in every run."""
+    for number in range(LISTS):
+        choices = drawn(f"{clause}/{number}")
+        yield _draw_mixed(choices) if number % 2 else _draw_filled(choices)
+
+
+def first_breach(variant: str, clause: str, operations: Operations) -> int:
+    """Return the number of the first operation that breaks a clause about a chunk; 0 if none."""
+    predicates = about_a_chunk(clause)
+    allocator = build(variant_class(variant), _SIZE)
+    machine = Driver(allocator)
+    for number, operation in enumerate(operations, 1):
+        machine.apply(number, operation)
+        for chunk in allocator.chunks():
+            if any(holds(chunk, _SIZE) for holds in predicates):
+                return number
+    return 0
+
+
+def smallest_list(operations: Operations, shows: Callable[[Operations], bool]) -> Operations:
+    """Return a smallest list that shows what one does."""
+    return shrink(
+        Program(operations),
+        fewer,
+        lambda program: program if shows(program.setup) else None,
+        _TRIES,
+    ).best.setup
+
+
+def _sizes(choices: Choices) -> list[int]:
+    return [choices.pick(_SIZES) for _ in range(3)]
+
+
+def _area(choices: Choices, handle: int, sizes: list[int]) -> tuple[str, int, int, int, bool, int]:
+    return "a", handle, choices.pick(sizes), 4, False, KERNEL
+
+
+def _draw_mixed(choices: Choices) -> Operations:
+    """Return allocations and frees in any order."""
+    sizes = _sizes(choices)
+    operations, held = [], list[int]()
+    for handle in range(1, LENGTH + 1):
+        if held and choices.number(100) < 45:
+            operations.append(("f", held.pop(choices.number(len(held))), 0, 0, False, 0))
+        else:
+            operations.append(_area(choices, handle, sizes))
+            held.append(handle)
+    return tuple(operations)
+
+
+def _draw_filled(choices: Choices) -> Operations:
+    """Return allocations that fill the first chunk, frees of some of them, and a few more."""
+    sizes, left = _sizes(choices), _ROOM
+    operations, held = [], list[int]()
+    while left > 0 and len(held) < LENGTH // 2:
+        operations.append(_area(choices, len(held) + 1, sizes))
+        left -= operations[-1][2]
+        held.append(len(held) + 1)
+    behind = len(held)
+    for _ in range(1 + choices.number(len(held))):
+        operations.append(("f", held.pop(choices.number(len(held))), 0, 0, False, 0))
+    for handle in range(behind + 1, behind + 11):
+        operations.append(_area(choices, handle, sizes))
+    return tuple(operations)

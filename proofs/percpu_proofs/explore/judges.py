@@ -74,23 +74,22 @@ class ChunkListing(Listing):
     def walk(self, allocator: AllocatorView, /) -> list[tuple[int, ChunkView]]:
         """Return every listed chunk with the number of its list; empty lists cost nothing."""
         assert isinstance(allocator, Allocator)
-        found: list[tuple[int, ChunkView]] = []
+        numbered: list[tuple[int, ChunkView]] = []
         for head in allocator.chunk_lists:
             chunk = head.next
             while chunk is not head:
-                found.append((head.slot, chunk))
+                numbered.append((head.slot, chunk))
                 chunk = chunk.next
-        return found
+        return numbered
 
     @property
     def has_isolated(self) -> bool:
         """Whether a chunk is isolated, or on a list for such chunks."""
         apart = self.sidelined_slot, self.to_depopulate_slot
         slots = self.nr_slots // self.chunk_types
-        for number, chunk in self.listed:
-            if chunk.isolated or number % slots in apart:
-                return True
-        return any(chunk.isolated for chunk in self.owned)
+        return any(chunk.isolated for chunk in self.owned) or any(
+            chunk.isolated or number % slots in apart for number, chunk in self.listed
+        )
 
 
 class StateJudge:
@@ -162,7 +161,7 @@ class StepJudge:
         self.result.callers_errors.update(world.errors)
         if runner.gap is not None:
             self.result.situations[runner.gap.name] += 1
-        self._enter(judged_locks(world, runner), schedule)
+        self._enter(lock_verdicts(world, runner), schedule)
         if step.left is None or step.left.kind is not Kind.FLAGS:  # else no more than flags change
             self._enter(self._judge(world).judged(world), schedule)
         self._enter(judged_step(step, world.allocator, world.history), schedule)
@@ -192,10 +191,10 @@ class StepJudge:
             if endless is not None:
                 self.result.enter("BAL-3", endless, schedule)
                 return
-        for clause, found in judged_at_end(world, ChunkListing(world.allocator)):
+        for clause, wrong_then in end_verdicts(world, ChunkListing(world.allocator)):
             runs = counted(world.drained, "more run")
             more = f", after {runs} of the work" if world.drained else ""
-            self._enter([(clause, found and found + more)], schedule)
+            self._enter([(clause, wrong_then and wrong_then + more)], schedule)
 
     def _enter(self, judged: Iterable[Judged], schedule: Schedule) -> None:
         witnessed = self.result.witnessed
@@ -205,7 +204,7 @@ class StepJudge:
                 self.result.enter(clause, wrong, schedule)
 
 
-def judged_locks(world: World, runner: Runner) -> Iterator[Judged]:
+def lock_verdicts(world: World, runner: Runner) -> Iterator[Judged]:
     """Yield what a step has shown of the locks (LOCK-1, LOCK-2)."""
     guard = world.monitor.guard
     if guard.locked:
@@ -219,7 +218,7 @@ def judged_locks(world: World, runner: Runner) -> Iterator[Judged]:
         yield gap_misuse(runner.gap is None or runner.gap.last)
 
 
-def judged_at_end(world: World, listing: ChunkListing) -> Iterator[Judged]:
+def end_verdicts(world: World, listing: ChunkListing) -> Iterator[Judged]:
     """Yield verdicts where nobody can take a step: about rest, if it is rest."""
     runaway = world.runaway
     if runaway is not None:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from percpu_proofs.explore.judges import StepJudge
 from percpu_proofs.explore.scenario import Scenario
@@ -23,15 +23,17 @@ from percpu_proofs.explore.system import Schedule, Start, scheduled
 from percpu_proofs.explore.world import World
 from percpu_proofs.run.choices import drawn
 from percpu_proofs.run.processes import spread
+from percpu_proofs.run.runner import Progress
 
-MODES: dict[Mode, type[Search]] = {
-    cls.mode: cls for cls in (All, Commuting, Reduction, Matching)
-}
+MODES: dict[Mode, type[Search]] = {cls.mode: cls for cls in (All, Commuting, Reduction, Matching)}
 
 
 def search(start: Start, mode: Mode = "matching", **bounds: Any) -> Exploration:
     """Search all schedules of a start in a mode; see the mode's class for the bounds."""
     return MODES[mode](start, **bounds).run()
+
+
+_COMPARED: Final = ("schedules", "steps", "states", "complete")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +70,8 @@ class ModeComparison:
         """Return plain values only."""
         return {
             "modes": {
-                r.mode: {
-                    "schedules": r.schedules,
-                    "steps": r.steps,
-                    "states": r.states,
-                    "complete": r.complete,
-                    "broken": sorted(r.findings),
-                    "seconds": round(r.seconds, 3),
-                }
+                r.mode: {name: getattr(r, name) for name in _COMPARED}
+                | {"broken": sorted(r.findings), "seconds": round(r.seconds, 3)}
                 for r in self.results
             },
             "differences": self.differences,
@@ -133,7 +129,6 @@ _PARTS = 32  # at least, so that no process waits long for the last
 _DEEPEST = 16  # steps of the tree that are searched to cut it into parts
 _SHARE = 1000  # schedules drawn in one part, whatever the number of processes
 
-Progress = Callable[[int, int], None]
 Way = Callable[[Start], Exploration]
 
 

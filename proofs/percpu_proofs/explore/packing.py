@@ -10,6 +10,7 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Iterable
+from itertools import zip_longest
 from typing import Final
 
 from percpu_proofs.run.inputs import InputError
@@ -53,14 +54,13 @@ class Writer:
         self.number(len(raw))
         self.groups(int.from_bytes(raw, "little"), 2 * len(raw))
 
-    def string(self, prefix: str, said: str) -> str:
-        """Return the string; said: what it stands for, in words, which the checksum is of."""
-        check = _checksum(said)
-        groups = [check >> 4 * n & 15 for n in range(_CHECK)] + self._groups
-        if len(groups) % 2:
-            groups.append(0)
-        raw = bytes(low | high << 4 for low, high in zip(groups[::2], groups[1::2], strict=True))
-        return prefix + _text(raw)
+    def string(self, prefix: str, meaning: str) -> str:
+        """Return the string; meaning: what it stands for, in words, which the checksum is of."""
+        head = Writer()
+        head.groups(_checksum(meaning), _CHECK)
+        groups = head._groups + self._groups
+        pairs = zip_longest(groups[::2], groups[1::2], fillvalue=0)
+        return prefix + _text(bytes(low | high << 4 for low, high in pairs))
 
 
 class TokenReader:
@@ -106,11 +106,11 @@ class TokenReader:
         except (UnicodeDecodeError, OverflowError):
             raise DamagedError("no text") from None
 
-    def end(self, said: str) -> None:
+    def end(self, meaning: str) -> None:
         """Check that all was read, and that the checksum is of what it stands for."""
         left = self._groups[self._at :]
-        if left not in ([], [0]) or self._check != _checksum(said):
-            raise DamagedError(said)
+        if left not in ([], [0]) or self._check != _checksum(meaning):
+            raise DamagedError(meaning)
 
     def _next(self) -> int:
         if self._at == len(self._groups):
@@ -123,8 +123,8 @@ def _text(raw: bytes) -> str:
     return base64.urlsafe_b64encode(raw).decode().rstrip("=")
 
 
-def _checksum(said: str) -> int:
-    return int.from_bytes(hashlib.sha256(said.encode()).digest()[: _CHECK // 2], "little")
+def _checksum(meaning: str) -> int:
+    return int.from_bytes(hashlib.sha256(meaning.encode()).digest()[: _CHECK // 2], "little")
 
 
 def damaged(text: str) -> InputError:

@@ -1,4 +1,7 @@
-"""The schedule of a token run again, from boot on under contracts at full, each step judged."""
+"""The schedule of a token run again, each step judged, and which of its operations overlap.
+
+It runs from boot on under contracts at full.
+"""
 
 from __future__ import annotations
 
@@ -190,25 +193,21 @@ def spans(steps: Iterable[OperationStep[T]]) -> Iterator[OperationSpan[T]]:
         yield now
 
 
-def parts(setup: Sequence[T], found: Iterable[OperationSpan[T]]) -> Iterator[tuple[str, list[T]]]:
-    """Yield how operations run and these: one after the other (an empty text, and THEN), or not."""
-    alone, began = list(setup), False
-    for span in found:
-        if not span.how:
-            alone += span.operations()
-            continue
-        if alone:
-            yield THEN if began else "", alone
-        yield span.how, span.operations()
-        alone, began = [], True
-    if alone:
-        yield THEN if began else "", alone
+def parts(setup: Sequence[T], schedule: Iterable[OperationSpan[T]]) -> list[tuple[str, list[T]]]:
+    """Return how operations run, and these; empty texts and THEN: one after the other."""
+    together = [("", list(setup))]
+    for span in schedule:
+        if not span.how and together[-1][0] in ("", THEN):
+            together[-1][1].extend(span.operations())
+        else:
+            together.append((span.how or THEN, span.operations()))
+    return [part for part in together if part[1]]
 
 
-def listed(found: Iterable[tuple[str, Sequence[T]]], text: Callable[[T], str] = str) -> str:
+def one_line(found: Iterable[tuple[str, Sequence[T]]], text: Callable[[T], str] = str) -> str:
     """Return parts as one line.
 
-    >>> listed([("", ["a 1 8 4 -", "f 1"]), ("beside the work", ["a 2 8 4 -"])])
+    >>> one_line([("", ["a 1 8 4 -", "f 1"]), ("beside the work", ["a 2 8 4 -"])])
     'a 1 8 4 -; f 1 | beside the work: a 2 8 4 -'
     """
     lines = ((how, "; ".join(map(text, operations))) for how, operations in found)
@@ -224,8 +223,8 @@ def parts_of(token: Token) -> tuple[tuple[str, tuple[str, ...]], ...]:
     """
     if not token.schedule:
         return (("", (*token.setup, *token.actors)),)
-    found = parts(token.setup, spans(_steps(token)))
-    return tuple((how, tuple(operations)) for how, operations in found)
+    whole = parts(token.setup, spans(_steps(token)))
+    return tuple((how, tuple(operations)) for how, operations in whole)
 
 
 def _steps(token: Token) -> Iterator[OperationStep[str]]:

@@ -15,11 +15,10 @@ from itertools import chain, repeat
 from pathlib import Path
 from typing import NamedTuple
 
-from percpu_proofs.explore.shrink import Program
-from percpu_proofs.explore.system import Start
+from percpu_proofs.explore.system import Schedule, Start
 from percpu_proofs.run.driver import Driver
 from percpu_proofs.run.inputs import InputError, one_of, read_text
-from percpu_proofs.run.operations import Operation, OperationList, parse_operations, text_of
+from percpu_proofs.run.operations import Operation, parse_operations, parse_texts, text_of
 from percpu_reference import build
 from percpu_reference.variants import (
     DEFAULT,
@@ -41,6 +40,17 @@ class ScenarioVerdict(NamedTuple):
 
     states: int | None  # None: not stated
     broken: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """Operations one after the other, then actors at the same time, in a schedule or in any."""
+
+    setup: tuple[Operation, ...]
+    actors: tuple[Operation, ...] = ()
+    schedule: Schedule = ()
+    works: int = 0
+    failures: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +85,7 @@ class Scenario:
         """Return the start: the setup done by a variant, nothing of the actors begun."""
         driver = Driver(build(variant, self.sizes))
         if self.setup:
-            driver.run(self._parsed("setup", self.setup))
+            driver.run(parse_operations(Path(f"scenario {self.name}, setup"), self.setup))
         return self.start_of(driver)
 
     def start_of(self, driver: Driver) -> Start:
@@ -93,12 +103,12 @@ class Scenario:
     @property
     def prepared(self) -> tuple[Operation, ...]:
         """The operations of the setup."""
-        return tuple(self._parsed("setup", self.setup).operations) if self.setup else ()
+        return parse_texts(f"scenario {self.name}, setup", self.setup)
 
     @property
     def concurrent(self) -> tuple[Operation, ...]:
         """The operations of the actors."""
-        return tuple(self._parsed("actors", self.actors).operations) if self.actors else ()
+        return parse_texts(f"scenario {self.name}, actors", self.actors)
 
     @property
     def program(self) -> Program:
@@ -107,23 +117,8 @@ class Scenario:
 
     def with_program(self, program: Program) -> Scenario:
         """Return the scenario with the operations and failures of a program."""
-        setup, actors = (
-            tuple(map(text_of, part)) for part in (program.setup, program.actors)
-        )
+        setup, actors = (tuple(map(text_of, part)) for part in (program.setup, program.actors))
         return replace(self, setup=setup, actors=actors, failures=program.failures)
-
-    def _parsed(self, part: str, lines: tuple[str, ...]) -> OperationList:
-        return parse_operations(Path(f"scenario {self.name}, {part}"), lines)
-
-
-def fill(first: int, last: int, size: int, flags: str = "-") -> tuple[str, ...]:
-    """Allocate areas of one size into handles first to last."""
-    return tuple(f"a {handle} {size} 4 {flags}" for handle in range(first, last + 1))
-
-
-def free(*handles: int) -> tuple[str, ...]:
-    """Free these handles."""
-    return tuple(f"f {handle}" for handle in handles)
 
 
 FIELDS = {
@@ -210,7 +205,7 @@ def _parts(path: Path, text: str) -> tuple[dict[str, Line], dict[str, list[Line]
 
 
 def _operations(
-    path: Path, lines: list[Line], held: set[int], gone: set[int], *, at_once: bool = False
+    path: Path, lines: list[Line], held: set[int], freed: set[int], *, at_once: bool = False
 ) -> list[Operation]:
     """Return the operations of a section; held: handles not freed so far, gone: those freed.
 
@@ -225,12 +220,12 @@ def _operations(
         if kind in "afw" and (kind != "a") is not (handle in held):
             expected = "that holds nothing yet" if kind == "a" else "allocated before"
             raise InputError(path, number, f"a handle {expected}", f"{handle}")
-        if kind == "d" and handle not in gone - held:
+        if kind == "d" and handle not in freed - held:
             raise InputError(path, number, "a handle freed before", f"{handle}")
         if kind in "af":
             held ^= {handle}
         if kind == "f":
-            gone.add(handle)
+            freed.add(handle)
     return [operation for _, operation in parsed]
 
 

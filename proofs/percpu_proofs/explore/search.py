@@ -1,6 +1,6 @@
-"""A world that is brought to the end of any schedule, and a machine that follows it there.
+"""What all searches of schedules have: where one stands, what it covered, and how it ends.
 
-The ways to search are schedulers; see those.
+The ways to search are in schedulers/, a class each.
 """
 
 from __future__ import annotations
@@ -42,11 +42,9 @@ class Cursor:
     def come_to(self, schedule: Sequence[int]) -> None:
         """Bring the world to the end of a schedule."""
         world, taken, checker = self.world, self._taken, self.checker
-        same = 0
-        for ours, theirs in zip(taken, schedule, strict=False):
-            if ours != theirs:
-                break
-            same += 1
+        steps = enumerate(zip(taken, schedule, strict=False))
+        shorter = min(len(taken), len(schedule))
+        same = next((at for at, (ours, theirs) in steps if ours != theirs), shorter)
         if same < len(taken) or self._used_up:
             self._used_up = False
             while self._saved[-1][0] > same:
@@ -65,10 +63,10 @@ class Cursor:
                 compared = checker.stretches
                 checker.judge(actor_of(step), runner.gap, world.history)
                 checker.stretches = compared  # what is done again is not counted
-            self.took(step)
+            self.note_step(step)
             self._save(len(taken))
 
-    def took(self, step: int) -> None:
+    def note_step(self, step: int) -> None:
         """Note that the world has taken a step, and the machine followed."""
         self._taken.append(step)
         self._marks.append(self.checker and self.checker.mark())
@@ -131,8 +129,8 @@ class Exploration:
 
     def enter(self, clause: str, message: str, schedule: Schedule) -> None:
         """Keep the shortest schedule of each clause."""
-        found = self.findings.get(clause)
-        if found is None or len(schedule) < len(found.schedule):
+        shortest = self.findings.get(clause)
+        if shortest is None or len(schedule) < len(shortest.schedule):
             self.findings[clause] = ScheduleFinding(clause, message, schedule)
 
 
@@ -186,7 +184,7 @@ class Search(ABC):
         self.count()
         self.cursor.come_to(before)
         self.judge.step(self.world, step, schedule)
-        self.cursor.took(step)
+        self.cursor.note_step(step)
         if self.stop is not None and self.stop(self.result):
             raise EnoughError
 

@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
-from pathlib import Path
 from typing import Final
 
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.short_form import mark
-from percpu_proofs.run.operations import Operation, parse_operations
+from percpu_proofs.run.operations import Operation, parse_texts
 from percpu_spec.geometry import Geometry
 
 WORK: Operation = ("b", 0, 0, 0, False, 0)
@@ -32,10 +31,8 @@ class Alphabet:
 
     @cached_property
     def _parsed(self) -> tuple[tuple[Operation, ...], tuple[Operation, ...]]:
-        where = Path("alphabet")
-        requests = parse_operations(where, [f"a 0 {text}" for text in self.requests])
-        faults = parse_operations(where, self.faults).operations if self.faults else []
-        return tuple(requests.operations), tuple(faults)
+        requests = [f"a 0 {text}" for text in self.requests]
+        return parse_texts("alphabet", requests), parse_texts("alphabet", self.faults)
 
     def operations(self, held: Mapping[int, object], handle: int) -> Iterator[Operation]:
         """Yield what can be done with these handles held; an allocation takes `handle`."""
@@ -153,17 +150,17 @@ MARKS: Final = 3  # groups of a search's mark, which no two share
 @cache
 def searches() -> dict[str, str]:
     """Return how far each search went when it found a counterexample, in words."""
-    found = {f"hunt {plan.name}": _shorter(plan) for plan in HUNTS}
-    found |= {f"sequences {plan.name}": _shorter(plan) for plan in SEQUENCES}
-    found |= {
+    bounds = {f"hunt {plan.name}": _shorter(plan) for plan in HUNTS}
+    bounds |= {f"sequences {plan.name}": _shorter(plan) for plan in SEQUENCES}
+    bounds |= {
         f"scenario {name}": f"every schedule of its {len(s.actors)} actors and up to {s.works} "
         "runs of the work"
         for name, s in SCENARIOS.items()
     }
-    found[DRAWN] = "at random, then made small; there may be shorter ones"
-    found[SMALL] = "a known one, made small as far as was tried; there may be shorter ones"
-    found[ALONE] = "the shortest lists first, on the variant with its other findings mended"
-    return found
+    bounds[DRAWN] = "at random, then made small; there may be shorter ones"
+    bounds[SMALL] = "a known one, made small as far as was tried; there may be shorter ones"
+    bounds[ALONE] = "the shortest lists first, on the variant with its other findings mended"
+    return bounds
 
 
 def _shorter(plan: AlphabetPlan) -> str:

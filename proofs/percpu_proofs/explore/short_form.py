@@ -9,17 +9,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from itertools import groupby
-from pathlib import Path
 from typing import Final
 
 from percpu_proofs.explore.packing import DamagedError, TokenReader, Writer
-from percpu_proofs.run.operations import (
-    FLAG_LETTERS,
-    HANDLES,
-    Operation,
-    flags_of,
-    parse_operations,
-)
+from percpu_proofs.run.operations import FLAG_LETTERS, HANDLES, Operation, flags_of, parse_texts
 
 _CHAPTERS: Final = (
     "FLT", "HINT", "ISO", "LIST", "POP", "RCL", "BAL", "COST", "TLB", "MAP", "LOCK", "FIT", "ACC",
@@ -210,7 +203,7 @@ class OperationCoder:
         lines: list[str] = []
         for _ in range(source.number()):
             lines += self._lines(source, lines)
-        return tuple(parse_operations(Path("token"), lines).operations) if lines else ()
+        return parse_texts("token", lines)
 
     def _lines(self, source: TokenReader, before: Sequence[str]) -> list[str]:
         """Return the operations that the next code stands for."""

@@ -1,4 +1,4 @@
-"""Making what shows something small: one loop, and what can be left out of a program.
+"""Making what shows something small: one loop, what can be left out, and schedules of the model.
 
 Whatever was found, by a search, by chance or against a compiled kernel, is made small here: less is
 left out for as long as it still shows. Tries are counted, so the result is the same on any machine.
@@ -12,15 +12,22 @@ from dataclasses import dataclass, replace
 from itertools import islice, pairwise
 from typing import Final, Generic, TypeVar
 
-from percpu_proofs.explore.system import Schedule, actor_of
+from percpu_proofs.explore.modes import search
+from percpu_proofs.explore.scenario import Program, Scenario
+from percpu_proofs.explore.schedulers.matching import StepFacts
+from percpu_proofs.explore.search import ScheduleFinding
+from percpu_proofs.explore.system import actor_of, without
 from percpu_proofs.run.operations import HANDLES, Operation
 from percpu_spec import gfp
+from percpu_spec.catalogue import REFINE
 
 T = TypeVar("T", bound=Hashable)
 
 GUARD: Final = 600.0  # seconds; tries end before on any machine that is fit for use
 _LARGEST: Final = 32768  # bytes of a request
 _PAGE: Final = 4096  # bytes; other pages only make a size less likely to help
+_MOST_STEPS: Final = 200_000  # of one search for a smaller counterexample
+TRIES: Final = 4_000  # of leaving out operations of one
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,17 +68,6 @@ def shrink(
             if not first:
                 return ShrinkResult(best)
             first = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Program:
-    """Operations one after the other, then actors at the same time, in a schedule or in any."""
-
-    setup: tuple[Operation, ...]
-    actors: tuple[Operation, ...] = ()
-    schedule: Schedule = ()
-    works: int = 0
-    failures: int = 0
 
 
 def smaller(program: Program) -> Iterator[Program]:
@@ -156,8 +152,8 @@ def stretches(length: int) -> Iterator[range]:
 
 def _shorter_setups(program: Program) -> Iterator[Program]:
     made, freed = ({o[1] for o in program.actors if o[0] == kind} for kind in "af")
-    for gone in stretches(len(program.setup)):
-        rest = program.setup[: gone.start] + program.setup[gone.stop :]
+    for dropped in stretches(len(program.setup)):
+        rest = program.setup[: dropped.start] + program.setup[dropped.stop :]
         sound, held = _sound(rest)
         if freed - made <= held:
             yield replace(program, setup=sound)
@@ -167,15 +163,15 @@ def _fewer_actors(program: Program) -> Iterator[Program]:
     """Leave out actors, with those that free what they allocate."""
     actors = program.actors
     for stretch in stretches(len(actors)):
-        gone = set(stretch)
-        handles = {actors[at][1] for at in gone if actors[at][0] == "a"}
-        gone |= {at for at, o in enumerate(actors) if o[0] in HANDLES and o[1] in handles}
-        freed = {actors[at][1] for at in gone if actors[at][0] == "f"}
-        gone |= {at for at, o in enumerate(actors) if o[0] == "d" and o[1] in freed}
-        left = [at for at in range(len(actors)) if at not in gone]
+        dropped = set(stretch)
+        handles = {actors[at][1] for at in dropped if actors[at][0] == "a"}
+        dropped |= {at for at, o in enumerate(actors) if o[0] in HANDLES and o[1] in handles}
+        freed = {actors[at][1] for at in dropped if actors[at][0] == "f"}
+        dropped |= {at for at, o in enumerate(actors) if o[0] == "d" and o[1] in freed}
+        left = [at for at in range(len(actors)) if at not in dropped]
         if not left and not program.setup:
             continue
-        schedule = without(program.schedule, gone)
+        schedule = without(program.schedule, dropped)
         yield replace(program, actors=tuple([actors[at] for at in left]), schedule=schedule)
 
 
@@ -198,14 +194,6 @@ def _fewer_switches(program: Program) -> Iterator[Program]:
             behind = before[-1] + 1
             moved = (*schedule[:behind], schedule[at], *schedule[behind:at], *schedule[at + 1 :])
             yield replace(program, schedule=moved)
-
-
-def without(schedule: Schedule, gone: set[int]) -> Schedule:
-    """Return a schedule without some actors, the others numbered anew."""
-    left = {actor_of(step) for step in schedule} - gone
-    number = {actor: actor - sum(other < actor for other in gone) for actor in left}
-    steps = [step for step in schedule if actor_of(step) in left]
-    return tuple([number[step] if step >= 0 else ~number[~step] for step in steps])
 
 
 def _sound(operations: Iterable[Operation]) -> tuple[tuple[Operation, ...], set[int]]:
@@ -241,3 +229,57 @@ def _plainer(operation: Operation) -> Iterator[Operation]:
         for plain in ((4, False, gfp.KERNEL), (4, False, flags), (align, reserved, flags)):
             if (fewer, *plain) != operation[2:]:
                 yield (kind, handle, fewer, *plain)
+
+
+@dataclass(frozen=True, slots=True)
+class Minimum:
+    """A scenario and a schedule of it that breaks a clause."""
+
+    scenario: Scenario
+    finding: ScheduleFinding
+    preemptions: int
+    stopped: str  # why operations may be left that can be left out; empty: none can
+
+    @property
+    def operations(self) -> int:
+        """How many operations it takes, those of the setup included."""
+        return len(self.scenario.setup) + len(self.scenario.actors)
+
+
+def minimise(
+    scenario: Scenario,
+    variant: str,
+    clause: str,
+    candidates: Callable[[Program], Iterable[Program]] = smaller,
+    most: int = _MOST_STEPS,
+) -> Minimum | None:
+    """Return a counterexample from which no operation can be left out.
+
+    Allocations go together with their frees. Of its schedules it has one with the fewest
+    preemptions. None if the scenario has no counterexample within `most` steps. Ctrl-C is raised.
+    candidates: as shrink has it.
+    """
+    known = StepFacts()
+
+    def finding(program: Program, preemptions: int | None = None) -> ScheduleFinding | None:
+        result = search(
+            scenario.with_program(program).start(variant),
+            max_steps=most,
+            stop=None if preemptions is not None else lambda found: clause in found.findings,
+            preemptions=preemptions,
+            refine=clause == REFINE,
+            known=known,
+        )
+        if result.interrupted:
+            raise KeyboardInterrupt
+        return result.findings.get(clause)
+
+    if finding(scenario.program) is None:
+        return None
+    small = shrink(scenario.program, candidates, lambda one: one if finding(one) else None, TRIES)
+    for preemptions in range(64):
+        found = finding(small.best, preemptions)
+        if found is not None:
+            least = scenario.with_program(small.best)
+            return Minimum(least, found, preemptions, small.stopped)
+    return None

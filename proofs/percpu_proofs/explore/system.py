@@ -65,8 +65,12 @@ class Steppable(Protocol):
         """Take one."""
 
 
-class Restorable(Steppable, Protocol):
-    """Actors that take steps and can be brought back to where they were, to take others."""
+class System(Steppable, Protocol):
+    """Actors that can be brought back to where they were, and tell what each step depends on.
+
+    Compiled code does not tell it: its search compares whole states, and the schedulers that draw
+    or follow a schedule drive it.
+    """
 
     @property
     def at_rest(self) -> bool:
@@ -77,14 +81,6 @@ class Restorable(Steppable, Protocol):
 
     def load(self, saved: Any) -> None:
         """Go back to a saved state of this system."""
-
-
-class System(Restorable, Protocol):
-    """One that says of each step what it depends on, as reductions ask.
-
-    Compiled code does not say it: its search compares whole states, and the schedulers that draw
-    or follow a schedule drive it.
-    """
 
     def shared(self) -> SharedState:
         """Return what all actors share."""
@@ -109,6 +105,14 @@ def scheduled(system: Steppable, scheduler: Scheduler) -> Iterator[int]:
 def actor_of(step: int) -> int:
     """Return who takes a step."""
     return max(step, ~step)
+
+
+def without(schedule: Schedule, gone: set[int]) -> Schedule:
+    """Return a schedule without some actors, the others numbered anew."""
+    left = {actor_of(step) for step in schedule} - gone
+    number = {actor: actor - sum(other < actor for other in gone) for actor in left}
+    steps = [step for step in schedule if actor_of(step) in left]
+    return tuple([number[step] if step >= 0 else ~number[~step] for step in steps])
 
 
 def enabled(shared: SharedState, needs: Sequence[Need]) -> list[int]:

@@ -1,10 +1,9 @@
 """Tokens: one short string that replays a schedule, on any Python version.
 
 Schedules are steps of the model, so a token holds for the variant it was found on, and for that
-alone: it carries a hash of the variant's code and is refused when that has changed.
-
-They are kept without the hash that a token has, so that they outlive a change of the code; whether
-each still breaks its clause a test says. `python tests/known_records.py` writes them.
+alone: it carries a hash of the variant's code and is refused when that has changed. The record of
+known counterexamples has no such hash, so that they outlive a change of the code; whether each
+still breaks its clause a test says. `python tests/known_records.py` writes it.
 """
 
 from __future__ import annotations
@@ -14,10 +13,11 @@ import difflib
 import hashlib
 import inspect
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from percpu_proofs.data import folder
 from percpu_proofs.explore import short_form
@@ -32,11 +32,10 @@ from percpu_proofs.explore.packing import (
 )
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.searches import MARKS, mark_of, search_of
-from percpu_proofs.explore.shrink import without
-from percpu_proofs.explore.system import actor_of
+from percpu_proofs.explore.system import actor_of, without
 from percpu_proofs.explore.world import World
 from percpu_proofs.run.inputs import InputError, read_text, writing
-from percpu_proofs.run.operations import renumbered, text_of
+from percpu_proofs.run.operations import Operation, renumbered, text_of
 from percpu_reference import chunk, kernel_names
 from percpu_reference.variants import variant_class
 
@@ -46,6 +45,8 @@ _VARIANTS: Final = (
 )  # fmt: skip
 """It only grows at its end."""
 _HASH: Final = 7  # digits of a variant's hash
+_OF_SCENARIO: Final = ("geometry", "setup", "actors", "works", "failures", "waiting")
+"""What a token has of the scenario whose schedule it is, under the same names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,23 +67,14 @@ class Token:
     @classmethod
     def of(cls, variant: str, clause: str, scenario: Scenario, schedule: tuple[int, ...]) -> Token:
         """Return the token of a schedule of a scenario."""
-        s = scenario
-        return cls(
-            variant,
-            clause,
-            s.geometry,
-            s.setup,
-            s.actors,
-            s.works,
-            schedule,
-            s.failures,
-            s.waiting,
-            f"scenario {s.name}",
-        )
+        of_scenario = {name: getattr(scenario, name) for name in _OF_SCENARIO}
+        found_by = f"scenario {scenario.name}"
+        return cls(variant, clause, schedule=schedule, search=found_by, **of_scenario)
 
     def __str__(self) -> str:
         out, operations = Writer(), short_form.OperationCoder()
-        usual = self._usual()
+        scenario = self.scenario
+        usual = self.with_operations(scenario.prepared, scenario.concurrent)
         base, _, fixes = self.variant.partition("+")
         short_form.put_choice(out, base, _VARIANTS)
         out.text(fixes)
@@ -91,34 +83,22 @@ class Token:
         short_form.put_sizes(out, self.geometry)
         out.number(self.works)
         out.number(2 * self.failures + self.waiting)
-        for listed in (usual.scenario.prepared, usual.scenario.concurrent):
+        for listed in (scenario.prepared, scenario.concurrent):
             operations.put(out, listed)
         short_form.put_schedule(out, self.schedule)
         found_by = mark_of(self.search)
         out.groups(found_by, MARKS)
         return out.string(MODEL, f"{usual!r} {found_by}")
 
-    def _usual(self) -> Token:
-        """Return the token with operations as the operation language writes them."""
-        scenario = self.scenario
-        setup, actors = (
-            tuple(map(text_of, listed)) for listed in (scenario.prepared, scenario.concurrent)
-        )
-        return replace(self, setup=setup, actors=actors)
+    def with_operations(self, setup: Iterable[Operation], actors: Iterable[Operation]) -> Token:
+        """Return the token with operations, as the operation language writes them."""
+        return replace(self, setup=tuple(map(text_of, setup)), actors=tuple(map(text_of, actors)))
 
     @property
     def scenario(self) -> Scenario:
         """The scenario that the schedule belongs to."""
-        return Scenario(
-            "of the token",
-            self.clause,
-            self.setup,
-            self.actors,
-            self.geometry,
-            self.works,
-            self.failures,
-            self.waiting,
-        )
+        of_scenario = {name: getattr(self, name) for name in _OF_SCENARIO}
+        return Scenario("of the token", self.clause, **of_scenario)
 
 
 def compact(token: Token) -> Token:
@@ -133,9 +113,9 @@ def compact(token: Token) -> Token:
 def with_handles(token: Token) -> Token:
     """Return the same with the handles numbered from 1 as they are first named."""
     scenario = token.scenario
-    named = tuple(map(text_of, renumbered([*scenario.prepared, *scenario.concurrent])))
-    setup = len(token.setup)
-    return replace(token, setup=named[:setup], actors=named[setup:])
+    operations = renumbered([*scenario.prepared, *scenario.concurrent])
+    count = len(scenario.prepared)
+    return token.with_operations(operations[:count], operations[count:])
 
 
 def variant_hash(variant: str) -> str:
@@ -247,16 +227,16 @@ def token_of(text: str) -> str:
 
 def read_names(path: Path) -> dict[str, str]:
     """Return the tokens of a file by their names. Raises InputError with the line."""
-    found: dict[str, str] = {}
+    tokens: dict[str, str] = {}
     for number, line in enumerate(read_text(path).split("\n"), 1):
         words = line.partition("#")[0].split()
         if not words:
             continue
-        if len(words) != 2 or found.get(words[0], words[1]) != words[1]:
+        if len(words) != 2 or tokens.get(words[0], words[1]) != words[1]:
             expected = "a name of its own and a token" if len(words) == 2 else "NAME TOKEN"
             raise InputError(path, number, expected, line.strip()[:60])
-        found[words[0]] = words[1]
-    return found
+        tokens[words[0]] = words[1]
+    return tokens
 
 
 def name_in(path: Path, preferred: str, token: str) -> str:
@@ -279,7 +259,7 @@ def name_in(path: Path, preferred: str, token: str) -> str:
 def examples() -> tuple[Token, ...]:
     """Return all that is known, the newest kernel's first."""
     text = (folder("counterexamples") / "known.jsonl").read_text("utf-8")
-    return tuple(_token(json.loads(line)) for line in text.splitlines())
+    return tuple(_known(json.loads(line)) for line in text.splitlines())
 
 
 def examples_of(clause: str) -> list[Token]:
@@ -290,24 +270,15 @@ def examples_of(clause: str) -> list[Token]:
 def from_record(token: Token) -> Token:
     """Return a token with what found it, if it says that itself or is the one of a record."""
     same = (known for known in examples() if not token.search and known.search)
-    found = next((known for known in same if compact(known) == compact(token)), None)
-    return token if found is None else replace(token, search=found.search)
+    recorded = next((known for known in same if compact(known) == compact(token)), None)
+    return token if recorded is None else replace(token, search=recorded.search)
 
 
-def _token(said: dict[str, str]) -> Token:
-    return Token(
-        said["variant"],
-        said["clause"],
-        said["geometry"],
-        _operations(said.get("setup", "")),
-        _operations(said.get("actors", "")),
-        int(said.get("works", 0)),
-        tuple(map(int, said.get("schedule", "").split())),
-        int(said.get("failures", 0)),
-        bool(said.get("waiting", False)),
-        said.get("search", ""),
-    )
-
-
-def _operations(said: str) -> tuple[str, ...]:
-    return tuple(said.split("; ")) if said else ()
+def _known(record: dict[str, Any]) -> Token:
+    """Return the token of a line of the record, which has no field that is empty or 0."""
+    operations = {
+        name: tuple(record[name].split("; ")) if name in record else ()
+        for name in ("setup", "actors")
+    }
+    schedule = tuple(map(int, record.get("schedule", "").split()))
+    return Token(**{"works": 0, **record, **operations, "schedule": schedule})

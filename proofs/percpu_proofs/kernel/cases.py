@@ -19,7 +19,8 @@ from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
-from percpu_proofs.explore.shrink import Program, ShrinkResult, simpler, smaller
+from percpu_proofs.explore.scenario import Program
+from percpu_proofs.explore.shrink import ShrinkResult, simpler, smaller
 from percpu_proofs.explore.shrink import shrink as shrink_by
 from percpu_proofs.kernel.instance import BuildForm, KernelStopped, Library
 from percpu_proofs.kernel.model import ModelVariant

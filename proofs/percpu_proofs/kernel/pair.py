@@ -22,7 +22,6 @@ from percpu_proofs.run.state_record import (
     Recorder,
     counter_record,
     differences,
-    first_difference,
     model_record,
     outcome_record,
 )
@@ -128,7 +127,7 @@ class Pair:
         try:
             theirs, ours = self.do(number, operation)
             if theirs != ours:
-                return first_difference(theirs, ours, _ORDER)
+                return next(differences(theirs, ours, _ORDER), None)
             if not states:
                 return None
             return self.judge() if self.same() else self.difference()

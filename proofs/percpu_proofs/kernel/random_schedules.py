@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from percpu_proofs.explore.scenario import Scenario
+from percpu_proofs.explore.scenario import Program, Scenario
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.schedulers.drawn import Bursts
-from percpu_proofs.explore.shrink import Program, shrink, smaller
+from percpu_proofs.explore.shrink import shrink, smaller
 from percpu_proofs.explore.system import Schedule
 from percpu_proofs.explore.token import Token
 from percpu_proofs.kernel.cases import DrawPhase, expand, paged

@@ -16,9 +16,9 @@ from percpu_contracts.whole_state import WholeState
 from percpu_proofs.recorded.states.kernel_state import KernelState, waiting
 from percpu_proofs.recorded.states.snapshot import ChunkSnapshot
 from percpu_proofs.recorded.states.stats_text import GRANULE, ChunkStats, PercpuStats
-from percpu_proofs.run.runner import counted
 from percpu_reference.variants import SINCE, variant_class
 from percpu_spec.catalogue import clauses
+from percpu_spec.counts import counted
 from percpu_spec.definitions import Listing
 from percpu_spec.geometry import PAGE_SIZES
 from percpu_spec.releases import RELEASES

@@ -14,8 +14,8 @@ from typing import Final, NamedTuple
 
 from percpu_proofs.logs.failures import ILLEGAL, UNKNOWN, Failure
 from percpu_proofs.run import failures
-from percpu_proofs.run.runner import counted
 from percpu_reference.variants import of_release, variant_class
+from percpu_spec.counts import counted
 from percpu_spec.geometry import LEAST_UNIT, Geometry
 from percpu_spec.gfp import DIRECT_RECLAIM
 from percpu_spec.releases import BACKPORTED

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from percpu_proofs.logs.advice import texts
 from percpu_proofs.logs.messages import Message
 from percpu_proofs.run.operations import parse_operations
-from percpu_proofs.run.runner import counted
+from percpu_spec.counts import counted
 
 _PERCPU: Final = re.compile(r"^\s*Percpu:\s+(\d{1,15}) kB")
 _EVENT: Final = re.compile(

@@ -19,7 +19,7 @@ from percpu_proofs.run.state_record import (
     Recorder,
     StateRecord,
     counter_record,
-    first_difference,
+    differences,
     model_record,
 )
 from percpu_reference import build
@@ -309,7 +309,7 @@ def _compare(
 ) -> None:
     if kernel == model:
         return
-    difference = first_difference(_by_id(kernel), _by_id(model), _ORDER, skip)
+    difference = next(differences(_by_id(kernel), _by_id(model), _ORDER, skip), None)
     if difference is None:
         return
     report.mismatches += 1

@@ -16,12 +16,12 @@ from percpu_proofs.live.verdicts import BROKEN, HOLDS, KNOWN, NOT_ASKED, Verdict
 from percpu_proofs.recorded.states.kernel_state import KernelState, Stability
 from percpu_proofs.report.document import Document, IndexEntry, clause_index
 from percpu_proofs.report.pictures import part
-from percpu_proofs.run.runner import counted
 from percpu_proofs.show.overview import overview_svg
 from percpu_proofs.show.picture import StatePicture, picture_of_state
 from percpu_proofs.show.svg import chunk_svg
 from percpu_proofs.show.text import chunk_text
 from percpu_spec.catalogue import clauses
+from percpu_spec.counts import counted
 
 _DRAWN = 1_800_000  # bytes of drawings of single chunks, at most
 _WRITTEN = 1_200_000  # bytes of maps of chunks as text, at most

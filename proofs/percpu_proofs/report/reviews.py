@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from percpu_proofs.counterexample import of_tree
+from percpu_proofs.counterexample.of_tree import of_tree
 from percpu_proofs.counterexample.record import sentence_of, title_of
 from percpu_proofs.report.document import Document, IndexEntry, clause_index
 from percpu_proofs.report.walks import Walkthrough, place_of, walk, walks

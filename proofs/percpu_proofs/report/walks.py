@@ -8,15 +8,15 @@ from pathlib import Path
 
 from markupsafe import Markup
 
-from percpu_proofs.counterexample import ChunkRow, Counterexample, CpuStep, StateRows, of_token
-from percpu_proofs.counterexample.record import Relevance, relevance
-from percpu_proofs.counterexample.words import changes
+from percpu_proofs.counterexample.of_model import of_token
+from percpu_proofs.counterexample.record import Counterexample, CpuStep, Relevance, relevance
+from percpu_proofs.counterexample.words import state_changes
 from percpu_proofs.report.pictures import ChunkBars
 from percpu_proofs.review.job import ReviewExample
 from percpu_proofs.review.matrix import Cell
-from percpu_proofs.run.runner import counted
-from percpu_proofs.show.text import chunk_text
+from percpu_proofs.show.text import ChunkRow, StateRows, chunk_text
 from percpu_spec.catalogue import findings
+from percpu_spec.counts import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +108,7 @@ def _panel(
         bar = bars.bar(row.picture, row.pages, most)
         rows.append(ChunkLine(row.name, row.place, bar, _words(row), changed, blocks))
     told = ("pcpu_alloc_mutex", *dict(now.counters))  # where the counters are
-    words = () if step is None or before is None else changes(before, step, shown)
+    words = () if step is None or before is None else state_changes(before, step, shown)
     return StepPanel(
         0 if step is None else step.number, step,
         tuple(change for change in words if not change.startswith(told)),

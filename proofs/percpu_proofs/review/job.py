@@ -16,10 +16,9 @@ from percpu_proofs.explore.breadth import Breadth, Hunt, ListFinding, Sequences
 from percpu_proofs.explore.fuzz import Fuzz
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.rerun import THEN, parts_of
-from percpu_proofs.explore.scenario import KERNEL_32K
+from percpu_proofs.explore.scenario import KERNEL_32K, Program
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.searches import DRAWN
-from percpu_proofs.explore.shrink import Program
 from percpu_proofs.explore.token import Token, compact, read_token
 from percpu_proofs.recorded.vectors import read_vector
 from percpu_proofs.review.mechanisms import Mechanism, token_of
@@ -69,7 +68,7 @@ class ReviewExample:
 
     @property
     def parts(self) -> Sequence[tuple[str, Sequence[str]]]:
-        """How its operations run, and these: as `overlap.parts` has it."""
+        """How its operations run, and these: as `rerun.parts` has it."""
         if not self.schedule or self.token is None:
             return (("", (*self.setup, *self.actors)),)
         return parts_of(read_token(self.token))
@@ -214,7 +213,7 @@ def _fuzz(job: Job) -> JobOutcome:
     if job.found is None:
         fuzz.run()
     else:
-        fuzz.findings[job.found[0]] = fuzz.small(*job.found)
+        fuzz.findings[job.found[0]] = fuzz.minimise(*job.found)
     return JobOutcome(
         job,
         FUZZED,

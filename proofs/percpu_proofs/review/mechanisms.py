@@ -20,8 +20,7 @@ from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.explore.schedulers.fixed import ImpossibleStepError
 from percpu_proofs.explore.search import EnoughError
 from percpu_proofs.explore.searches import ALONE, DRAWN, SMALL
-from percpu_proofs.explore.shrink import fewer
-from percpu_proofs.explore.shrink_schedule import minimise
+from percpu_proofs.explore.shrink import fewer, minimise
 from percpu_proofs.explore.token import Token, compact
 from percpu_proofs.run.operations import text_of
 from percpu_reference.variants import RELEASES, VARIANTS, base_of, variant_class
@@ -143,15 +142,15 @@ class Mechanism:
 
         def shows(operations: Operations) -> bool:
             return (
-                bool(fuzz.breaks(self.others_fixed, self.clause, operations))
-                and bool(fuzz.breaks(self.variant, self.clause, operations))
-                and not fuzz.breaks(self.all_fixed, self.clause, operations)
+                bool(fuzz.first_breach(self.others_fixed, self.clause, operations))
+                and bool(fuzz.first_breach(self.variant, self.clause, operations))
+                and not fuzz.first_breach(self.all_fixed, self.clause, operations)
             )
 
-        for operations in fuzz.lists(self.clause):
-            last = fuzz.breaks(self.others_fixed, self.clause, operations)
+        for operations in fuzz.drawn_lists(self.clause):
+            last = fuzz.first_breach(self.others_fixed, self.clause, operations)
             if last and shows(operations[:last]):
-                setup = tuple(map(text_of, fuzz.small(operations[:last], shows)))
+                setup = tuple(map(text_of, fuzz.smallest_list(operations[:last], shows)))
                 return Token(
                     self.variant, self.clause, KERNEL_32K, setup[:-1], setup[-1:], 1, (),
                     search=DRAWN,

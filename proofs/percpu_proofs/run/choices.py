@@ -1,7 +1,7 @@
 """The one supply of choices: whatever a case, a schedule or a state is made of is asked of it.
 
-What asks does not know who answers: an enumeration (`every_case`), a random source (`Drawn`),
-numbers written down before (`ChoiceReplay`), or symbols of CrossHair (`Symbols`). It asks when it
+What asks does not know who answers: an enumeration (`every_case`), a random source (`drawn`),
+numbers written down before (`ChoiceTape`), or symbols of CrossHair (`Symbols`). It asks when it
 needs a number, so a choice that is never reached costs nothing. All choices are numbers below a
 count; the numbers that were answered replay the case.
 
@@ -67,53 +67,40 @@ class Choices(ABC):
         return nullcontext()
 
 
-class ChoiceReplay(Choices):
-    """Numbers given beforehand, then zeros; `taken` says what was asked for."""
+class ChoiceTape(Choices):
+    """Numbers given beforehand, then those that a source draws; `answers` says what was asked for.
 
-    __slots__ = ("_given", "taken")
+    draw(count) is a number below count: 0 unless a source is given. `Random(seed).randrange` is
+    one, a draw of Hypothesis another. `numbers` replays what was answered.
+    """
 
-    def __init__(self, given: Sequence[int] = ()) -> None:
-        self._given = given
-        self.taken: Answers = []
+    __slots__ = ("_draw", "_numbers", "answers")
+
+    def __init__(
+        self, numbers: Sequence[int] = (), draw: Callable[[int], int] = lambda count: 0
+    ) -> None:
+        self._numbers = numbers
+        self._draw = draw
+        self.answers: Answers = []
 
     def number(self, count: int) -> int:
-        """Return the next number given, the last below count if it is too large."""
-        at = len(self.taken)
-        number = self._given[at] if at < len(self._given) else 0
-        if number >= count:
-            number = count - 1
-        self.taken.append((number, count))
+        """Return the next number given, the last below count if it is too large, or a drawn one."""
+        at = len(self.answers)
+        left = at < len(self._numbers)
+        number = min(self._numbers[at], count - 1) if left else self._draw(count)
+        self.answers.append((number, count))
         return number
 
     @property
     def numbers(self) -> list[int]:
         """The numbers answered: what replays this case."""
-        return [number for number, _ in self.taken]
+        return [number for number, _ in self.answers]
 
 
-class Drawn(ChoiceReplay):
-    """Numbers that a random source draws: draw(count) is a number below count.
-
-    `Random(seed).randrange` is one, a draw of Hypothesis another. `numbers` replays what was drawn.
-    """
-
-    __slots__ = ("_draw",)
-
-    def __init__(self, draw: Callable[[int], int]) -> None:
-        super().__init__()
-        self._draw = draw
-
-    def number(self, count: int) -> int:
-        """Return a drawn number."""
-        number = self._draw(count)
-        self.taken.append((number, count))
-        return number
-
-
-def drawn(seed: int | str) -> Drawn:
+def drawn(seed: int | str) -> ChoiceTape:
     """Return a supply that repeats by its seed, on every Python version."""
     random = Random(seed).random  # the one method that does
-    return Drawn(lambda count: int(random() * count))
+    return ChoiceTape(draw=lambda count: int(random() * count))
 
 
 class Symbols(Choices):
@@ -166,27 +153,19 @@ class Symbols(Choices):
         return value
 
 
-def next_numbers(taken: Answers) -> list[int] | None:
-    """Return the numbers of the case after this one, None after the last.
-
-    >>> next_numbers([(0, 2), (1, 2)])
-    [1]
-    """
-    for last in range(len(taken) - 1, -1, -1):
-        number, count = taken[last]
-        if number + 1 < count:
-            return [earlier for earlier, _ in taken[:last]] + [number + 1]
-    return None
-
-
-def every_case() -> Iterator[ChoiceReplay]:
+def every_case() -> Iterator[ChoiceTape]:
     """Yield a supply for every case in turn; each is to be asked before the next is taken.
 
     >>> [(case.number(2) and case.pick("ab")) for case in every_case()]
     [0, 'a', 'b']
     """
-    numbers: list[int] | None = []
-    while numbers is not None:
-        case = ChoiceReplay(numbers)
+    numbers: list[int] = []
+    while True:
+        case = ChoiceTape(numbers)
         yield case
-        numbers = next_numbers(case.taken)
+        numbers = case.numbers
+        while numbers and numbers[-1] + 1 == case.answers[len(numbers) - 1][1]:
+            numbers.pop()
+        if not numbers:
+            return
+        numbers[-1] += 1

@@ -1,15 +1,16 @@
-"""Frees that API-2 forbids: a second free, an address inside an area, one that nobody was given.
+"""Operations applied to an allocator for its callers, frees that API-2 forbids among them.
 
-Where a kernel refuses such a free (7.0 and later: nothing changes, a warning is raised) the
-allocator is asked, and judged. That takes an address in a populated page of a live chunk at which
-no area starts. Everything else is the caller's error alone: it is reported as that and not carried
-out, as a kernel would take another's area, spoil its books or read what is not there.
+Such a free is a second one, of an address inside an area, or of one that nobody was given. Where a
+kernel refuses it (7.0 and later: nothing changes, a warning is raised) the allocator is asked, and
+judged. That takes an address in a populated page of a live chunk at which no area starts.
+Everything else is the caller's error alone: it is reported as that and not carried out, as a kernel
+would take another's area, spoil its books or read what is not there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.operations import RULES, WRONG, Operation, OperationList
@@ -32,12 +33,12 @@ class WrongFree(NamedTuple):
     area: None if the allocator is not asked.
     """
 
-    said: str
+    words: str
     area: Area | None
 
     def __str__(self) -> str:
         become = "not carried out" if self.area is None else "refused by the allocator"
-        return f"{self.said}: {become}"
+        return f"{self.words}: {become}"
 
 
 def place_of(area: Area | None) -> Place | None:
@@ -78,20 +79,20 @@ def aim(
         return None
     number, start = where
     off = start + (offset if kind == "w" else 0)
-    said = f"{what} byte {start} of chunk {number}"
-    return _seen(allocator, number, off, said)
+    words = f"{what} byte {start} of chunk {number}"
+    return _seen(allocator, number, off, words)
 
 
-def _seen(allocator: Allocator, number: int, off: int, said: str) -> WrongFree:
+def _seen(allocator: Allocator, number: int, off: int, words: str) -> WrongFree:
     """Return the free with whether the allocator can be asked, and why not."""
     chunk = next((chunk for chunk in allocator.chunks() if chunk.id == number), None)
     if chunk is None:
-        return WrongFree(f"{said}, which is gone", None)
+        return WrongFree(f"{words}, which is gone", None)
     if not chunk.populated[off // allocator.page]:
-        return WrongFree(f"{said}, whose page is gone", None)
+        return WrongFree(f"{words}, whose page is gone", None)
     if area_size(chunk, off, allocator.geometry) is not None:
-        return WrongFree(f"{said}, where another area is now", None)
-    return WrongFree(said, (chunk, off) if allocator.CHECKS_FREES else None)
+        return WrongFree(f"{words}, where another area is now", None)
+    return WrongFree(words, (chunk, off) if allocator.CHECKS_FREES else None)
 
 
 def _stray(allocator: Allocator, pointer: int) -> str:
@@ -119,15 +120,6 @@ class CallersError(NamedTuple):
     said: str
 
 
-class _Position:
-    """Stands in for the monitor of an allocator without one."""
-
-    __slots__ = ("operation",)
-
-    def __init__(self) -> None:
-        self.operation = 0
-
-
 class Driver:
     """One allocator and the handles of its callers.
 
@@ -142,12 +134,8 @@ class Driver:
         self.handles: dict[int, Area | None] = {}  # None: the allocation failed
         self.freed: dict[int, Place | None] = {}  # what handles held last
         self.errors: list[CallersError] = []
-        self._position = allocator.monitor or _Position()
-
-    @property
-    def operation(self) -> int:
-        """Number of the operation begun last, from 1; 0 before the first."""
-        return self._position.operation
+        self.operation = 0  # number of the one begun last, from 1
+        self._monitor = allocator.monitor
 
     def run(self, listed: OperationList, start: int = 0, stop: int | None = None) -> None:
         """Apply operations [start, stop) of a list in order.
@@ -165,7 +153,9 @@ class Driver:
 
     def apply(self, number: int, operation: Operation) -> Outcome:
         """Apply one operation and return its outcome. Raises HandleError."""
-        self._position.operation = number
+        self.operation = number
+        if self._monitor is not None:
+            self._monitor.operation = number
         kind, arg, size, align, reserved, gfp = operation
         allocator = self.allocator
         if kind == "a":
@@ -183,11 +173,11 @@ class Driver:
             return Outcome(area is not None)
         if kind in WRONG:
             return Outcome(self._free_wrongly(operation))
-        if kind == "b" or (kind == "B" and allocator.work_pending):
-            allocator.balance()
-            return Outcome(True)
-        if kind == "B":
-            return Outcome(False)
+        if kind in "bB":
+            due = kind == "b" or allocator.work_pending
+            if due:
+                allocator.balance()
+            return Outcome(due)
         script(allocator, kind, arg)
         return Outcome(True)
 
@@ -202,32 +192,28 @@ class Driver:
         return wrong.area is not None
 
 
+_FAULTS: Final = {
+    "P": ("page_fault", "next"), "Q": ("page_fault", "kth"), "M": ("map_fault", "next"),
+    "m": ("map_fault", "kth"), "C": ("vm_fault", "next"), "Z": ("metadata_fault", "kth"),
+    "H": ("charge_fault", "next"),
+}  # fmt: skip
+"""Which failures to come a kind of operation sets: those of a fault, the next ones or the k-th."""
+
+
 def script(allocator: Allocator, kind: str, arg: int) -> None:
     """Set up failures to come, or change the callers' circumstances."""
     env = allocator.env
-    match kind:
-        case "P":
-            env.page_fault.next = arg
-        case "Q":
-            env.page_fault.kth = arg
-        case "M":
-            env.map_fault.next = arg
-        case "m":
-            env.map_fault.kth = arg
-        case "C":
-            env.vm_fault.next = arg
-        case "Z":
-            env.metadata_fault.kth = arg
-        case "K":
-            env.killed_waits = arg
-        case "H":
-            env.charge_fault.next = arg
-        case "U":
-            env.has_objcg = arg == 1
-        case "E":
-            allocator.async_enabled = True
-        case _:
-            raise AssertionError(f"operation {kind!r} is not in the language")
+    if kind in _FAULTS:
+        fault, name = _FAULTS[kind]
+        setattr(getattr(env, fault), name, arg)
+    elif kind == "K":
+        env.killed_waits = arg
+    elif kind == "U":
+        env.has_objcg = arg == 1
+    elif kind == "E":
+        allocator.async_enabled = True
+    else:
+        raise AssertionError(f"operation {kind!r} is not in the language")
 
 
 def handle_problem(
@@ -237,14 +223,14 @@ def handle_problem(
     kind, handle = listed.operations[index][:2]
     if kind in WRONG:
         return listed.problem(index, RULES[kind], str(error))
-    for earlier in range(index - 1, -1, -1):
-        if listed.operations[earlier][1] == handle and listed.operations[earlier][0] in "af":
-            break
-    else:
+    lines = [
+        line
+        for line, earlier in zip(listed.lines, listed.operations[:index], strict=False)
+        if earlier[:2] in (("a", handle), ("f", handle))
+    ]
+    if not lines:
         return listed.problem(index, "a handle allocated before", f"handle {handle}")
-    line = listed.lines[earlier]
-    if kind == "a":
-        expected, found = "a handle not in use", f"handle {handle}, allocated at line {line}"
-    else:
-        expected, found = "a handle not freed yet", f"handle {handle}, freed at line {line}"
-    return listed.problem(index, expected, found)
+    expected, done = ("in use", "allocated") if kind == "a" else ("freed yet", "freed")
+    return listed.problem(
+        index, f"a handle not {expected}", f"handle {handle}, {done} at line {lines[-1]}"
+    )

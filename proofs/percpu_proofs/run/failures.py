@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import ClassVar, Final
 
@@ -81,19 +80,19 @@ class Failures:
 class FailureCount:
     """Counts failures as they come, and what was asked for."""
 
-    asked: Counter[tuple[int, int, str]] = field(default_factory=Counter)
+    requests: Counter[tuple[int, int, str]] = field(default_factory=Counter)
     """Requests by size and align in bytes and letters of flags."""
-    failed: Counter[tuple[int, int, str, str]] = field(default_factory=Counter)
+    failures: Counter[tuple[int, int, str, str]] = field(default_factory=Counter)
     """Failures by the same, and reason."""
     first: FirstFailure | None = None
 
     def result(self) -> Failures:
         """Return what failed of the requests so far."""
         kinds = (
-            FailedKind(*kind[:3], count, self.asked[kind[:3]], kind[3])
-            for kind, count in self.failed.most_common()
+            FailedKind(*kind[:3], count, self.requests[kind[:3]], kind[3])
+            for kind, count in self.failures.most_common()
         )
-        return Failures(self.failed.total(), self.first, tuple(kinds))
+        return Failures(self.failures.total(), self.first, tuple(kinds))
 
 
 @dataclass(slots=True)
@@ -103,41 +102,38 @@ class FailedOperations:
     listed: OperationList
     geometry: Geometry
     counts: FailureCount = field(default_factory=FailureCount)
-    causes: list[str] = field(default_factory=list)  # told by the operation that runs
+    causes: list[str] = field(default_factory=list)  # of the operation that runs
 
     def with_causes(self, cls: type[Allocator]) -> type[Allocator]:
-        """Return the class so that it tells why a request of it fails, which it then keeps."""
-        return with_causes(cls, self.causes)
+        """Return the class so that each failure appends its reason to `causes`.
+
+        What runs where nothing fails is left alone. A request that is illegal appends nothing, nor
+        does one whose wait for the mutex is killed.
+        """
+        return type(cls.__name__, (_NamesCauses, cls), {"__slots__": (), "causes": self.causes})
 
     def note(self, number: int, operation: Operation) -> None:
         """Note that an allocation failed, the operation of a number from 1."""
         _, _, size, align, _, _ = operation
-        reason = self.causes[-1] if self.causes else self._untold(size, align)
+        reason = self.causes[-1] if self.causes else self._reason_before(size, align)
         self.causes.clear()
-        self.counts.failed[size, align, flags_of(operation), reason] += 1
+        self.counts.failures[size, align, flags_of(operation), reason] += 1
         if self.counts.first is None:
             line = self.listed.lines[number - 1]
             self.counts.first = FirstFailure(number, line, text_of(operation), reason)
 
-    def _untold(self, size: int, align: int) -> str:
+    def _reason_before(self, size: int, align: int) -> str:
         """Return why a request came to nothing before anything was tried for it."""
         if is_legal(self.geometry, size, align):
             return KILLED
-        return illegal(
-            rounded_size(self.geometry, size), rounded_align(self.geometry, align)
-        )
+        return illegal(rounded_size(self.geometry, size), rounded_align(self.geometry, align))
 
     def result(self, done: int) -> Failures:
         """Return what failed of the first `done` operations."""
         if self.counts.first is not None:
-            operations = self.listed.operations[:done]
-            self.counts.asked.update((o[2], o[3], flags_of(o)) for o in operations if o[0] == "a")
+            asked = (o for o in self.listed.operations[:done] if o[0] == "a")
+            self.counts.requests.update((o[2], o[3], flags_of(o)) for o in asked)
         return self.counts.result()
-
-
-def allocations(operations: Iterable[Operation]) -> int:
-    """Return how many operations allocate."""
-    return sum(operation[0] == "a" for operation in operations)
 
 
 class _NamesCauses(Allocator):
@@ -155,7 +151,9 @@ class _NamesCauses(Allocator):
         self, reserved: bool, is_atomic: bool, size: int, align: int, gfp: int
     ) -> None:
         if self.causes[-1:] != [POPULATE]:
-            self.causes.append(_reason(reserved and self.reserved_chunk is not None, is_atomic))
+            from_others = ATOMIC if is_atomic else CREATE
+            has_reserve = self.reserved_chunk is not None
+            self.causes.append(RESERVED if reserved and has_reserve else from_others)
         super().alloc_failed(reserved, is_atomic, size, align, gfp)
 
     def memcg_pre_alloc_hook(self, size: int, gfp: int) -> tuple[bool, object | None]:
@@ -163,18 +161,3 @@ class _NamesCauses(Allocator):
         if not charged[0]:
             self.causes.append(CHARGE)
         return charged
-
-
-def with_causes(cls: type[Allocator], causes: list[str]) -> type[Allocator]:
-    """Return the class so that each failure appends its reason to `causes`.
-
-    What runs where nothing fails is left alone. A request that is illegal appends nothing, nor does
-    one whose wait for the mutex is killed.
-    """
-    return type(cls.__name__, (_NamesCauses, cls), {"__slots__": (), "causes": causes})
-
-
-def _reason(reserved: bool, is_atomic: bool) -> str:
-    if reserved:
-        return RESERVED
-    return ATOMIC if is_atomic else CREATE

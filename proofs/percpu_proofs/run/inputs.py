@@ -17,7 +17,7 @@ import threading
 import traceback
 import zlib
 from collections.abc import Callable, Collection, Iterable, Iterator
-from contextlib import contextmanager, redirect_stdout, suppress
+from contextlib import contextmanager, nullcontext, redirect_stdout, suppress
 from difflib import get_close_matches
 from pathlib import Path
 from types import FrameType
@@ -54,18 +54,15 @@ class InputError(ValueError):
     def __init__(
         self, where: object, line: int | None, expected: str, found: str | None = None
     ) -> None:
-        self.where = str(where)
-        self.line = line
-        self.expected = expected
-        place = self.where if line is None else f"{self.where}:{line}"
-        shown = ""
-        if found is not None:
-            shown = f", found {found if len(found) <= 80 else found[:77] + '...'!r}"
-        super().__init__(f"{place}: expected {expected}{shown}")
-        self._given = where, line, expected, found
+        super().__init__(where, line, expected, found)  # what another process sends back
+        self.where, self.line, self.expected, self.found = str(where), line, expected, found
 
-    def __reduce__(self) -> Any:
-        return InputError, self._given  # what comes back from another process
+    def __str__(self) -> str:
+        place = self.where if self.line is None else f"{self.where}:{self.line}"
+        shown = ""
+        if (found := self.found) is not None:
+            shown = f", found {found if len(found) <= 80 else found[:77] + '...'!r}"
+        return f"{place}: expected {self.expected}{shown}"
 
 
 class TraceError(ValueError):
@@ -208,14 +205,14 @@ _TICKS = 20  # of the clock within the limit
 _REMEMBERED = 50  # operations seen at a tick
 _STEPS = ("percpu_reference.", "percpu_contracts.attach")  # modules whose frames are a step's
 
-Place = tuple[str, int | None]
+SourceLine = tuple[str, int | None]
 """A variant's file and a line of it."""
 
 
 class EndlessError(BaseException):
     """A step without end; no code of a variant may take it for an error of its own."""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: SourceLine) -> None:
         self.place = place
 
 
@@ -249,10 +246,8 @@ def guard(limit: float | None = None) -> Iterator[None]:
 
 def run_guarded(limit: float, run: Callable[..., R], *given: Any) -> R:
     """Run a task in a process of its own under the guard; what it prints goes to standard error."""
-    if threading.current_thread() is not threading.main_thread():  # a worker of dask: it has others
-        with guard(limit):
-            return run(*given)
-    with redirect_stdout(sys.stderr), guard(limit):
+    alone = threading.current_thread() is threading.main_thread()  # a worker of dask has others
+    with redirect_stdout(sys.stderr) if alone else nullcontext(), guard(limit):
         return run(*given)
 
 
@@ -267,7 +262,7 @@ def _as_written(message: str) -> str:
     return message
 
 
-def _place(error: BaseException) -> Place | None:
+def _place(error: BaseException) -> SourceLine | None:
     """Return where in a variant's file an error comes from; None if it does not."""
     raised = list(traceback.walk_tb(error.__traceback__))
     place = _innermost(raised)
@@ -276,13 +271,13 @@ def _place(error: BaseException) -> Place | None:
     return place
 
 
-def _innermost(frames: Iterable[tuple[FrameType, int]]) -> Place | None:
+def _innermost(frames: Iterable[tuple[FrameType, int]]) -> SourceLine | None:
     """Return the last of frames, with the lines where they stand, that is a variant file's."""
     places = [(f.f_code.co_filename, n) for f, n in frames if f.f_code.co_filename in FILES]
     return places[-1] if places else None
 
 
-def _of_allocator(frames: Iterable[FrameType]) -> Place | None:
+def _of_allocator(frames: Iterable[FrameType]) -> SourceLine | None:
     """Return the class of the first allocator that frames speak of, if a variant's file has it."""
     for frame in frames:
         for value in list(frame.f_locals.values()):

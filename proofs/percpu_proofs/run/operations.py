@@ -138,6 +138,11 @@ def parse_operations(path: Path, lines: Iterable[str]) -> OperationList:
     return OperationList(path, operations, numbers)
 
 
+def parse_texts(where: str, texts: Sequence[str]) -> tuple[Operation, ...]:
+    """Return the operations of texts, of which there may be none; where: as errors name them."""
+    return tuple(parse_operations(Path(where), texts).operations) if texts else ()
+
+
 def text_of(operation: Operation) -> str:
     """Return an operation as the language writes it; flags in the order of FLAG_LETTERS.
 

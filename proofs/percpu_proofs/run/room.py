@@ -6,9 +6,10 @@ core, percpu_stats) makes one, exact or with bounds where the source does not te
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import chain
+from typing import NamedTuple
 
 from percpu_proofs.run import failures
 from percpu_spec.counts import counted
@@ -100,10 +101,6 @@ class Why:
     lines: tuple[str, ...]
     clauses: tuple[str, ...]
 
-    def as_json(self) -> dict[str, Any]:
-        """Return the answer with plain values only."""
-        return asdict(self)
-
 
 def room_of(view: AllocatorView, request: Demand, chunk_type: int | None = None) -> Room:
     """Return what an allocator whose maps are known has for a request.
@@ -172,107 +169,106 @@ def why(room: Room) -> Why:
     return _atomic(room) if request.atomic else _blocking(room)
 
 
+Reason = tuple[str, ...]
+"""A line, and behind it the clauses that it speaks of."""
+
+
+def _why(served: bool | None, words: str, clause: str, reasons: Sequence[Reason]) -> Why:
+    """Return the answer; words: the kernel's if it fails, clause: what decides first."""
+    clauses = (clause, *chain.from_iterable(reason[1:] for reason in reasons))
+    return Why(served, "" if served else words, tuple(reason[0] for reason in reasons), clauses)
+
+
 def _reserved(room: Room) -> Why:
-    request = room.request
+    request, size = room.request, room.request.size
     chunk = next(chunk for chunk in room.chunks if chunk.place == "reserved")
-    lines = [
-        f"the reserved chunk has {chunk.free} bytes free, its longest hole aligned to "
-        f"{request.align} is {chunk.hole} bytes: {request.size} are asked for"
-    ]
-    clauses = ["API-7"]
+    reasons: list[Reason] = [
+        (f"the reserved chunk has {chunk.free} bytes free, its longest hole aligned to "
+         f"{request.align} is {chunk.hole} bytes: {size} are asked for",)
+    ]  # fmt: skip
     served: bool | None = None
-    if chunk.hole.most < request.size:
+    if chunk.hole.most < size:
         served = False
-    elif chunk.hole.least >= request.size:
-        served = chunk.advertised >= request.size
-        if not served:
-            lines.append(_hidden(request, [chunk]))
-            clauses += ["HINT-5", "FIT-1"]
-    if served is False and chunk.free >= request.size and chunk.hole.most < request.size:
-        lines.append("so it is fragmented, not full: modules that go leave holes behind")
-    return Why(served, "" if served else failures.RESERVED, tuple(lines), tuple(clauses))
+        if chunk.free >= size:
+            reasons.append(("so it is fragmented, not full: modules that go leave holes behind",))
+    elif chunk.hole.least >= size:
+        served = chunk.advertised >= size
+        reasons += [] if served else _hidden(size, [chunk])
+    return _why(served, failures.RESERVED, "API-7", reasons)
 
 
 def _atomic(room: Room) -> Why:
     request, size = room.request, room.request.size
     listed, searched = room.listed, room.searched
     fits = [chunk for chunk in searched if chunk.backed.least >= size]
-    lines: list[str] = []
-    clauses = ["API-5"]
-    served: bool | None
-    if fits:
-        served = any(chunk.advertised >= size for chunk in fits)
-        if served:
-            best = max(fits, key=lambda chunk: chunk.backed.least)
-            lines.append(
-                f"{_count(fits)} with a populated hole of {size} bytes, the longest of "
-                f"{best.backed} bytes in {best.name}: this state serves the request"
-            )
-    else:
+    if any(chunk.advertised >= size for chunk in fits):
+        best = max(fits, key=lambda chunk: chunk.backed.least)
+        line = (
+            f"{_count(fits)} with a populated hole of {size} bytes, the longest of "
+            f"{best.backed} bytes in {best.name}: this state serves the request"
+        )
+        return _why(True, "", "API-5", [(line,)])
+    served: bool | None = False
+    reasons: list[Reason] = []
+    if not fits:
         served = None if any(chunk.backed.most >= size for chunk in searched) else False
-        lines.append(
+        reasons.append((
             f"no populated hole of {size} bytes aligned to {request.align} is "
             f"{'known' if served is None else 'there'}: {_longest_of(searched, 'backed')}; "
-            f"float {room.float_pages} pages"
-        )
-    if not served:
-        hidden = [c for c in listed if c.backed.least >= size > c.advertised]
-        if hidden:
-            lines.append(_hidden(request, hidden))
-            clauses += ["HINT-5", "FIT-1"]
-        holes = [c for c in listed if c.hole.least >= size > c.backed.most]
-        if holes:
-            lines.append(
-                f"{_count(holes)} with such a hole in pages that are not populated, which an "
-                "atomic request may not populate: a blocking one would be served there"
-            )
-        lines.append(
-            "the failure asks for the balance work, which populates up to 4 pages (BAL-5, BAL-7)"
-        )
-        clauses += ["BAL-5", "BAL-7"]
-        waiting = [c for c in listed if c.place == "to_depopulate" and c.backed.least >= size]
-        if waiting:
-            lines.append(f"{_count(waiting)} with room on to_depopulate, never searched")
-            clauses.append("ISO-4")
-    return Why(served, "" if served else failures.ATOMIC, tuple(lines), tuple(clauses))
+            f"float {room.float_pages} pages",
+        ))  # fmt: skip
+    reasons += _hidden(size, [c for c in listed if c.backed.least >= size > c.advertised])
+    holes = [c for c in listed if c.hole.least >= size > c.backed.most]
+    if holes:
+        reasons.append((
+            f"{_count(holes)} with such a hole in pages that are not populated, which an "
+            "atomic request may not populate: a blocking one would be served there",
+        ))  # fmt: skip
+    reasons.append((
+        "the failure asks for the balance work, which populates up to 4 pages (BAL-5, BAL-7)",
+        "BAL-5", "BAL-7",
+    ))  # fmt: skip
+    waiting = [c for c in listed if c.place == "to_depopulate" and c.backed.least >= size]
+    if waiting:
+        line = f"{_count(waiting)} with room on to_depopulate, never searched"
+        reasons.append((line, "ISO-4"))
+    return _why(served, failures.ATOMIC, "API-5", reasons)
 
 
 def _blocking(room: Room) -> Why:
     request, size = room.request, room.request.size
-    searched = room.searched
-    fits = [c for c in searched if c.hole.least >= size and c.advertised >= size]
+    fits = [c for c in room.searched if c.hole.least >= size and c.advertised >= size]
     if any(chunk.backed.least >= size for chunk in fits):
         best = max(fits, key=lambda chunk: chunk.backed.least)
         line = f"{best.name} has a populated hole of {best.backed} bytes: no memory is needed"
-        return Why(True, "", (line,), ("API-9",))
+        return _why(True, "", "API-9", [(line,)])
     if fits:
-        return Why(
-            None, failures.POPULATE,
-            (f"{_count(fits)} with a hole of {size} bytes in pages that are not populated: "
-             "the request needs a page of memory on every possible CPU for each of them",),
-            ("API-9", "POP-4"),
-        )  # fmt: skip
-    lines = [
+        line = (
+            f"{_count(fits)} with a hole of {size} bytes in pages that are not populated: "
+            "the request needs a page of memory on every possible CPU for each of them"
+        )
+        return _why(None, failures.POPULATE, "API-9", [(line, "POP-4")])
+    line = (
         f"no chunk that is searched has a hole of {size} bytes aligned to {request.align} "
-        f"({_longest_of(searched, 'hole')}): the request needs a new chunk"
-    ]
-    clauses = ["API-9"]
-    hidden = [c for c in room.listed if c.hole.least >= size > c.advertised]
-    if hidden:
-        lines.append(_hidden(request, hidden))
-        clauses += ["HINT-5", "FIT-1"]
-    return Why(None, failures.CREATE, tuple(lines), tuple(clauses))
+        f"({_longest_of(room.searched, 'hole')}): the request needs a new chunk"
+    )
+    hidden = _hidden(size, [c for c in room.listed if c.hole.least >= size > c.advertised])
+    return _why(None, failures.CREATE, "API-9", [(line,), *hidden])
 
 
-def _hidden(request: Demand, chunks: list[ChunkRoom]) -> str:
+def _hidden(size: int, chunks: Sequence[ChunkRoom]) -> list[Reason]:
+    """Return what is to be said of chunks whose hints do not show their room, if there are any."""
+    if not chunks:
+        return []
     worst = max(chunks, key=lambda chunk: chunk.hole.least)
-    return (
-        f"{_count(chunks)} with room of {request.size} bytes that the hints do not show: "
+    line = (
+        f"{_count(chunks)} with room of {size} bytes that the hints do not show: "
         f"{worst.name} advertises {worst.advertised} bytes and has {worst.hole} in one run"
     )
+    return [(line, "HINT-5", "FIT-1")]
 
 
-def _count(chunks: list[ChunkRoom]) -> str:
+def _count(chunks: Sequence[ChunkRoom]) -> str:
     return counted(len(chunks), "chunk")
 
 
@@ -294,8 +290,7 @@ def _place(view: AllocatorView, slot: int) -> str:
 
 
 def longest_hole(chunk: ChunkView, geometry: Geometry, align: int, *, backed: bool) -> int:
-    """Return the longest hole in bytes from its first aligned start; of populated pages if backed.
-    """
+    """Return the longest hole in bytes from its first aligned start; backed: of populated pages."""
     holes = _holes(chunk, geometry, align, backed=backed)
     return max((end - start for start, end in holes), default=0)
 

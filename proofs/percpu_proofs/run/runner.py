@@ -12,14 +12,14 @@ from percpu_contracts.monitor import Monitor
 from percpu_contracts.violations import ClauseViolation
 from percpu_proofs.refine.allocator import DEPARTURE, machine_of, may_depart, with_machine
 from percpu_proofs.run.driver import CallersError, Driver
-from percpu_proofs.run.failures import FailedOperations, Failures, allocations
+from percpu_proofs.run.failures import FailedOperations, Failures
 from percpu_proofs.run.operations import OperationList
 from percpu_proofs.run.state_record import Recorder, checksum
 from percpu_reference import build
 from percpu_reference.backing import KmBacking
 from percpu_reference.variants import Allocator
 from percpu_spec.catalogue import REFINE, clauses
-from percpu_spec.counts import counted as counted
+from percpu_spec.counts import counted
 from percpu_spec.geometry import Geometry
 
 Progress = Callable[[int, int], None]
@@ -124,37 +124,21 @@ class RunReport:
 
     def as_json(self) -> dict[str, Any]:
         """Return the report with plain values only."""
-        return {
-            "file": self.file,
-            "kind": self.kind,
-            "variant": self.variant,
-            "contracts": self.contracts,
-            "geometry": {k: v for k, v in asdict(self.geometry).items() if k != "early"},
-            "operations": self.operations,
-            "allocations": self.allocations,
-            "failed": None if self.failed is None else asdict(self.failed),
+        plain = asdict(self)
+        del plain["planned"], plain["geometry"]["early"]
+        plain["balance_runs"] = plain.pop("works")
+        clauses = {verdict.pop("clause"): verdict for verdict in plain["clauses"]}
+        return plain | {
             "every": self.every or None,
-            "balance_runs": self.works,
             "complete": self.complete,
             "ok": self.ok,
             "rung": RUNG if self.contracts != "off" else "stated",
             "bound": self.bound,
-            "violations": {clause: _plain(v) for clause, v in self.violations.items()},
-            "clauses": {v.clause: _plain(v) for v in self.clauses},
-            "stopped_by": self.stopped_by,
-            "memory": [asdict(sample) for sample in self.memory],
-            "final_checksum": self.final_checksum,
-            "recorded_checksum": self.recorded_checksum,
+            "violations": {clause: clauses[clause] for clause in self.violations},
+            "clauses": clauses,
             "callers_errors": [error._asdict() for error in self.callers_errors],
-            "notes": list(self.notes),
             "seconds": round(self.seconds, 3),
         }
-
-
-def _plain(verdict: ClauseVerdict) -> dict[str, Any]:
-    values = asdict(verdict)
-    del values["clause"]
-    return values
 
 
 def run_list(
@@ -173,7 +157,7 @@ def run_list(
         report.geometry,
         contracts=report.contracts,
         stats=full,  # there is a clause about them
-        around=lambda cls: failed.with_causes(_followed(cls) if full else cls),
+        around=lambda cls: failed.with_causes(_refined(cls) if full else cls),
     )
     driver = Driver(allocator, failed=failed.note)
     step = max(-(-report.planned // SAMPLES), 1)
@@ -192,7 +176,7 @@ def run_list(
     finally:
         # an interrupted run keeps what it has found
         report.operations = driver.operation
-        report.allocations = allocations(listed.operations[: report.operations])
+        report.allocations = sum(o[0] == "a" for o in listed.operations[: report.operations])
         report.failed = failed.result(report.operations)
         report.callers_errors = driver.errors
         report.seconds = time.perf_counter() - began
@@ -227,7 +211,7 @@ def _departures(report: RunReport) -> Iterator[str]:
             yield f"at {at} it {DEPARTURE} (percpu-spec explain {REFINE}); {verdict.message}"
 
 
-def _followed(cls: type[Allocator]) -> type[Allocator]:
+def _refined(cls: type[Allocator]) -> type[Allocator]:
     """Return the class followed by its variant's machine, if it has one."""
     machine = machine_of(cls, "km" if issubclass(cls, KmBacking) else "vm")
     return cls if machine is None else with_machine(cls, machine)
@@ -240,52 +224,39 @@ def _sample(report: RunReport, allocator: Allocator) -> None:
 
 def verdicts(monitor: Monitor | None, line_of: Callable[[int], int]) -> list[ClauseVerdict]:
     """Return a verdict for every clause of the catalogue; `line_of` an operation, from 1."""
-    asked = monitor.asked() if monitor is not None else {}
-    found: list[ClauseVerdict] = []
+    if monitor is None:
+        return [ClauseVerdict(clause, "unchecked", expected=False) for clause in clauses()]
+    asked = monitor.asked()
+    judged: list[ClauseVerdict] = []
     for clause in [*clauses(), *([REFINE] if asked.get(REFINE) else [])]:
-        evaluations = asked.get(clause, 0)
-        broken = monitor.violations.get(clause) if monitor is not None else None
+        evaluations, broken = asked.get(clause, 0), monitor.violations.get(clause)
         if broken is not None:
             first = broken.first_operation
             verdict = ClauseVerdict(
-                clause,
-                "violated",
-                broken.expected,
-                evaluations,
-                broken.count,
-                first,
-                line_of(first) if first else None,
-                broken.first_message,
-            )
-        elif monitor is not None and clause in monitor.not_applicable:
-            verdict = ClauseVerdict(clause, "not applicable", False)
+                clause, "violated", broken.expected, evaluations, broken.count, first,
+                line_of(first) if first else None, broken.first_message,
+            )  # fmt: skip
+        elif clause in monitor.not_applicable:
+            verdict = ClauseVerdict(clause, "not applicable", expected=False)
         else:
-            expected = monitor is not None and clause in monitor.expected
             word = "holds" if evaluations else "unchecked"
-            verdict = ClauseVerdict(clause, word, expected, evaluations)
-        found.append(verdict)
-    return found
+            verdict = ClauseVerdict(clause, word, clause in monitor.expected, evaluations)
+        judged.append(verdict)
+    return judged
 
 
-def merged(one: list[ClauseVerdict], other: list[ClauseVerdict]) -> list[ClauseVerdict]:
-    """Return the verdicts of two parts of a run together: of each clause the worse, both counted.
-    """
+def merge_verdicts(one: list[ClauseVerdict], other: list[ClauseVerdict]) -> list[ClauseVerdict]:
+    """Return the verdicts of two parts of a run: of each clause the worse, both counted."""
     if not one:
         return other
     before = {verdict.clause: verdict for verdict in one}
-    found = []
-    for verdict in other:
-        first = before.pop(verdict.clause, verdict)
-        worse = min(first, verdict, key=lambda each: _WORSE.index(each.verdict))
-        both = () if first is verdict else (first, verdict)
-        found.append(
-            replace(
-                worse,
-                evaluations=sum(v.evaluations for v in both) or worse.evaluations,
-                count=sum(v.count for v in both) or worse.count,
-            )
-        )
-    return [*found, *before.values()]
+    together = []
+    for second in other:
+        first = before.pop(second.clause, replace(second, evaluations=0, count=0))
+        worse = min(first, second, key=lambda each: _WORSE.index(each.verdict))
+        evaluations, count = first.evaluations + second.evaluations, first.count + second.count
+        together.append(replace(worse, evaluations=evaluations, count=count))
+    return [*together, *before.values()]
 
 
 def state_after(

@@ -9,13 +9,13 @@ import json
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 from operator import attrgetter
 from typing import Any, NamedTuple, Protocol
 
 from percpu_proofs.run.driver import Outcome
 from percpu_proofs.run.operations import WRONG, Operation
-from percpu_reference.chunk import Chunk
-from percpu_spec.views import HINTS
+from percpu_spec.views import HINTS, AllocatorView
 
 Record = dict[str, Any]
 """One JSON object of a vector: g, x, or a chunk."""
@@ -30,7 +30,8 @@ _scalars = attrgetter(
 )  # fmt: skip
 _NAMES = ("iso", "imm", "free", "npages", "npop", "nempty", "so", "eo")
 
-CHUNK_FIELDS = ("id", "slot", "cslot", *_NAMES, "pop", "amap", "bmap", "md", "blk")
+BITMAPS = ("pop", "amap", "bmap")
+CHUNK_FIELDS = ("id", "slot", "cslot", *_NAMES, *BITMAPS, "md", "blk")
 """Fields of a chunk, in order; `objcg` follows where the chunk has an object vector."""
 
 
@@ -39,7 +40,7 @@ def dump(value: object) -> str:
     return json.dumps(value, separators=(",", ":"))
 
 
-def bitmap_text(bits: bytearray) -> str:
+def bitmap_text(bits: bytes | bytearray) -> str:
     """Return a map as one hexadecimal integer, bit i for element i.
 
     >>> bitmap_text(bytearray([0, 1, 0, 0, 1]))
@@ -64,13 +65,11 @@ class StateRecord:
         return zlib.crc32(f'"g":{dump(self.g)}"slots":{dump(self.slots)}{chunks}'.encode())
 
 
-class Recordable(Protocol):
-    """What a record shows of an allocator: the model, or a compiled kernel's as it was read."""
+class Recordable(AllocatorView, Protocol):
+    """An allocator of which records are made: the model, or a compiled kernel's as it was read."""
 
     env: Any  # counters, by the names of the model's environment
     chunk_lists: Any  # in order, each with its slot, of chunks with a number
-    nr_populated: int
-    nr_empty_pop_pages: int
 
     @property
     def work_pending(self) -> bool:
@@ -79,10 +78,6 @@ class Recordable(Protocol):
     @property
     def atomic_alloc_failed(self) -> bool:
         """Whether a failed atomic allocation has left its mark."""
-
-    @property
-    def reserved_chunk(self) -> Any:
-        """The chunk that serves the reserved part, None if there is none."""
 
     def chunk_slot(self, chunk: Any, /) -> int:
         """Return the slot that a chunk's hints ask for."""
@@ -93,28 +88,25 @@ class Recorder:
 
     def __init__(self, allocator: Recordable) -> None:
         self.allocator = allocator
-        self._known: dict[int, tuple[tuple[object, ...], Record, str]] = {}
+        self._known: dict[int, tuple[Record, Record, str]] = {}  # contents, record, text
 
     def read(self) -> StateRecord:
         """Return the state now. Chunks held by a running step are on no list and left out."""
-        records: dict[int, Record] = {}
-        texts: dict[int, str] = {}
-        known: dict[int, tuple[tuple[object, ...], Record, str]] = {}
+        known: dict[int, tuple[Record, Record, str]] = {}
         for slot, chunk in self._placed():
-            computed = self.allocator.chunk_slot(chunk)
-            contents = _contents(slot, computed, chunk)
+            contents = _contents(chunk, slot, self.allocator.chunk_slot(chunk))
             entry = self._known.get(chunk.id)
             if entry is None or entry[0] != contents:
-                record = chunk_record(chunk, slot, computed)
+                record = contents | {name: bitmap_text(contents[name]) for name in BITMAPS}
                 entry = contents, record, dump(record)
             known[chunk.id] = entry
-            _, records[chunk.id], texts[chunk.id] = entry
         self._known = known
-        return StateRecord(
-            global_record(self.allocator), list_record(self.allocator), records, texts
-        )
+        records = {number: record for number, (_, record, _) in known.items()}
+        texts = {number: text for number, (_, _, text) in known.items()}
+        lists = list_record(self.allocator)
+        return StateRecord(global_record(self.allocator), lists, records, texts)
 
-    def _placed(self) -> Iterator[tuple[int, Chunk]]:
+    def _placed(self) -> Iterator[tuple[int, Any]]:
         if self.allocator.reserved_chunk is not None:
             yield OFF_LIST, self.allocator.reserved_chunk
         for head in self.allocator.chunk_lists:
@@ -122,33 +114,21 @@ class Recorder:
                 yield head.slot, chunk
 
 
-def _contents(slot: int, computed: int, chunk: Chunk) -> tuple[object, ...]:
-    """Return everything that a chunk's record shows, as values that no longer change."""
-    return (
-        slot,
-        computed,
-        _scalars(chunk),
-        bytes(chunk.alloc_map),
-        bytes(chunk.bound_map),
-        bytes(chunk.populated),
-        _hints(chunk.chunk_md),
-        list(map(_hints, chunk.md_blocks)),
-        None if chunk.obj_exts is None else sorted(chunk.obj_exts),
-    )
+def _contents(chunk: Any, slot: int, computed: int) -> Record:
+    """Return a chunk as the vectors write it, but its maps as bytes; nothing in it changes again.
 
-
-def chunk_record(chunk: Chunk, slot: int, computed: int) -> Record:
-    """Return a chunk as the vectors write it; `computed` is the slot its hints ask for."""
-    record: Record = {"id": chunk.id, "slot": slot, "cslot": computed}
-    record.update(zip(_NAMES, map(int, _scalars(chunk)), strict=True))
-    record["pop"] = bitmap_text(chunk.populated)
-    record["amap"] = bitmap_text(chunk.alloc_map)
-    record["bmap"] = bitmap_text(chunk.bound_map)
-    record["md"] = list(_hints(chunk.chunk_md))
-    record["blk"] = [list(_hints(block)) for block in chunk.md_blocks]
+    computed: the slot that its hints ask for.
+    """
+    contents: Record = {"id": chunk.id, "slot": slot, "cslot": computed}
+    contents.update(zip(_NAMES, map(int, _scalars(chunk)), strict=True))
+    contents["pop"] = bytes(chunk.populated)
+    contents["amap"] = bytes(chunk.alloc_map)
+    contents["bmap"] = bytes(chunk.bound_map)
+    contents["md"] = list(_hints(chunk.chunk_md))
+    contents["blk"] = [list(_hints(block)) for block in chunk.md_blocks]
     if chunk.obj_exts is not None:
-        record["objcg"] = sorted(chunk.obj_exts)
-    return record
+        contents["objcg"] = sorted(chunk.obj_exts)
+    return contents
 
 
 def global_record(allocator: Recordable) -> Record:
@@ -216,7 +196,6 @@ def model_record(operation: Operation, outcome: Outcome, warned: int) -> Record:
     return outcome_record(operation, outcome.ok, chunk, off, warned)
 
 
-BITMAPS = frozenset({"pop", "amap", "bmap"})
 _SHOWN = 4  # differing bit ranges shown
 
 
@@ -229,29 +208,17 @@ class Difference(NamedTuple):
     detail: str = ""
 
 
-class _Missing:
-    def __repr__(self) -> str:
-        return "nothing"
-
-
-MISSING = _Missing()
+MISSING = "nothing"
 """Stands for the value of a field that one side does not have."""
-
-
-def first_difference(
-    kernel: Record, model: Record, order: Iterable[str], skip: frozenset[str] = frozenset()
-) -> Difference | None:
-    """Return the first difference in the order of fields given, the others after them.
-
-    skip names nested fields that are not compared.
-    """
-    return next(differences(kernel, model, order, skip), None)
 
 
 def differences(
     kernel: Record, model: Record, order: Iterable[str], skip: frozenset[str] = frozenset()
 ) -> Iterator[Difference]:
-    """Yield every difference, in the same order."""
+    """Yield every difference in the order of fields given, the others after them.
+
+    skip names nested fields that are not compared.
+    """
     for name in dict.fromkeys([*order, *kernel, *model]):
         ours = model.get(name, MISSING)
         yield from _compare(name, name, kernel.get(name, MISSING), ours, skip)
@@ -287,18 +254,14 @@ def differing_bits(kernel: str, model: str) -> str:
     'bits 0 (model 1), 6-7 (model 0)'
     """
     try:
-        ours = int(model, 16)
-        differ = ours ^ int(kernel, 16)
+        ours, theirs = int(model, 16), int(kernel, 16)
     except ValueError:
         return "not a hexadecimal number"
+    bits = range((ours ^ theirs).bit_length())
     ranges: list[str] = []
-    while differ and len(ranges) < _SHOWN:
-        first = (differ & -differ).bit_length() - 1
-        value = ours >> first & 1
-        last = first
-        while differ >> (last + 1) & 1 and ours >> (last + 1) & 1 == value:
-            last += 1
-        span = str(first) if first == last else f"{first}-{last}"
-        ranges.append(f"{span} (model {value})")
-        differ &= ~((1 << (last + 1)) - 1)
-    return f"bits {', '.join(ranges)}" + (", ..." if differ else "")
+    for (differs, value), run in groupby(bits, lambda n: ((ours ^ theirs) >> n & 1, ours >> n & 1)):
+        first, *others = run
+        if differs:
+            span = f"{first}-{others[-1]}" if others else f"{first}"
+            ranges.append(f"{span} (model {value})")
+    return f"bits {', '.join(ranges[:_SHOWN])}" + (", ..." if len(ranges) > _SHOWN else "")

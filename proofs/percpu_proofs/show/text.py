@@ -9,7 +9,6 @@ from textwrap import fill, shorten
 from typing import Any, Final
 
 from percpu_contracts.operation_steps import floats
-from percpu_proofs.run.runner import counted
 from percpu_proofs.show.mail import WIDTH
 from percpu_proofs.show.picture import (
     HELD,
@@ -24,6 +23,7 @@ from percpu_proofs.show.picture import (
     sameness,
 )
 from percpu_reference.variants import Allocator
+from percpu_spec.counts import counted
 from percpu_spec.views import ChunkView
 
 PAGES = {

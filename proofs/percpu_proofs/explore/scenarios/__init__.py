@@ -1,4 +1,4 @@
-"""The scenarios that come with the package, a text file each; see scenario_file."""
+"""The scenarios that come with the package, a text file each, as scenario.py reads them."""
 
 from __future__ import annotations
 

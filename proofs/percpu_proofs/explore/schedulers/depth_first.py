@@ -1,17 +1,9 @@
-"""Schedules one by one, depth first: all, less those that only swap steps that commute, or by DPOR.
+"""Schedules one by one, depth first: all, or only one order of steps that commute.
 
 Everything that pcpu_lock and pcpu_alloc_mutex protect counts as one thing: whether two steps that
 change it commute is not looked into, so every order of such steps is run. What the kernel does
 without the locks commutes: requests for work and marks of a failure with one another, but not with
 the work, which takes them back.
-
-commute (Flanagan and Godefroid 2005), with sleep sets.
-
-It leaves out states. What is kept: every order of steps that do not commute, hence every state of
-all that the locks protect, each at the end of some step, and every state in which nobody can go
-on. Always-clauses speak of what the locks protect, and clauses about rest of ends, so the findings
-are those of a search through all schedules. Kinds of gaps in which something is met are kept too;
-how often is not.
 """
 
 from __future__ import annotations
@@ -190,7 +182,14 @@ class Event:
 
 
 class Reduction(Search):
-    """A search that tries another actor only where that can make a difference."""
+    """Dynamic partial-order reduction (Flanagan and Godefroid 2005), with sleep sets.
+
+    Another actor is tried only where that can make a difference, which leaves out states. There is
+    every order of steps that do not commute, hence every state of all that the locks protect, each
+    at the end of some step, and every state in which nobody can go on. Always-clauses speak of what
+    the locks protect, and clauses about rest of ends, so the findings are those of a search through
+    all schedules. So are the kinds of gaps in which something is met; how often is not.
+    """
 
     mode: Mode = "dpor"
     _path: list[Event]

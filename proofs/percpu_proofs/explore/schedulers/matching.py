@@ -103,16 +103,14 @@ class Matching(Search):
         once: bool = False,
         **bounds: Any,
     ) -> None:
-        self.known = StepFacts() if known is None else known
-        if self.known.of_states is None:
-            self.known.of_states = StateJudge(type(start.allocator))
-        known = self.known
+        self.known = known = known or StepFacts()
+        known.of_states = known.of_states or StateJudge(type(start.allocator))
         super().__init__(start, of_states=known.of_states, world=known.world, **bounds)
         known.world = self.world
         self.preemptions = preemptions
         # states met, with the schedules that go on from each and the steps of those; none while
         # the search through a state is under way
-        self._met = self.known.met if once else {}
+        self._met = known.met if once else {}
         self._before = len(self._met)
         self._path: list[int] = []  # the steps to the state that the search is at
         self._verdicts: Counter[StepVerdict] = Counter()
@@ -219,7 +217,8 @@ class Matching(Search):
             holder = _NOBODY
         elif holder == _NOBODY:
             holder = actor
-        return MatchState(outcome.shared, holder, places, lost or _loses(verdict))
+        lost = lost or any(clause == REFINE for clause, _ in verdict.broken)
+        return MatchState(outcome.shared, holder, places, lost)
 
     def _enter(self, verdict: StepVerdict, schedule: Sequence[int]) -> None:
         self._verdicts[verdict] += 1
@@ -235,7 +234,7 @@ class Matching(Search):
         known, world = self.known, self.world
         self.cursor.come_to(self._path)
         verdict = self._judge(lambda: self.judge.step(world, step, ()))
-        self.cursor.took(step)
+        self.cursor.note_step(step)
         return StepOutcome(
             known.share(world.shared()), known.place(world.place(actor_of(step))), verdict
         )
@@ -265,8 +264,3 @@ class Matching(Search):
             tuple([(found.clause, found.message) for found in part.findings.values()]),
             0 if self.checker is None else self.checker.stretches - before,
         )
-
-
-def _loses(verdict: StepVerdict) -> bool:
-    """Return whether the abstract machine does not follow any more."""
-    return any(clause == REFINE for clause, _ in verdict.broken)

@@ -233,7 +233,7 @@ class CompiledSearch(LoadedLibrary):
 
 
 class CompiledSystem:
-    """The operations of a compiled kernel (Restorable). What is met is entered in its search.
+    """The operations of a compiled kernel (Steppable). What is met is entered in its search.
 
     Steps are labels. A saved state is the number of a node; the start is 0.
     """

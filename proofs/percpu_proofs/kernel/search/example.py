@@ -214,7 +214,7 @@ class TreeExample:
 
     @property
     def parts(self) -> list[tuple[str, list[str]]]:
-        """How its operations run, and these: as `overlap.parts` has it."""
+        """How its operations run, and these: as `rerun.parts` has it."""
         return list(parts(self.plan.setup_texts, self.retraced.spans))
 
     def with_model(self, variant: str) -> TreeExample:

@@ -15,7 +15,7 @@ from itertools import product
 from typing import Any, NamedTuple
 
 from percpu_proofs.explore.modes import search
-from percpu_proofs.explore.scenario import KERNEL_32K, Scenario, fill, free
+from percpu_proofs.explore.scenario import KERNEL_32K, Scenario
 from percpu_proofs.explore.schedulers.fixed import ScheduleReplay
 from percpu_proofs.explore.system import scheduled
 from percpu_proofs.explore.token import Token
@@ -148,7 +148,8 @@ def setups() -> Iterator[tuple[tuple[str, ...], tuple[int, ...]]]:
             continue
         gone = [base + page for base in emptied for page in range(freed)]
         held = tuple(base + freed + page for base in emptied for page in range(2))
-        yield (*fill(1, 8 * chunks - 1, PAGE), *free(*gone)), held
+        areas = range(1, 8 * chunks)
+        yield (*(f"a {area} {PAGE} 4 -" for area in areas), *(f"f {area}" for area in gone)), held
 
 
 def operations_of(run: tuple[Firing, ...], held: tuple[int, ...]) -> Iterator[tuple[str, ...]]:

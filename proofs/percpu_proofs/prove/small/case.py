@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from percpu_proofs.prove.claim import ProofAttempt, Result
-from percpu_proofs.run.choices import ChoiceReplay, Choices, VacuousError, every_case
+from percpu_proofs.run.choices import Choices, ChoiceTape, VacuousError, every_case
 from percpu_reference.gaps import Gap, Steps
 
 _MOST_GAPS = 200  # in one call at the sizes searched; the right ones pass through fewer than 30
@@ -68,7 +68,7 @@ def enumerate_cases(
     leaves it open.
     """
     attempt = ProofAttempt()
-    case = ChoiceReplay()
+    case = ChoiceTape()
     try:
         with time_limit(timeout) as limit:
             for size, case in ((size, case) for size in sizes for case in every_case()):

@@ -36,7 +36,7 @@ from percpu_proofs.prove.claim import ProofAttempt, Result, State
 from percpu_proofs.prove.small.case import BrokenError, TimeUpError, ask, time_limit, walk
 from percpu_proofs.prove.small.state_clauses import judge_state
 from percpu_proofs.prove.small.subjects import ENTRIES, CallSubject
-from percpu_proofs.run.choices import Drawn, Symbols, VacuousError, assume
+from percpu_proofs.run.choices import ChoiceTape, Symbols, VacuousError, assume
 from percpu_reference.gaps import Gap
 from percpu_reference.variants import Allocator
 
@@ -69,7 +69,7 @@ def sample(cls: type[Allocator], name: str, tries: int) -> str | None:
     contract = Contract(function, [mark for mark in marks_of(cls, name) if mark.level == "full"])
     for seed in range(tries):
         with suppress(VacuousError):
-            allocator, given = entry.given(cls, Drawn(Random(seed).randrange))
+            allocator, given = entry.given(cls, ChoiceTape(draw=Random(seed).randrange))
             monitor = allocator.monitor
             old = contract.enter((allocator, *given))
             assume(not monitor.violations)

@@ -357,13 +357,13 @@ def failed_events(trace: Trace) -> Failures:
         if not isinstance(event, ev.Alloc | ev.Fail):
             continue
         flags = "A" * event.atomic + "R" * event.reserved or "-"
-        counts.asked[event.size, event.align, flags] += 1
+        counts.requests[event.size, event.align, flags] += 1
         if isinstance(event, ev.Alloc):
             continue
         reason = (
             failures.RESERVED if event.reserved else failures.ATOMIC if event.atomic else UNTOLD
         )
-        counts.failed[event.size, event.align, flags, reason] += 1
+        counts.failures[event.size, event.align, flags, reason] += 1
         text = f"size={event.size} align={event.align} atomic={int(event.atomic)}"
         first = FirstFailure(number + 1, trace.lines[number], text, reason)
         counts.first = counts.first or first

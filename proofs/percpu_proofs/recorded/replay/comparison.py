@@ -49,7 +49,7 @@ from percpu_proofs.recorded.traces.losses import between_losses
 from percpu_proofs.recorded.traces.reader import Trace, TraceRun, read_run
 from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.runner import Progress as Progress
-from percpu_proofs.run.runner import Sample, merged, verdicts
+from percpu_proofs.run.runner import Sample, merge_verdicts, verdicts
 from percpu_proofs.run.state_record import checksum
 from percpu_reference.variants import DEFAULT, Allocator, of_release, variant_class
 from percpu_spec.gfp import allow_blocking
@@ -349,7 +349,7 @@ class _Comparison:
             self.out.stopped_by = error.clause
         self.out.checked += replay.index
         found = verdicts(monitor, lambda number: plan.trace.lines[number - 1])
-        self.out.clauses = merged(self.out.clauses, found)
+        self.out.clauses = merge_verdicts(self.out.clauses, found)
 
     # the report
 
