@@ -10,12 +10,23 @@ from collections.abc import Iterable, Iterator
 
 from percpu_proofs.data import folder
 from percpu_proofs.explore.token import Token, read_token
-from percpu_proofs.review.jobs import cells
+from percpu_proofs.review.cache import OutcomeCache
+from percpu_proofs.review.jobs import ReviewRun, Workers
 from percpu_proofs.review.matrix import Cell
+from percpu_proofs.run.processes import default_jobs
 from percpu_reference.variants import DEFAULT, MERGED, VARIANTS
 
 RECORDED = tuple(dict.fromkeys((DEFAULT, MERGED, *VARIANTS)))
 """Variants of which counterexamples are kept, in the order of the record."""
+
+
+def reviewed() -> list[Cell]:
+    """Return the cells of these variants; what is not known from earlier runs is run."""
+    review = ReviewRun(RECORDED)
+    review.run(Workers(default_jobs(), cache=OutcomeCache()))
+    if review.interrupted:
+        raise KeyboardInterrupt
+    return review.cells()
 
 
 def records(found: Iterable[Cell]) -> Iterator[str]:
@@ -43,5 +54,5 @@ def _line(token: Token) -> str:
 
 
 if __name__ == "__main__":
-    whole = "".join(f"{line}\n" for line in records(cells(RECORDED)))
+    whole = "".join(f"{line}\n" for line in records(reviewed()))
     (folder("counterexamples") / "known.jsonl").write_text(whole, "utf-8")

@@ -542,11 +542,13 @@ def test_kept_outcomes_are_not_searched_again(
 ) -> None:
     canned(monkeypatch, declared("linux_7_1"))
     kept = OutcomeCache(tmp_path)
-    found = jobs.cells(["linux_7_1"], cache=kept)
+    first, again, other = map(jobs.ReviewRun, [("linux_7_1",), ("linux_7_1",), ("linux_6_12",)])
+    first.run(jobs.Workers(1, cache=kept))
     monkeypatch.setattr(jobs, "spread", lambda tasks, *_, **__: ([], bool(tasks)))
-    assert jobs.cells(["linux_7_1"], cache=kept) == found
-    with pytest.raises(KeyboardInterrupt):
-        jobs.cells(["linux_6_12"], cache=kept)
+    again.run(jobs.Workers(1, cache=kept))
+    assert again.cells() == first.cells() and again.cached == again.planned
+    other.run(jobs.Workers(1, cache=kept))
+    assert other.interrupted and not other.cached
 
 
 # as it runs

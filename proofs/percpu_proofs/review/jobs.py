@@ -1,14 +1,11 @@
-"""Which jobs a review has, and what they come to: run, or their outcomes taken from earlier runs.
-
-`cells` is what a report begins with.
-"""
+"""Which jobs a review has, and what they come to: run, or their outcomes taken from earlier runs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from percpu_proofs import data
 from percpu_proofs.explore.scenarios import SCENARIOS
@@ -16,10 +13,10 @@ from percpu_proofs.explore.searches import HUNTS, SEQUENCES
 from percpu_proofs.review.cache import OutcomeCache
 from percpu_proofs.review.job import FUZZED_AT, Engine, Job, JobOutcome, run
 from percpu_proofs.review.matrix import Cell, matrix
-from percpu_proofs.review.mechanisms import mechanisms
+from percpu_proofs.review.mechanisms import mechanisms, with_base
 from percpu_proofs.run.inputs import InputError, one_of
-from percpu_proofs.run.processes import default_jobs, spread
-from percpu_reference.variants import RELEASES, VARIANTS, base_of, variant_class
+from percpu_proofs.run.processes import spread
+from percpu_reference.variants import RELEASES, VARIANTS, variant_class
 
 
 def jobs_for(
@@ -107,9 +104,7 @@ def mechanism_jobs(outcomes: Sequence[JobOutcome]) -> list[Job]:
     """
     jobs = []
     for variant in dict.fromkeys(outcome.job.variant for outcome in outcomes):
-        shipped = variant in VARIANTS | RELEASES
-        known_of = (variant,) if shipped else (variant, base_of(variant))
-        mine = [outcome for outcome in outcomes if outcome.job.variant in known_of]
+        mine = [outcome for outcome in outcomes if outcome.job.variant in with_base(variant)]
         for one in mechanisms(variant):
             what = f"{one.clause} {one.finding}"
             known = [
@@ -123,7 +118,7 @@ def mechanism_jobs(outcomes: Sequence[JobOutcome]) -> list[Job]:
                 for outcome in outcomes
                 if outcome.job.what == what and one.clause in outcome.examples
             ]
-            known.sort(key=lambda example: (example.length, not example.shortest))
+            known.sort(key=lambda example: example.rank[:2])
             jobs.append(Job(variant, "mechanism", what, known=tuple(dict.fromkeys(known))))
     return jobs
 
@@ -136,7 +131,8 @@ def put_small(outcomes: Sequence[JobOutcome], small: Sequence[JobOutcome]) -> No
                 outcome.examples |= smaller.examples
 
 
-Progress = Callable[[int, int], None]
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +142,18 @@ class Workers:
     jobs: int
     dask: str | None = None
     cache: OutcomeCache | None = None
-    on_done: Progress = lambda done, total: None
+    on_done: Callable[[int, int], None] = lambda done, total: None
+
+    def run(
+        self, tasks: Sequence[T], run: Callable[[T], R], keep: Callable[[R], None], known: int
+    ) -> tuple[list[R], bool]:
+        """Run tasks as `spread` does; known: how many others were done in earlier runs."""
+        total = known + len(tasks)
+        self.on_done(known, total)
+        return spread(
+            tasks, run, jobs=self.jobs, dask=self.dask, keep=keep, partial=True,
+            on_done=lambda done, _: self.on_done(known + done, total),
+        )  # fmt: skip
 
 
 SECONDS_EACH: Final = 0.6
@@ -198,7 +205,7 @@ class ReviewRun:
         small = shrinking_jobs(self.outcomes)
         wanted = [] if self.partial else mechanism_jobs(self.outcomes)
         first: dict[str, Job] = {}  # of each mechanism; of other variants it is known then
-        for job in sorted(wanted, key=lambda job: job.variant not in VARIANTS | RELEASES):
+        for job in sorted(wanted, key=lambda job: len(with_base(job.variant))):
             first.setdefault(job.what, job)
         done = self._round([*small, *first.values()], workers)
         put_small(self.outcomes, [outcome for outcome in done if outcome.job in small])
@@ -209,10 +216,9 @@ class ReviewRun:
             left = [job for job in again if (job.variant, job.what) not in known]
             self.outcomes += self._round(left, workers)
 
-    def cells(self, variants: Collection[str] = ()) -> list[Cell]:
-        """Return a cell for every clause and every variant, or some."""
-        chosen = [name for name in self.variants if not variants or name in variants]
-        return matrix(chosen, self.outcomes, partial=self.partial)
+    def cells(self) -> list[Cell]:
+        """Return a cell for every clause and every variant."""
+        return matrix(self.variants, self.outcomes, partial=self.partial)
 
     def _round(self, planned: Sequence[Job], workers: Workers) -> list[JobOutcome]:
         """Return the outcomes of jobs that depend on none of each other."""
@@ -235,36 +241,10 @@ class ReviewRun:
 
         tell()
         missing = [job for job in planned if job not in found]
-        ready = len(found)
-        workers.on_done(ready, len(planned))
-        done, self.interrupted = spread(
-            missing, run, jobs=workers.jobs, dask=workers.dask, keep=keep, partial=True,
-            on_done=lambda now, _: workers.on_done(ready + now, len(planned)),
-        )  # fmt: skip
+        done, self.interrupted = workers.run(missing, run, keep, len(found))
         found |= {outcome.job: outcome for outcome in done}
         self.done += len(found)
         for job in waiting:  # behind one that was broken off
             if job in found:
                 self.on_outcome(found[job], None)
         return [found[job] for job in planned if job in found]
-
-
-def cells(
-    variants: Sequence[str],
-    *,
-    deep: bool = False,
-    jobs: int | None = None,
-    cache: OutcomeCache | None = None,
-    on_done: Progress = lambda done, total: None,
-) -> list[Cell]:
-    """Return a cell for every variant and clause: what `percpu-spec review` says of them.
-
-    What is not known from earlier runs is run. Raises KeyboardInterrupt where Ctrl-C came before
-    all was known; what was done is kept.
-    """
-    workers = Workers(jobs or default_jobs(), cache=cache or OutcomeCache(), on_done=on_done)
-    review = ReviewRun(tuple(variants), deep=deep)
-    review.run(workers)
-    if review.interrupted:
-        raise KeyboardInterrupt
-    return review.cells()

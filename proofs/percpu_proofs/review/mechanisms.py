@@ -180,10 +180,13 @@ def _findings(variant: str, clause: str) -> tuple[str, ...]:
 
     With those of the shipped variant that it extends: whether it mends one of them is looked for.
     """
-    declared = [variant_class(variant).EXPECTED.get(clause, "")]
-    if variant not in VARIANTS | RELEASES:
-        declared.insert(0, variant_class(base_of(variant)).EXPECTED.get(clause, ""))
-    return tuple(dict.fromkeys(name for reason in declared for name in findings_in(reason)))
+    reasons = (variant_class(name).EXPECTED.get(clause, "") for name in with_base(variant))
+    return tuple(dict.fromkeys(name for reason in reasons for name in findings_in(reason)))
+
+
+def with_base(variant: str) -> tuple[str, ...]:
+    """Return a variant behind the shipped one that it is compared with, if it is none itself."""
+    return (variant,) if variant in VARIANTS | RELEASES else (base_of(variant), variant)
 
 
 def _breaks(token: Token, variant: str) -> str | None:

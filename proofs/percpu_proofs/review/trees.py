@@ -322,14 +322,10 @@ def results_of(
             tell(outcome)
         ready = [outcome.job for outcome in known]
         left = [job for job in more if job not in ready]
-        options: dict[str, Any] = {
-            "jobs": workers.jobs, "dask": workers.dask, "on_done": workers.on_done, "keep": keep,
-            "partial": True,
-        }  # fmt: skip
         if workers.dask is None:
-            done, stopped = spread(left, run, **options)
+            done, stopped = workers.run(left, run, keep, len(known))
         else:
-            done, stopped = spread([*map(parcel, left)], run_parcel, **options)
+            done, stopped = workers.run([*map(parcel, left)], run_parcel, keep, len(known))
         outcomes.extend([*known, *done])
         return not stopped and not any(outcome.interrupted for outcome in done)
 
