@@ -1,4 +1,4 @@
-"""Which jobs a review has, and what they come to: run, or their outcomes taken from earlier runs."""
+"""Which jobs a review of variants has, and their outcomes: run, or taken from earlier runs."""
 
 from __future__ import annotations
 
