@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from typing import Any
@@ -13,15 +13,17 @@ from percpu_proofs.data import folder
 from percpu_proofs.explain import docstring
 from percpu_proofs.explore.scenarios import FOLDER, SCENARIOS
 from percpu_proofs.prove.ledger import committed
-from percpu_proofs.report import entries as terms
 from percpu_proofs.report.document import Document, IndexEntry, Places, clause_index
 from percpu_proofs.report.entries import (
-    ClauseEntry,
-    KernelFunction,
+    TermEntry,
     chapters,
     citations,
+    glossary_entries,
     kernel_functions,
+    kernel_name_entries,
     own_functions,
+    places_in_statements,
+    places_of_terms,
     plain_definitions,
 )
 from percpu_proofs.report.pictures import plots
@@ -65,28 +67,37 @@ def book(
     cells: the verdicts, of every clause for each variant, as percpu_proofs.review gives them.
     comparisons: functions of a kernel tree beside the model's.
     """
-    kernel, own = kernel_functions(), own_functions()
-    words, names = terms.words(), terms.names()
-    document = Document(
-        _names(kernel, (*words, *names)), terms.linked_words(words), Places(_functions(kernel))
-    )
+    kernel, own, definitions = kernel_functions(), own_functions(), plain_definitions()
+    words, names = glossary_entries(), kernel_name_entries()
+    algorithms = {name: algorithm(cls) for name, cls in (VARIANTS | RELEASES).items()}
+    model = [*own, *(one for of in kernel for one in of.functions)]
+    functions = {one.name: f"model-{one.name}" for one in model}
+    functions |= {one.name: f"definition-{one.name}" for one in definitions}
+    places = places_of_terms((*words, *names))
+    places |= {name: f"scenario-{name}" for name in SCENARIOS}
+    places |= {name: f"variant-{name}" for name in algorithms}
+    places |= functions | {one.name: one.name for one in kernel}
+    document = Document(Places(places), places_in_statements(words), Places(functions))
     specification = chapters(document.code, kernel)
-    for chapter in specification:
-        for entry in chapter.entries:
-            _judge(entry, cells, document)
     entries = [entry for chapter in specification for entry in chapter.entries]
+    for entry in entries:
+        entry.cells = [cell for cell in cells if cell.clause == entry.clause.id]
+        entry.walks = [walk for cell in entry.cells for walk in walks(cell, document.bars)]
     counts = Counts(
         len(entries), len(findings()), sum(len(entry.walks) for entry in entries), len(kernel),
         len(committed()),
     )  # fmt: skip
-    definitions = plain_definitions()
     index = [
-        *clause_index(), *_found_names(kernel),
-        *(IndexEntry(f"variant-{name}", "variant", name, algorithm(cls).title)
-          for name, cls in (VARIANTS | RELEASES).items()),
-        *(_found_term("word", word) for word in words),
-        *(_found_term("kernel name", name) for name in names),
-        *(IndexEntry(f"model-{f.name}", "function of the model", f.name, f.title) for f in own),
+        *clause_index(),
+        *(IndexEntry(one.name, "kernel function", one.name,
+                     " ".join(f"{f.name} {f.entry['title']}" for f in one.functions))
+          for one in kernel),
+        *(IndexEntry(f"variant-{name}", "variant", name, one.title)
+          for name, one in algorithms.items()),
+        *(_index_of_term("word", word) for word in words),
+        *(_index_of_term("kernel name", name) for name in names),
+        *(IndexEntry(f"model-{f.name}", "function of the model", f.name, f.entry["title"])
+          for f in own),
         *(IndexEntry(f"definition-{d.name}", "definition", d.name, d.title) for d in definitions),
         *(IndexEntry(f"scenario-{s.name}", "scenario", s.name, s.what) for s in SCENARIOS.values()),
     ]  # fmt: skip
@@ -99,8 +110,8 @@ def book(
         partial=any(cell.partial for cell in cells),
         patches=_patches(),
         findings_introduction=text.partition("\n")[2].partition("\n## ")[0],
-        algorithms={name: algorithm(cls) for name, cls in (VARIANTS | RELEASES).items()},
-        scenarios=[_scenario(name) for name in SCENARIOS], plots=plots(),
+        algorithms=algorithms, plots=plots(),
+        scenarios=[_scenario(name) for name in SCENARIOS],
         kernel_functions=kernel, names=names, own_functions=own, cited=bool(citations()),
         definitions=definitions, claims=committed(), words=words, comparisons=comparisons,
         beside=[beside.html_fragment(one, link=_to_clause, functions=compared)
@@ -113,29 +124,6 @@ def book(
 
 def _to_clause(clause: str) -> str | None:
     return f"#{clause}" if clause in clauses() else None
-
-
-def _functions(kernel: Iterable[KernelFunction]) -> dict[str, str]:
-    """Return the places of what code calls: functions of the model, and definitions."""
-    own = [one.name for one in own_functions()]
-    mine = [one.name for of in kernel for one in of.functions]
-    places = {name: f"model-{name}" for name in (*mine, *own)}
-    return places | {one.name: f"definition-{one.name}" for one in plain_definitions()}
-
-
-def _names(kernel: Iterable[KernelFunction], entries: Iterable[terms.Word]) -> Places:
-    """Return the places of all names of the book."""
-    places = terms.places(entries)
-    places |= {name: f"scenario-{name}" for name in SCENARIOS}
-    places |= {name: f"variant-{name}" for name in VARIANTS | RELEASES}
-    return Places(places | _functions(kernel) | {one.name: one.name for one in kernel})
-
-
-def _judge(entry: ClauseEntry, cells: Iterable[Cell], document: Document) -> None:
-    """Enter what is known of a clause on the variants, counterexamples step by step."""
-    entry.cells = [cell for cell in cells if cell.clause == entry.clause.id]
-    for cell in entry.cells:
-        entry.walks += walks(cell, document.bars)
 
 
 def algorithm(cls: type[Allocator]) -> Algorithm:
@@ -156,12 +144,6 @@ def _scenario(name: str) -> Mapping[str, Any]:
     return {"name": name, "what": SCENARIOS[name].what, "text": text}
 
 
-def _found_names(kernel: Iterable[KernelFunction]) -> Iterator[IndexEntry]:
-    for one in kernel:
-        model = " ".join(f"{function.name} {function.title}" for function in one.functions)
-        yield IndexEntry(one.name, "kernel function", one.name, model)
-
-
-def _found_term(kind: str, term: terms.Word) -> IndexEntry:
+def _index_of_term(kind: str, term: TermEntry) -> IndexEntry:
     text = " ".join((*term.text.replace("`", "").split(), *term.clauses))
     return IndexEntry(term.place, kind, ", ".join(term.names), text)
