@@ -16,10 +16,8 @@ from percpu_proofs.live.verdicts import BROKEN, HOLDS, KNOWN, NOT_ASKED, Verdict
 from percpu_proofs.recorded.states.kernel_state import KernelState, Stability
 from percpu_proofs.report.document import Document, IndexEntry, clause_index
 from percpu_proofs.report.pictures import part
-from percpu_proofs.run.runner import counted
-from percpu_proofs.show.overview import overview_svg
 from percpu_proofs.show.picture import StatePicture, picture_of_state
-from percpu_proofs.show.svg import chunk_svg
+from percpu_proofs.show.svg import chunk_svg, overview_svg
 from percpu_proofs.show.text import chunk_text
 from percpu_spec.catalogue import clauses
 
@@ -96,8 +94,7 @@ def _maps(picture: StatePicture, order: Sequence[str]) -> Iterator[ChunkMap]:
     drawn = written = 0
     for name in order:
         chunk = picture.chunks[name]
-        areas = counted(chunk.areas, "area")
-        title = f"chunk {name}: {chunk.place}, {areas}, {chunk.free_bytes} bytes free"
+        title = f"chunk {name}: {chunk.place}, {chunk.contents}"
         if drawn < _DRAWN:
             drawing = part(chunk_svg(picture, name))
             drawn += len(drawing)

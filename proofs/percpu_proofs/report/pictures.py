@@ -81,13 +81,10 @@ def _boxes(chunk: ChunkPicture, pages: str) -> Iterator[tuple[str, float, float,
             style = "h" if piece.hidden else "ab"[piece.number % 2]
             width = max((piece.end - piece.start) * scale, _LEAST)
             yield style, page.index * _PAGE + piece.start * scale, width, 0, _HEIGHT
-    hints = chunk.hints
-    for style, start, length, lane in (
-        ("g", hints.contig_start, hints.contig, 0), ("s", hints.scan_start, hints.scan, 1)
-    ):  # fmt: skip
+    for lane, (start, length) in enumerate(chunk.hints.runs.values()):
         if length:
             y = _HEIGHT + lane * _LANE
-            yield style, start * scale, max(length * scale, _LEAST), y, _LANE
+            yield "gs"[lane], start * scale, max(length * scale, _LEAST), y, _LANE
 
 
 def _n(value: float) -> str:

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from itertools import groupby
 from typing import Any, Final, NamedTuple
 
 from percpu_reference.chunk import Chunk
 from percpu_reference.own_state import own_fields
+from percpu_spec.counts import counted
 from percpu_spec.definitions import computed_list, live_areas, served_range, slots_per_type
 from percpu_spec.geometry import Geometry
 from percpu_spec.views import HINTS, AllocatorView, BlockView, ChunkView
@@ -50,14 +52,16 @@ class HintPicture(NamedTuple):
         return cls(*(getattr(md, name) for name in HINTS))
 
     @property
-    def contig_words(self) -> str:
-        """The run of the contig hint, length@start."""
-        return f"{self.contig}@{self.contig_start}" if self.contig else "-"
+    def runs(self) -> dict[str, tuple[int, int]]:
+        """Start and length of the runs that the contig and the scan hint name."""
+        return {
+            "contig": (self.contig_start, self.contig), "scan": (self.scan_start, self.scan)
+        }  # fmt: skip
 
     @property
-    def scan_words(self) -> str:
-        """The run of the scan hint, length@start."""
-        return f"{self.scan}@{self.scan_start}" if self.scan else "-"
+    def run_texts(self) -> tuple[str, ...]:
+        """The same as length@start, "-" for none."""
+        return tuple(f"{length}@{start}" if length else "-" for start, length in self.runs.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,11 @@ class PagePicture:
     def areas(self) -> int:
         """Areas that begin in this page."""
         return sum(piece.begins and not piece.hidden for piece in self.pieces)
+
+    @property
+    def used_bits(self) -> int:
+        """Bits that areas or hidden parts take."""
+        return sum(piece.end - piece.start for piece in self.pieces)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +121,26 @@ class ChunkPicture:
     def title(self) -> str:
         """Its name and marks."""
         return f"chunk {self.name}" + (f" ({', '.join(self.marks)})" if self.marks else "")
+
+    @property
+    def contents(self) -> str:
+        """Its areas and free bytes, in words."""
+        return f"{counted(self.areas, 'area')}, {self.free_bytes} bytes free"
+
+    @property
+    def counters(self) -> str:
+        """Its pages, areas and free bytes, in words."""
+        return (
+            f"{len(self.pages)} pages, {self.populated} populated, {self.empty} empty; "
+            f"{counted(self.areas, 'area')}, {self.free_bytes} of {self.served_bytes} bytes free"
+        )
+
+    @property
+    def rows(self) -> Iterator[tuple[PagePicture, str]]:
+        """Its pages with their numbers; equal ones without areas that follow one another as one."""
+        for _, pages in groupby(self.pages, key=_sameness):
+            page, *others = pages
+            yield page, f"{page.index}-{others[-1].index}" if others else f"{page.index}"
 
     @property
     def asked_for(self) -> str:
@@ -246,7 +275,7 @@ def _pages(chunk: ChunkView, geometry: Geometry) -> Iterable[PagePicture]:
         yield PagePicture(page, state, tuple(pieces[page]), HintPicture.of(chunk.md_blocks[page]))
 
 
-def sameness(page: PagePicture) -> tuple[object, ...]:
+def _sameness(page: PagePicture) -> tuple[object, ...]:
     """Return what pages must share to be drawn as one row; a page with areas stands alone."""
     if page.pieces:
         return (page.index,)
