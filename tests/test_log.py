@@ -115,7 +115,7 @@ BOOTED = [
 ])  # fmt: skip
 def test_boots_are_told_apart_and_guesses_are_told(prefix: str, tmp_path: Path) -> None:
     def lines(at: float, *texts: str) -> list[str]:
-        return [prefix.format(at) + text for text in advice]
+        return [prefix.format(at) + text for text in texts]
 
     path = tmp_path / "log"
     booted = [

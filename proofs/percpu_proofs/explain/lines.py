@@ -108,8 +108,7 @@ def _reports(found: Sequence[Message]) -> list[Report]:
     """Return the reports; of a heading alone what would be said if percpu has a part in it."""
     reports = read_reports(found)
     if not reports and len(found) == 1 and (kind := kind_of(found[0].text)) is not None:
-        block = block_of([found[0].text])
-        reports.append(Report(1, kind.name, block.title, *kind.answer(block)))
+        reports.append(kind.report(1, block_of([found[0].text])))
     return reports
 
 

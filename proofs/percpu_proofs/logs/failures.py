@@ -47,9 +47,9 @@ class Failure:
     """One allocation that failed, or several alike. Size and align in bytes, as printed.
 
     align and atomic: None where the line does not tell. reason: in the kernel's words, ILLEGAL, or
-    UNKNOWN with no words known. said: what stands there if the reason is not one of the kernel's.
-    source: what told it (message, warning, event, module loader). The stack is the first one's.
-    boot: which of the log's, from 0; release: of the kernel that it happened in.
+    UNKNOWN with no words known; printed: the line then, as the kernel has no such words. source:
+    what told it (message, warning, event, module loader). The stack is the first one's. boot: which
+    of the log's, from 0; release: of the kernel that it happened in.
     """
 
     line: int
@@ -59,7 +59,7 @@ class Failure:
     reason: str
     source: str = "message"
     module: str | None = None
-    said: str = ""
+    printed: str = ""
     stack: Stack = NO_STACK
     lines: tuple[int, ...] = ()
     count: int = 1
@@ -84,7 +84,7 @@ class Failure:
     def kind(self) -> tuple[Any, ...]:
         """What is the same in failures alike."""
         return (
-            self.size, self.align, self.atomic, self.reason, self.source, self.module, self.said,
+            self.size, self.align, self.atomic, self.reason, self.source, self.module, self.printed,
             self.stack.caller, self.boot, self.release,
         )  # fmt: skip
 
@@ -169,9 +169,9 @@ def _message(found: Sequence[Message], index: int) -> Failure | None:
     size, align = int(match[1]), int(match[2])
     atomic = None if match[3] is None else match[3] == "1"
     reason = _reason(match[4])
-    said = "" if reason != UNKNOWN else found[index].text.strip()
+    printed = "" if reason != UNKNOWN else message.text.strip()
     stack = stack_below(found, index)
-    return _new(message, size, align, atomic, reason, said=said, stack=stack)
+    return _new(message, size, align, atomic, reason, printed=printed, stack=stack)
 
 
 def _reason(text: str) -> str:

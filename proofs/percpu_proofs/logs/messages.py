@@ -204,15 +204,6 @@ AT: Final = re.compile(
 )
 
 
-class ReportAnswer(NamedTuple):
-    """What is said of a report."""
-
-    outside: bool
-    clauses: tuple[str, ...]
-    says: tuple[str, ...]
-    advice: tuple[str, ...]
-
-
 class ReportBlock(NamedTuple):
     """The lines of a report and what stands in them."""
 
@@ -229,7 +220,7 @@ class ReportBlock(NamedTuple):
             map(_OURS.fullmatch, self.functions)
         ) or bool(AT.search(self.title))
 
-    def in_(self, form: str) -> bool:
+    def has_function(self, form: str) -> bool:
         """Return whether a function matches."""
         return any(re.fullmatch(form, name) for name in self.functions)
 

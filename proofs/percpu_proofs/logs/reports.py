@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, NamedTuple
 
-from percpu_proofs.logs.advice import texts
+from percpu_proofs.logs.advice import Texts, texts
 from percpu_proofs.logs.messages import (
     AT,
     OUR_LOCKS,
     Message,
-    ReportAnswer,
     ReportBlock,
     block_of,
     lock_name,
@@ -28,10 +28,16 @@ _HELD: Final = re.compile(r"already holding lock|takes? .*lock.* while holding|i
 _WANTED: Final = re.compile(r"trying to (?:acquire )?lock|wants? to acquire", re.I)
 _LINK: Final = re.compile(r"^\s*-> #\d+ \(((?:[^(){}]|\([^(){}]*\))+)\)\{")
 _RECLAIM: Final = re.compile(r"fs_reclaim|reclaim|mmu_notifier_invalidate")
+_WORK_SLEEPS: Final = (
+    r"_*pcpu_balance_workfn|pcpu_get_vm_areas|pcpu_populate_chunk|pcpu_create_chunk"
+)
 _HUNG: Final = re.compile(r"task (\S+):(\d+) blocked for more than (\d+) seconds")
 
 
-def _lockdep(block: ReportBlock) -> ReportAnswer:
+_answer: Final = partial(texts, "reports")
+
+
+def _lockdep(block: ReportBlock) -> Texts:
     others = [lock for lock in block.locks if lock not in OUR_LOCKS]
     wanted, held = block.lock_after(_WANTED), block.lock_after(_HELD)
     order = "an order of locks"
@@ -69,7 +75,7 @@ def _held_for_mutex(block: ReportBlock, wanted: str | None, held: str | None) ->
     return next((lock for lock in after if not _RECLAIM.search(lock)), None)
 
 
-def _context(block: ReportBlock) -> ReportAnswer:
+def _context(block: ReportBlock) -> Texts:
     """Answer for a lock that may sleep, taken where nobody may."""
     others = [lock for lock in block.locks if lock not in OUR_LOCKS]
     if "pcpu_alloc_mutex" in block.locks:
@@ -77,27 +83,27 @@ def _context(block: ReportBlock) -> ReportAnswer:
     return _lockdep(block)
 
 
-def _sleeps_in(others: Sequence[str]) -> ReportAnswer:
+def _sleeps_in(others: Sequence[str]) -> Texts:
     """Answer for a request that may sleep, made with other locks held."""
     where = f" inside of {', '.join(others[:3])}" if others else ""
     return _answer("request sleeps", where=where)
 
 
-def _sleeping(block: ReportBlock) -> ReportAnswer:
+def _sleeping(block: ReportBlock) -> Texts:
     spinning = [lock for lock in block.locks if lock not in OUR_LOCKS and "wq_" not in lock
                 and not lock.endswith("_work")]  # fmt: skip
     if "pcpu_lock" in block.locks:
         return _answer("sleeps with pcpu_lock")
-    if block.in_(r"_*pcpu_balance_workfn|pcpu_get_vm_areas|pcpu_populate_chunk|pcpu_create_chunk"):
+    if block.has_function(_WORK_SLEEPS):
         under = f" ({', '.join(spinning[:3])})" if spinning else ""
         return _answer("work sleeps", under=under)
     return _sleeps_in(spinning)
 
 
-def _hung(block: ReportBlock) -> ReportAnswer:
+def _hung(block: ReportBlock) -> Texts:
     match = _HUNG.search(block.title)
     who = f"{match[1]} ({match[2]}) waits for more than {match[3]} s" if match else "a task waits"
-    if block.in_(r"pcpu_balance_workfn|__pcpu_balance_workfn|pcpu_balance_\w+"):
+    if block.has_function(r"pcpu_balance_workfn|__pcpu_balance_workfn|pcpu_balance_\w+"):
         who += ", the balance work among the stacks"
     return _answer("hung task", who=who)
 
@@ -112,13 +118,13 @@ _RACES: Final = {
 """What is said of values that are accessed without pcpu_lock, by functions that tell which."""
 
 
-def _kcsan(block: ReportBlock) -> ReportAnswer:
-    told = (entry for functions, entry in _RACES.items() if block.in_(functions))
+def _kcsan(block: ReportBlock) -> Texts:
+    told = (entry for functions, entry in _RACES.items() if block.has_function(functions))
     race, common = _answer(next(told, "race of an unknown value")), _answer("race")
     return race._replace(says=race.says + common.says, advice=race.advice or common.advice)
 
 
-def _warning(block: ReportBlock) -> ReportAnswer:
+def _warning(block: ReportBlock) -> Texts:
     match = AT.search(block.title)
     function = plain_name(match[3]) if match and match[3] else ""
     names = (function, *block.functions[:2])
@@ -131,29 +137,28 @@ def _warning(block: ReportBlock) -> ReportAnswer:
     return _answer("warning")
 
 
-def _boot(block: ReportBlock) -> ReportAnswer:
+def _boot(block: ReportBlock) -> Texts:
     why = block.title.partition("failed to initialize,")[2].strip() or block.title
     return _answer("refused layout", why=why)
 
 
-def _answer(entry: str, **values: str) -> ReportAnswer:
-    """Return what an entry of reports.md says."""
-    found = texts("reports", entry, **values)
-    clauses = tuple(mark for mark in found.marks if mark != "outside")
-    return ReportAnswer("outside" in found.marks, clauses, found.says, found.advice)
-
-
 class ReportKind(NamedTuple):
-    """A kind of report: how it begins, and who answers. always: ours by its words."""
+    """A kind of report: how it begins, and what finds the entry of reports.md for one.
+
+    Without entry_of one entry is for all, of the kind's name. always: ours by its words.
+    """
 
     name: str
     begins: re.Pattern[str]
-    answered_by: Callable[[ReportBlock], ReportAnswer] | None = None
+    entry_of: Callable[[ReportBlock], Texts] | None = None
     always: bool = False
 
-    def answer(self, block: ReportBlock) -> ReportAnswer:
-        """Return what is said of a report: one thing of all of a kind that nobody answers."""
-        return self.answered_by(block) if self.answered_by else _answer(self.name)
+    def report(self, line: int, block: ReportBlock) -> Report:
+        """Return what is said of a report of the kind."""
+        found = self.entry_of(block) if self.entry_of else _answer(self.name)
+        clauses = tuple(mark for mark in found.marks if mark != "outside")
+        outside = "outside" in found.marks
+        return Report(line, self.name, block.title, outside, clauses, found.says, found.advice)
 
 
 def _starts(*forms: str) -> re.Pattern[str]:
@@ -239,8 +244,7 @@ def read_reports(found: Sequence[Message]) -> list[Report]:
             if reports and reports[-1].kind == kind.name and kind.name in bare_title:
                 reports.pop()  # which was the subject of the mail with this one in it
             bare_title = [kind.name] if block.is_title else []
-            answer = kind.answer(block)
-            reports.append(Report(found[index].line, kind.name, block.title, *answer))
+            reports.append(kind.report(found[index].line, block))
     return reports
 
 
