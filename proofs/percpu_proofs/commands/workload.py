@@ -32,6 +32,7 @@ from percpu_proofs.workload.requests import (
     USUAL,
     Schedule,
     Workload,
+    at_rest_after,
     load,
     published,
     shipped,
@@ -101,7 +102,9 @@ def burst(
     ]
     if workload_name is not None:
         left = load(workload_name)
-        states.append((f"after {left.name}", lambda name, _: served.after_workload(name, left)))
+        states.append(
+            (f"after {left.name}", lambda name, _: at_rest_after(left, build(name, left.geometry)))
+        )
     states += [(f"in {what}", _in_state(what)) for what in saved]
     for name in chosen:
         variant_class(name)
@@ -253,7 +256,7 @@ def cost(
                 bar(chosen.index(name) + 1, total)
             if state is not None:
                 for name in chosen:
-                    later.append(after(state, name, USUAL))
+                    later.append(after(state, name))
                     bar(len(chosen) + len(later), total)
 
     breaking = dict.fromkeys(b.variant for b in (*bursts, *later) if b.broken)

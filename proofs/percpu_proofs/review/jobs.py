@@ -222,24 +222,26 @@ class ReviewRun:
 
     def _round(self, planned: Sequence[Job], workers: Workers) -> list[JobOutcome]:
         """Return the outcomes of jobs that depend on none of each other."""
-        find = workers.cache.find if workers.cache is not None else lambda job: None
-        found = {job: outcome for job in planned if (outcome := find(job)) is not None}
-        self.planned += len(planned)
-        self.cached += len(found)
+        cache = workers.cache
+        found: dict[Job, JobOutcome] = {}
         waiting = list(planned)
 
-        def tell() -> None:
+        def enter(outcome: JobOutcome) -> None:
+            found[outcome.job] = outcome
             while waiting and waiting[0] in found:
-                outcome = found[waiting.pop(0)]
-                self.on_outcome(outcome, waiting[0] if waiting else None)
+                ready = found[waiting.pop(0)]
+                self.on_outcome(ready, waiting[0] if waiting else None)
 
         def keep(outcome: JobOutcome) -> None:
-            if workers.cache is not None:
-                workers.cache.keep(outcome)
-            found[outcome.job] = outcome
-            tell()
+            if cache is not None:
+                cache.keep(outcome)
+            enter(outcome)
 
-        tell()
+        for job in planned:
+            if cache is not None and (known := cache.find(job)) is not None:
+                enter(known)
+        self.planned += len(planned)
+        self.cached += len(found)
         missing = [job for job in planned if job not in found]
         done, self.interrupted = workers.run(missing, run, keep, len(found))
         found |= {outcome.job: outcome for outcome in done}

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
-from percpu_proofs.review.job import JobOutcome, ReviewExample
+from percpu_proofs.kernel.search.job import TreeOutcome
+from percpu_proofs.review.job import CONTRACTED, EXHAUSTIVE, FUZZED, JobOutcome, ReviewExample
 from percpu_reference.variants import variant_class
 from percpu_spec.catalogue import clauses
 
 Verdict = Literal["holds", "violated", "unchecked", "not applicable"]
 
-# from the weakest to the strongest
-RUNGS = ("stated", "contracted", "fuzzed", "explored exhaustively within a bound")
+RUNGS = ("stated", CONTRACTED, FUZZED, EXHAUSTIVE)
+"""From the weakest to the strongest."""
 
 
 @dataclass(slots=True)
@@ -82,33 +83,23 @@ def _plain(example: ReviewExample | None) -> dict[str, Any] | None:
 
 
 def matrix(
-    variants: Sequence[str], outcomes: Iterable[JobOutcome], *, partial: bool = False
+    variants: Sequence[str], outcomes: Sequence[JobOutcome], *, partial: bool = False
 ) -> list[Cell]:
     """Return a cell for every variant and clause, in the catalogue's order.
 
     partial: not every job was done.
     """
-    mine: dict[str, list[JobOutcome]] = {variant: [] for variant in variants}
-    for outcome in outcomes:
-        if outcome.job.variant in mine:
-            mine[outcome.job.variant].append(outcome)
+    mine = {v: [outcome for outcome in outcomes if outcome.job.variant == v] for v in variants}
     return [_cell(v, clause, mine[v], partial) for v in variants for clause in clauses()]
 
 
-class Bounded(Protocol):
-    """What a job brings home, of a variant or of a tree."""
-
-    @property
-    def bound(self) -> str:
-        """How far it came in doing what."""
-
-    seconds: float
-    complete: bool
-
-
-def evidence_of(outcome: Bounded, count: int, *, violated: bool) -> dict[str, Any]:
+def evidence_of(
+    outcome: JobOutcome | TreeOutcome, engine: str, rung: str, count: int, *, violated: bool
+) -> dict[str, Any]:
     """Return what a job says of a clause that it asked so often, with plain values only."""
     return {
+        "engine": engine,
+        "rung": rung,
         "bound": outcome.bound,
         "count": count,
         "seconds": round(outcome.seconds, 2),
@@ -137,9 +128,9 @@ def _cell(variant: str, clause: str, outcomes: list[JobOutcome], partial: bool) 
         judged = outcome.judged.get(clause, 0)
         if not judged and example is None:
             continue
+        violated = example is not None
         cell.evidence.append(
-            {"engine": outcome.engine, "rung": outcome.rung}
-            | evidence_of(outcome, judged, violated=example is not None)
+            evidence_of(outcome, outcome.engine, outcome.rung, judged, violated=violated)
         )
         if example is not None:
             examples.append((example, outcome))

@@ -77,11 +77,11 @@ class TreeCell:
             "verdict": self.verdict,
             "reason": self.reason,
             "evidence": self.evidence,
-            "counterexample": example_record(self.example) if self.example else None,
+            "counterexample": _example_record(self.example) if self.example else None,
         }
 
 
-def example_record(e: TreeExample) -> dict[str, Any]:
+def _example_record(e: TreeExample) -> dict[str, Any]:
     """Return a counterexample of a tree with plain values only."""
     return {
         "message": e.message,
@@ -120,10 +120,8 @@ def _cell(clause: str, outcomes: Sequence[TreeOutcome], variant: str) -> TreeCel
         asked, example = outcome.asked.get(clause, 0), outcome.examples.get(clause)
         if not asked and example is None:
             continue
-        evidence.append(
-            {"engine": f"search {outcome.job.search.name}", "rung": _rung(outcome)}
-            | evidence_of(outcome, asked, violated=example is not None)
-        )
+        engine, violated = f"search {outcome.job.search.name}", example is not None
+        evidence.append(evidence_of(outcome, engine, _rung(outcome), asked, violated=violated))
         if example is not None:
             examples.append(example)
             backings.add(outcome.job.search.form.backing)
@@ -308,16 +306,16 @@ def results_of(
     model = trees[0].model()
     not_searched = left_out(trees, searches)
     searches = [one for one in searches if one.name not in not_searched]
-    kept = TreeCache(workers.cache if workers.dask is None else None, trees)
+    cache = TreeCache(workers.cache if workers.dask is None else None, trees)
 
     def keep(outcome: TreeOutcome) -> None:
-        kept.keep(outcome)
+        cache.keep(outcome)
         tell(outcome)
 
     def search(more: list[TreeJob]) -> bool:
         """Run more jobs; return whether there may be more still."""
         planned.extend(more)
-        known = [found for job in more if (found := kept.find(job)) is not None]
+        known = [found for job in more if (found := cache.find(job)) is not None]
         for outcome in known:
             tell(outcome)
         ready = [outcome.job for outcome in known]
@@ -353,7 +351,7 @@ def results_of(
     because = trees[0].between or model.because
     return TreeResults(
         trees, model.name, because, cells, changed, unknown, outcomes, new, not_searched,
-        len(planned), kept.kept, interrupted,
+        len(planned), cache.hits, interrupted,
     )  # fmt: skip
 
 

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from percpu_proofs.run.runner import Progress
 from percpu_proofs.workload.requests import (
     STAGES,
     Player,
     Schedule,
     Workload,
-    WorkloadMark,
+    kb_of_page,
     stranded,
 )
 from percpu_reference.variants import Allocator, build
-
-Progress = Callable[[int, int], None]
 
 SAMPLES = 400  # moments at which memory is noted
 BANDS = {"before": 0.05, "created": 0.05, "removed": 0.25}
@@ -97,7 +95,7 @@ def run_workload(
     curve = Curve(name, schedule)
     player = Player(build(variant, workload.geometry), schedule)
     allocator = player.allocator
-    kb = workload.geometry.units * workload.geometry.page // 1024  # of one populated page
+    kb = kb_of_page(workload.geometry)
     total = len(workload.operations)
     stops = {*range(0, total, max(total // SAMPLES, 1)), total}
     stops.update(phase.operation for phase in workload.phases)
@@ -105,25 +103,18 @@ def run_workload(
     for stop in sorted(stops):
         player.play(workload.operations[done:stop])
         done = stop
-        for phase in (phase for phase in workload.phases if phase.operation == stop):
+        marks = [mark for mark in workload.phases if mark.operation == stop]
+        if marks:
             player.settle()
-            curve.phases.append(_figure(phase, allocator, kb))
-        curve.memory.append((done, allocator.nr_populated * kb))
-        curve.stranded.append(stranded(allocator.chunks()) * kb)
+        held, empty = allocator.nr_populated * kb, stranded(allocator.chunks()) * kb
+        curve.phases += (
+            PhaseFigure(mark.name, stop, held, empty, mark.percpu_kb, mark.stranded_kb)
+            for mark in marks
+        )
+        curve.memory.append((done, held))
+        curve.stranded.append(empty)
         if progress is not None:
             progress(done, total)
     curve.works = player.works
     curve.seconds = time.perf_counter() - began
     return curve
-
-
-def _figure(phase: WorkloadMark, allocator: Allocator, kb: int) -> PhaseFigure:
-    return PhaseFigure(
-        phase.name,
-        phase.operation,
-        allocator.nr_populated * kb,
-        stranded(allocator.chunks()) * kb,
-        phase.percpu_kb,
-        phase.stranded_kb,
-    )
-

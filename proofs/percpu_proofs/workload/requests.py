@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -61,8 +61,7 @@ class Workload:
             "kernel": self.kernel,
             "geometry": {size: getattr(self.geometry, size) for size in _SIZES},
             "phases": [
-                {name: getattr(phase, name) for name in WorkloadMark.__slots__}
-                for phase in self.phases
+                asdict(phase) for phase in self.phases
             ],
         }
 
@@ -131,18 +130,19 @@ def derive(run: TraceRun) -> Workload:
             operations.append(("f", handle, 0, 0, False, 0))
             spare.append(handle)
         elif (name := phase_begun(event)) in run.states:
-            phases.append(_phase(run, name, len(operations)))
+            snapshot = read_snapshot(run.states[name], run.geometry)
+            pages = snapshot.nr_populated, stranded(snapshot.chunks())
+            in_kb = (count * kb_of_page(run.geometry) for count in pages)
+            phases.append(WorkloadMark(name, len(operations), *in_kb))
     if not phases:
         raise InputError(run.trace.path, None, "a mark at which a state was recorded")
     geometry = replace(run.geometry, memcg=True)  # so that accounted requests are told apart
     return Workload(run.name, kernel, geometry, operations, tuple(phases))
 
 
-def _phase(run: TraceRun, name: str, operation: int) -> WorkloadMark:
-    snapshot = read_snapshot(run.states[name], run.geometry)
-    kb = run.geometry.units * run.geometry.page // 1024  # of one populated page
-    held, empty = snapshot.nr_populated * kb, stranded(snapshot.chunks()) * kb
-    return WorkloadMark(name, operation, held, empty)
+def kb_of_page(geometry: Geometry) -> int:
+    """Return the kB that one populated page takes, in all units."""
+    return geometry.units * geometry.page // 1024
 
 
 def stranded(chunks: Iterable[ChunkView]) -> int:
@@ -244,3 +244,11 @@ class Player:
 
     def _draw(self, number: int) -> int:
         return number if self._random is None else self._random.randint(0, 2 * number)
+
+
+def at_rest_after(workload: Workload, allocator: Allocator) -> Allocator:
+    """Return an allocator after a workload, the balance work beside it as usual and then done."""
+    player = Player(allocator, USUAL)
+    player.play(workload.operations)
+    player.settle()
+    return allocator
