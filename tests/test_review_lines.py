@@ -23,10 +23,9 @@ from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.explore.token import Token
 from percpu_proofs.review import cache, jobs
 from percpu_proofs.review.cache import OutcomeCache, OutcomeSources
-from percpu_proofs.review.changes import changes
 from percpu_proofs.review.job import Engine, Job, JobOutcome, ReviewExample
 from percpu_proofs.review.jobs import jobs_for
-from percpu_proofs.review.matrix import Cell, matrix
+from percpu_proofs.review.matrix import Cell, changes, matrix
 from percpu_reference.variants import variant_class
 from percpu_spec.catalogue import clauses
 

@@ -14,9 +14,8 @@ from percpu_proofs.commands.beside import sources_of
 from percpu_proofs.live.verdicts import Verdict
 from percpu_proofs.recorded.states.kernel_state import KernelState
 from percpu_proofs.review.cache import OutcomeCache
-from percpu_proofs.review.changes import Changes
 from percpu_proofs.review.jobs import SECONDS_EACH, ReviewRun, Workers
-from percpu_proofs.review.matrix import Cell
+from percpu_proofs.review.matrix import Cell, Changes
 from percpu_proofs.review.trees import TreeResults
 from percpu_reference.variants import DEFAULT, VARIANTS
 

@@ -13,9 +13,8 @@ import click
 
 from percpu_proofs.commands.replay import and_others, reproducer, show_mail
 from percpu_proofs.counterexample import Counterexample, of_token
-from percpu_proofs.review.changes import Changes, clause_and_finding, example_of
 from percpu_proofs.review.job import ReviewExample
-from percpu_proofs.review.matrix import Cell
+from percpu_proofs.review.matrix import Cell, Changes, clause_and_finding, example_of
 from percpu_reference.variants import (
     UnknownVariantError,
     base_of,

@@ -28,8 +28,8 @@ from percpu_proofs.kernel.search.accesses import AccessSite
 from percpu_proofs.kernel.search.job import TreeOutcome
 from percpu_proofs.kernel.search.plans import TreeSearch
 from percpu_proofs.kernel.search.trees import BASE, CompiledTree
-from percpu_proofs.review.changes import Changes
 from percpu_proofs.review.jobs import Workers
+from percpu_proofs.review.matrix import Changes
 from percpu_proofs.review.trees import KM_COUNTS, MOST_STOPS, TreeResults, not_asked, results_of
 from percpu_proofs.run.inputs import InputError
 

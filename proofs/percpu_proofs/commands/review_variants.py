@@ -23,16 +23,18 @@ from percpu_proofs.commands.review_lines import (
 )
 from percpu_proofs.commands.review_request import ReviewRequest, show_review_mail
 from percpu_proofs.explore.scenario import KERNEL_32K
-from percpu_proofs.review.changes import (
+from percpu_proofs.review.job import JobOutcome, ReviewExample
+from percpu_proofs.review.jobs import SECONDS_EACH, ReviewRun, Workers
+from percpu_proofs.review.matrix import (
+    Cell,
     Changes,
     bases,
     changes,
     clause_and_finding,
     example_of,
+    matrix_json,
+    not_asked,
 )
-from percpu_proofs.review.job import JobOutcome, ReviewExample
-from percpu_proofs.review.jobs import SECONDS_EACH, ReviewRun, Workers
-from percpu_proofs.review.matrix import Cell, matrix_json, not_asked
 from percpu_reference.variants import variant_class
 from percpu_spec.catalogue import clause as clause_of
 from percpu_spec.counts import counted, times

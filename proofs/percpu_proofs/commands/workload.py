@@ -26,15 +26,17 @@ from percpu_proofs.run.operations import read_operations
 from percpu_proofs.workload import burst as served
 from percpu_proofs.workload.fix_cost import COLUMNS, combinations, measure, rows
 from percpu_proofs.workload.plots import cost_svg, removal_svg, served_svg
-from percpu_proofs.workload.removal import BANDS, Curve, run_workload
-from percpu_proofs.workload.requests import (
+from percpu_proofs.workload.recorded import (
+    BANDS,
     TIMINGS,
     USUAL,
+    Curve,
     Schedule,
     Workload,
     at_rest_after,
     load,
     published,
+    run_workload,
     shipped,
 )
 from percpu_proofs.workload.search_cost import GEOMETRY, Burst, after, piles, piles_on

@@ -10,8 +10,7 @@ from percpu_proofs.counterexample import of_tree
 from percpu_proofs.counterexample.record import sentence_of, title_of
 from percpu_proofs.report.document import Document, IndexEntry, clause_index
 from percpu_proofs.report.walks import Walkthrough, place_of, walk, walks
-from percpu_proofs.review.changes import Changes, clause_and_finding
-from percpu_proofs.review.matrix import Cell
+from percpu_proofs.review.matrix import Cell, Changes, clause_and_finding
 from percpu_proofs.review.trees import TreeCell, TreeResults
 from percpu_spec.counts import counted
 

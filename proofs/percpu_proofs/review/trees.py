@@ -37,10 +37,9 @@ from percpu_proofs.kernel.search.trees import (
     schedules,
 )
 from percpu_proofs.review.cache import TreeCache
-from percpu_proofs.review.changes import Changes
 from percpu_proofs.review.job import EXHAUSTIVE, FUZZED
 from percpu_proofs.review.jobs import Workers
-from percpu_proofs.review.matrix import evidence_of
+from percpu_proofs.review.matrix import Changes, evidence_of
 from percpu_proofs.run.inputs import InputError, one_of
 from percpu_proofs.run.processes import spread
 from percpu_reference.variants import MERGED, variant_class

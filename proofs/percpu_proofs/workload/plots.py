@@ -7,8 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from percpu_proofs.show.chart import Bar, Bars, Marks, Panel, Series, Style, chart_svg
 from percpu_proofs.workload.burst import Served
-from percpu_proofs.workload.removal import Curve
-from percpu_proofs.workload.requests import Workload
+from percpu_proofs.workload.recorded import Curve, Workload
 from percpu_proofs.workload.search_cost import Burst
 
 _MIB = 1024  # kB

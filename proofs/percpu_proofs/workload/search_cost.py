@@ -13,7 +13,7 @@ from typing import Any, Protocol, cast
 from percpu_contracts.clauses.cost import depopulated_come_late
 from percpu_contracts.history import History
 from percpu_proofs.kernel.instance import KernelStopped
-from percpu_proofs.workload.requests import Workload, at_rest_after
+from percpu_proofs.workload.recorded import Workload, at_rest_after
 from percpu_reference.chunk import Chunk
 from percpu_reference.variants import Allocator, build, variant_class
 from percpu_spec.geometry import Geometry
