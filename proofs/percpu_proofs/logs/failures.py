@@ -101,31 +101,25 @@ def read_failures(found: Sequence[Message]) -> tuple[list[Failure], list[Message
         text = message.text
         if _BEGINS.search(text):
             failure = _message(found, index)
-            if failure is None:
-                torn.append(message)
-            else:
-                failures.append(failure)
         elif _ILLEGAL_BEGINS.search(text):
-            if match := _whole(_ILLEGAL_BEGINS, _ILLEGAL, _joined(found, index)):
-                size, align = int(match[1]), int(match[2])
-                below = stack_below(found, index)
-                failures.append(
-                    _new(message, size, align, None, ILLEGAL, source="warning", stack=below)
-                )
-            else:
-                torn.append(message)
+            failure = _warning(found, index)
         elif match := _MODULE.search(text):
             _enter_module(failures, message, match[1], int(match[2]))
+            continue
         elif match := _EVENT.search(text):
-            reserved, atomic, size, align = (int(group) for group in match.groups())
-            reason = reasons.ATOMIC if atomic else UNKNOWN
-            if reserved:
-                reason = reasons.RESERVED
-            failures.append(_new(message, size, align, bool(atomic), reason, source="event"))
+            reserved, atomic, size, align = map(int, match.groups())
+            reason = reasons.RESERVED if reserved else reasons.ATOMIC if atomic else UNKNOWN
+            failure = _new(message, size, align, bool(atomic), reason, source="event")
         elif _MODULE_BEGINS.search(text) or _EVENT_BEGINS.search(text):
+            failure = None
+        else:
+            if _LIMIT.search(text):
+                limit = limit or message.line
+            continue
+        if failure is None:
             torn.append(message)
-        elif _LIMIT.search(text):
-            limit = limit or message.line
+        else:
+            failures.append(failure)
     return failures, torn, limit
 
 
@@ -172,6 +166,16 @@ def _message(found: Sequence[Message], index: int) -> Failure | None:
     printed = "" if reason != UNKNOWN else message.text.strip()
     stack = stack_below(found, index)
     return _new(message, size, align, atomic, reason, printed=printed, stack=stack)
+
+
+def _warning(found: Sequence[Message], index: int) -> Failure | None:
+    """Return the failure that the kernel warns of as an illegal request."""
+    match = _whole(_ILLEGAL_BEGINS, _ILLEGAL, _joined(found, index))
+    if match is None:
+        return None
+    size, align = int(match[1]), int(match[2])
+    below = stack_below(found, index)
+    return _new(found[index], size, align, None, ILLEGAL, source="warning", stack=below)
 
 
 def _reason(text: str) -> str:

@@ -26,7 +26,7 @@ from percpu_proofs.report.entries import (
     places_of_terms,
     plain_definitions,
 )
-from percpu_proofs.report.pictures import plots
+from percpu_proofs.report.pictures import PLOTS
 from percpu_proofs.report.walks import walks
 from percpu_proofs.review.matrix import Cell
 from percpu_reference.variants import RELEASES, VARIANTS, Allocator
@@ -110,7 +110,7 @@ def book(
         partial=any(cell.partial for cell in cells),
         patches=_patches(),
         findings_introduction=text.partition("\n")[2].partition("\n## ")[0],
-        algorithms=algorithms, plots=plots(),
+        algorithms=algorithms, plots=PLOTS,
         scenarios=[_scenario(name) for name in SCENARIOS],
         kernel_functions=kernel, names=names, own_functions=own, cited=bool(citations()),
         definitions=definitions, claims=committed(), words=words, comparisons=comparisons,

@@ -104,7 +104,7 @@ class Prose:
         self._term = re.compile(rf"\b(?:{'|'.join(map(re.escape, words))})\b") if words else None
         self._markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
         self._markdown.add_render_rule("text", _rule(self._text))
-        self._markdown.add_render_rule("code_inline", _rule(self._code))
+        self._markdown.add_render_rule("code_inline", _rule(lambda n, here, _: self.name(n, here)))
 
     def markdown(self, text: str, here: str = "") -> Markup:
         """Return Markdown as blocks of HTML, tables in boxes that scroll."""
@@ -155,11 +155,8 @@ class Prose:
         place = self._names.place(name)
         return code if place in (None, here) else _link(place, code)
 
-    def _code(self, name: str, here: str, seen: set[str] | None) -> Markup:
-        return self.name(name, here)
 
-
-def _rule(shown: Callable[[str, str, set[str] | None], Markup]) -> Any:
+def _rule(render: Callable[[str, str, set[str] | None], Markup]) -> Any:
     """Return a rule of a renderer that shows a token's content so."""
 
     def rule(
@@ -169,7 +166,7 @@ def _rule(shown: Callable[[str, str, set[str] | None], Markup]) -> Any:
         options: OptionsDict,
         env: MutableMapping[str, Any],
     ) -> str:
-        return shown(tokens[at].content, env["here"], env.get("seen"))
+        return render(tokens[at].content, env["here"], env.get("seen"))
 
     return rule
 
@@ -217,9 +214,7 @@ class Code:
 
     def _word(self, word: str, *, called: bool) -> Markup:
         place = self._names.place(word) if called and word.isidentifier() else None
-        if place is None:
-            return escape(word)
-        return Markup('<a href="#{}">{}</a>').format(place, word)
+        return escape(word) if place is None else _link(place, word)
 
 
 def _tokens(source: str) -> Iterator[tuple[str, str]]:

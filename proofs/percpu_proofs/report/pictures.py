@@ -45,7 +45,7 @@ class ChunkBars:
         return Markup(
             '<svg class="bar" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" '
             'aria-label="{}" width="{}"><use href="#{}"/></svg>'
-        ).format(width, _height(), pages, share, name)
+        ).format(width, _HEIGHT + 2 * _LANE, pages, share, name)
 
     def symbols(self) -> Markup:
         """Return the drawings, to stand once in the document."""
@@ -53,10 +53,6 @@ class ChunkBars:
             Markup('<g id="{}">{}</g>').format(name, Markup(drawing))
             for drawing, name in self._drawn.items()
         )
-
-
-def _height() -> int:
-    return _HEIGHT + 2 * _LANE
 
 
 def _drawing(chunk: ChunkPicture, pages: str) -> str:
@@ -117,31 +113,24 @@ def _painted(match: re.Match[str]) -> str:
     return match[0] if name is None else f'{match[1]}="var(--{name})"'
 
 
-_CHARTS = {
-    "removal.svg": (
-        "Memory given back",
-        "Percpu memory while a recorded kernel created 1000 x (1 + 10) cgroups and removed 10 of "
-        "every 11, on every variant: `percpu-spec workload removal`.",
-    ),
-    "cost.svg": (
-        "What an atomic allocation costs",
-        "Chunks that one atomic allocation examines as depopulated chunks pile up (COST-1): "
-        "`percpu-spec workload cost`.",
-    ),
-}
-
-
 class Plot(NamedTuple):
-    """A chart with what it shows, in Markdown."""
+    """A chart that ships, as its command draws it, with what it shows in Markdown."""
 
+    file: str
     title: str
     words: str
-    drawing: Markup
+
+    @property
+    def drawing(self) -> Markup:
+        """The chart as a part of a page."""
+        return part((folder("pictures") / self.file).read_text("utf-8"))
 
 
-def plots() -> list[Plot]:
-    """Return the charts that ship, as their commands draw them."""
-    return [
-        Plot(title, words, part((folder("pictures") / name).read_text("utf-8")))
-        for name, (title, words) in _CHARTS.items()
-    ]
+PLOTS: Final = (
+    Plot("removal.svg", "Memory given back",
+         "Percpu memory while a recorded kernel created 1000 x (1 + 10) cgroups and removed 10 of "
+         "every 11, on every variant: `percpu-spec workload removal`."),
+    Plot("cost.svg", "What an atomic allocation costs",
+         "Chunks that one atomic allocation examines as depopulated chunks pile up (COST-1): "
+         "`percpu-spec workload cost`."),
+)  # fmt: skip

@@ -12,7 +12,6 @@ from percpu_proofs.counterexample import ChunkRow, Counterexample, CpuStep, Stat
 from percpu_proofs.counterexample.record import Relevance, relevance
 from percpu_proofs.counterexample.words import changes
 from percpu_proofs.report.pictures import ChunkBars
-from percpu_proofs.review.job import ReviewExample
 from percpu_proofs.review.matrix import Cell
 from percpu_proofs.run.runner import counted
 from percpu_proofs.show.text import chunk_text
@@ -139,26 +138,19 @@ def place_of(cell: Cell) -> str:
 
 def walks(cell: Cell, bars: ChunkBars) -> Iterator[Walkthrough]:
     """Yield the counterexamples of a verdict: the shortest, then those of further mechanisms."""
-    shown: set[str] = set()
-    known = {example.token: name for name, example in cell.mechanisms.items() if example}
-    if cell.example is not None and cell.example.token:
-        shown.add(cell.example.token)
-        why = known.get(cell.example.token, "")
-        yield _example(cell, cell.example, bars, place_of(cell), cell.found_by, why)
-    for name, example in cell.mechanisms.items():
-        if example is not None and example.token and example.token not in shown:
-            shown.add(example.token)
-            place = f"{place_of(cell)}-{name}"
-            yield _example(cell, example, bars, place, cell.sought.get(name, ""), name)
-
-
-def _example(
-    cell: Cell, example: ReviewExample, bars: ChunkBars, place: str, how: str, why: str
-) -> Walkthrough:
-    """Return one counterexample; why: the finding that it shows, if one is known."""
-    of = of_token(example.token or "", how)
-    if why:
-        of = replace(of, mechanism=why)
-    shortest = "the fewest within its bound" if example.shortest else "maybe not the fewest"
-    note = f"{counted(example.length, 'operation')}, {shortest}: {how}"
-    return walk(of, bars, place, note, f"percpu-spec replay {example.token}")
+    found = [(cell.example, place_of(cell), cell.found_by)]
+    found += [
+        (example, f"{place_of(cell)}-{name}", cell.sought.get(name, ""))
+        for name, example in cell.mechanisms.items()
+    ]
+    findings_of = {example.token: name for name, example in cell.mechanisms.items() if example}
+    walked: set[str] = set()
+    for example, place, how in found:
+        if example is None or not example.token or example.token in walked:
+            continue
+        walked.add(example.token)
+        of = of_token(example.token, how)
+        of = replace(of, mechanism=findings_of.get(example.token, of.mechanism))
+        shortest = "the fewest within its bound" if example.shortest else "maybe not the fewest"
+        note = f"{counted(example.length, 'operation')}, {shortest}: {how}"
+        yield walk(of, bars, place, note, f"percpu-spec replay {example.token}")
