@@ -896,7 +896,7 @@ BUGS: dict[str, tuple[str, Any, Callable[[Path], None]]] = {
         re.compile("|".join(map(re.escape, reversed(failures.WORDS)))),
         lambda _: test_every_reason_of_every_release(failures.EXTEND_RESERVED)),
     "every report is ours": (
-        "percpu_proofs.logs.messages.ReportBlock.is_ours", True,
+        "percpu_proofs.logs.reports.ReportBlock.is_ours", True,
         lambda _: test_others_reports_are_not_ours()),
     "failures are not told together": (
         "percpu_proofs.logs.reading.merge_alike", list, test_alike_are_told_once_and_the_limit),

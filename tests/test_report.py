@@ -49,7 +49,7 @@ def test_a_book_is_whole_and_needs_nothing_else() -> None:
     page = Page(html)
     assert page.problems() == []
     assert {*clauses(), *findings()} <= page.ids.keys()
-    assert counts.clauses == len(clauses()) and counts.walks == 3
+    assert counts["clauses"] == len(clauses()) and counts["walks"] == 3
     assert {"walk-HINT-3-linux_6_12", "walk-RCL-3-linux_6_12"} <= page.ids.keys()
     found = {place for place, *_ in page.index}
     assert {*clauses(), *findings(), *(f.name for f in kernel_functions())} <= found

@@ -68,7 +68,7 @@ def canned(monkeypatch: pytest.MonkeyPatch, *outcomes: JobOutcome) -> None:
     known = {one.job: one for one in outcomes}
 
     def found(job: Job) -> JobOutcome:
-        bare = replace(job, known=())
+        bare = replace(job, examples=())
         return known.get(job) or known.get(bare) or outcome(job.variant, job.engine, job.what)
 
     def spread(tasks: list[Job], run: object, *, keep: Any, **_: object) -> Any:
@@ -242,7 +242,7 @@ def test_mechanisms_of_a_variant_begin_with_those_of_its_base(
     jobs.ReviewRun((mine, "linux_6_12")).run(jobs.Workers(1))
     _, second, third = rounds
     assert {job.variant for job in second} == {"linux_6_12"}
-    known = {job.what: job.known for job in third if job.variant == mine}
+    known = {job.what: job.examples for job in third if job.variant == mine}
     assert known["RCL-3 R1"] == (base,) and known["RCL-3 R2"] == ()
 
 
@@ -431,7 +431,7 @@ def two_mechanisms(monkeypatch: pytest.MonkeyPatch) -> None:
         for name, one in (("R1", by_r1), ("R2", by_r2))
     ]
     canned(monkeypatch, hunt, *(
-        replace(one, reach="known", job=replace(one.job, known=(by_r2,))) for one in alone
+        replace(one, reach="known", job=replace(one.job, examples=(by_r2,))) for one in alone
     ))  # fmt: skip
 
 

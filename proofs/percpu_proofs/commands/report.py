@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -84,14 +84,14 @@ def report(page: Path, tree: options.ChosenTree | None, jobs: int, as_json: bool
     size = len(html.encode())
     if as_json:
         output.print_json(
-            {"file": str(page), "bytes": size, "interrupted": review.interrupted} | asdict(counts)
+            {"file": str(page), "bytes": size, "interrupted": review.interrupted} | counts
         )
     else:
         stopped = f"interrupted: {review.done} of {review.planned} searches; "
         output.say(
             output.console(),
             f"{stopped if review.interrupted else ''}{page}: {size / 1e6:.1f} MB, "
-            f"{counts.clauses} clauses, {counts.walks} counterexamples, "
-            f"{counts.functions} kernel functions, {counts.claims} claims",
+            f"{counts['clauses']} clauses, {counts['walks']} counterexamples, "
+            f"{counts['functions']} kernel functions, {counts['claims']} claims",
         )
     output.end(interrupted=review.interrupted)

@@ -106,7 +106,7 @@ def _mail(
         click.echo("percpu-spec: nothing to report: no clause is newly broken", err=True)
         return
     first = min(broken, key=lambda clause: broken[clause].length)
-    bound = and_others(broken, first) + cells[first].searched
+    bound = and_others(broken, first) + cells[first].origin
     c = of_tree(broken[first], subject_of(found.trees[-1].tree.name, found.patches), bound)
     show_mail(c, reproducer(c, names, chosen))
 

@@ -1,6 +1,7 @@
-"""The texts of answers and advice: entries of the Markdown files beside this module, filled in.
+"""What a failure means and what to change, in entries of the Markdown files beside this module.
 
-Some no mainline kernel prints with their numbers: they are damaged, made up, or of a patch.
+Lines that no mainline kernel prints with their numbers are told as that: they are damaged, made up,
+or of a patch.
 """
 
 from __future__ import annotations

@@ -13,14 +13,7 @@ from functools import partial
 from typing import Final, NamedTuple
 
 from percpu_proofs.logs.advice import Texts, texts
-from percpu_proofs.logs.messages import (
-    AT,
-    OUR_LOCKS,
-    Message,
-    ReportBlock,
-    block_of,
-    lock_name,
-)
+from percpu_proofs.logs.messages import Message, frame
 from percpu_proofs.recorded.traces.functions import plain_name
 
 _LONGEST: Final = 400  # lines of one report
@@ -32,13 +25,78 @@ _WORK_SLEEPS: Final = (
     r"_*pcpu_balance_workfn|pcpu_get_vm_areas|pcpu_populate_chunk|pcpu_create_chunk"
 )
 _HUNG: Final = re.compile(r"task (\S+):(\d+) blocked for more than (\d+) seconds")
+_LOCK: Final = re.compile(r"\(((?:[^(){}]|\([^(){}]*\)){1,80})\)\{[^{}]{2,12}\}")
+_CHAIN: Final = re.compile(r"^\s*(\S.* --> .*)$")
+_OURS: Final = re.compile(r"_*pcpu_\w+|free_percpu\w*|_*alloc_(?:reserved_)?percpu\w*")
+_RACE: Final = re.compile(r"data-race in (\S+)(?: / (\S+))?")
+_FUNCTION: Final = re.compile(r"\bin ([A-Za-z_][\w.]*)")
+_OUR_LOCKS: Final = frozenset(("pcpu_alloc_mutex", "pcpu_lock"))
+_AT: Final = re.compile(
+    r"(?:\bat |WARNING: )(?:\S*/)?(mm/percpu[\w-]*\.[ch]):(\d+)(?:[ ,]+(?:at )?([\w.]+))?"
+)
+
+
+class ReportBlock(NamedTuple):
+    """The lines of a report and what stands in them."""
+
+    title: str
+    texts: tuple[str, ...]
+    functions: tuple[str, ...]  # of all stacks, in order
+    locks: tuple[str, ...]  # of lockdep, each once
+    is_title: bool  # and nothing else of a report
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the percpu allocator has a part in it."""
+        return bool(_OUR_LOCKS.intersection(self.locks)) or any(
+            map(_OURS.fullmatch, self.functions)
+        ) or bool(_AT.search(self.title))
+
+    def has_function(self, form: str) -> bool:
+        """Return whether a function matches."""
+        return any(re.fullmatch(form, name) for name in self.functions)
+
+    def lock_after(self, form: re.Pattern[str]) -> str | None:
+        """Return the lock named on the line that matches, or on the next ones."""
+        for at, text in enumerate(self.texts):
+            if form.search(text):
+                for near in self.texts[at : at + 3]:
+                    if match := _LOCK.search(near):
+                        return lock_name(match[1])
+        return None
+
+
+def lock_name(printed: str) -> str:
+    """Return a lock's class without instance and subclass.
+
+    >>> lock_name("&q->q_usage_counter(io)#49"), lock_name("&sb->s_type->i_lock_key#7/1")
+    ('&q->q_usage_counter(io)', '&sb->s_type->i_lock_key')
+    """
+    return re.sub(r"(?:#\d+)?(?:/\d+)?$", "", printed)
+
+
+def block_of(texts: list[str]) -> ReportBlock:
+    """Return a report of its lines; what its first names is a function of it too."""
+    title = texts[0]
+    named = [match[1] for match in [_FUNCTION.search(title)] if match]
+    if match := _RACE.search(title):
+        named += filter(None, match.groups())
+    frames = [entry[0] for text in texts if (entry := frame(text)) is not None]
+    locks: list[str] = []
+    for text in texts:
+        locks += [lock_name(match[1]) for match in _LOCK.finditer(text)]
+        if match := _CHAIN.match(text):
+            locks += [lock_name(part.strip()) for part in match[1].split("-->")]
+    functions = (*map(plain_name, named), *frames)
+    bare = not (frames or locks)
+    return ReportBlock(title.strip(), tuple(texts), functions, tuple(dict.fromkeys(locks)), bare)
 
 
 _answer: Final = partial(texts, "reports")
 
 
 def _lockdep(block: ReportBlock) -> Texts:
-    others = [lock for lock in block.locks if lock not in OUR_LOCKS]
+    others = [lock for lock in block.locks if lock not in _OUR_LOCKS]
     wanted, held = block.lock_after(_WANTED), block.lock_after(_HELD)
     order = "an order of locks"
     if wanted is not None and held is not None:
@@ -77,7 +135,7 @@ def _held_for_mutex(block: ReportBlock, wanted: str | None, held: str | None) ->
 
 def _context(block: ReportBlock) -> Texts:
     """Answer for a lock that may sleep, taken where nobody may."""
-    others = [lock for lock in block.locks if lock not in OUR_LOCKS]
+    others = [lock for lock in block.locks if lock not in _OUR_LOCKS]
     if "pcpu_alloc_mutex" in block.locks:
         return _sleeps_in(others)
     return _lockdep(block)
@@ -90,7 +148,7 @@ def _sleeps_in(others: Sequence[str]) -> Texts:
 
 
 def _sleeping(block: ReportBlock) -> Texts:
-    spinning = [lock for lock in block.locks if lock not in OUR_LOCKS and "wq_" not in lock
+    spinning = [lock for lock in block.locks if lock not in _OUR_LOCKS and "wq_" not in lock
                 and not lock.endswith("_work")]  # fmt: skip
     if "pcpu_lock" in block.locks:
         return _answer("sleeps with pcpu_lock")
@@ -125,7 +183,7 @@ def _kcsan(block: ReportBlock) -> Texts:
 
 
 def _warning(block: ReportBlock) -> Texts:
-    match = AT.search(block.title)
+    match = _AT.search(block.title)
     function = plain_name(match[3]) if match and match[3] else ""
     names = (function, *block.functions[:2])
     if any(re.fullmatch(r"free_percpu|pcpu_free_area", name) for name in names):

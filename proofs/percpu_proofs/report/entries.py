@@ -68,7 +68,7 @@ class PredicateCode(NamedTuple):
 
     name: str
     module: str
-    asked: str  # of what, and when
+    scope: str  # of what it is asked, and when
     code: Markup
 
 

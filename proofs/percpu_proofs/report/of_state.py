@@ -57,7 +57,7 @@ def report_of_state(
     index = [IndexEntry(f"chunk-{one.name}", "chunk", one.title, "") for one in maps]
     return into.render(
         "state.html", f"Percpu state of {state.release}: {what}", [*clause_index(), *index],
-        state=state, rest=_rest(state), torn=state.stability is Stability.TORN,
+        state=state, stability=_stability_words(state), torn=state.stability is Stability.TORN,
         memory=memory_of(state), by_kind=by_kind,
         titles={c.id: c.title for c in clauses().values()}, most=_MESSAGES,
         rows=rows, maps=maps, drawn=drawn,
@@ -67,7 +67,7 @@ def report_of_state(
     )  # fmt: skip
 
 
-def _rest(state: KernelState) -> str:
+def _stability_words(state: KernelState) -> str:
     """Return how far at rest a state is, in words."""
     if state.stability is Stability.TORN:
         return f"torn: {state.quiescence.words}: verdicts are hints only"

@@ -1,4 +1,4 @@
-"""Chunks as bars: pages, areas and the advertised runs at scale, each distinct one drawn once."""
+"""Pictures of a report: chunks as bars, each distinct one drawn once, and drawings as its parts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LEGEND = (
 
 
 class ChunkBars:
-    """The bars of one document: drawn once, and used where they stand."""
+    """The bars of one document, pages, areas and advertised runs at scale: drawn once and used."""
 
     def __init__(self) -> None:
         self._drawn: dict[str, str] = {}  # ids by drawing

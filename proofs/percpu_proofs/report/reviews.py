@@ -44,7 +44,7 @@ class Group(NamedTuple):
     """Clauses of one kind: newly broken, mended, and so on."""
 
     heading: str
-    shown: list[Exhibit]
+    exhibits: list[Exhibit]
     says: str = ""
     serious: bool = False
 
@@ -213,7 +213,7 @@ def _exhibit_of_tree(
     note = f"{counted(example.length, 'operation')}, {example.rank}"
     on_model = example.on_model
     words = "" if on_model.token else f"On the model: {on_model.reason}"
-    of = of_tree(example, subject, cell.searched)
+    of = of_tree(example, subject, cell.origin)
     return Exhibit(clause, f"{place}-shown", words, (walk(of, into.bars, place, note, command),))
 
 
@@ -256,11 +256,11 @@ def _render(
     bounds: how far each search came: its name, of which subject, and that in words. accesses:
     without pcpu_lock, in words, and whether they are new. patches: texts by name.
     """
-    shown = [group for group in groups if group.shown]
+    shown = [group for group in groups if group.exhibits]
     index = [
         IndexEntry(one.place, "shown here", f"{one.clause}: {title_of(one.clause)}", one.words)
         for group in shown
-        for one in group.shown
+        for one in group.exhibits
     ]
     return into.render(
         "review.html", title, [*index, *clause_index()], summary=summary, groups=shown,

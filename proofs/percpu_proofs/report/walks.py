@@ -126,8 +126,8 @@ def _words(row: ChunkRow) -> str:
         counted(chunk.empty, "empty page"), counted(chunk.areas, "area"),
         f"{counted(chunk.free_bytes, 'byte')} free",
     ]  # fmt: skip
-    if chunk.asked_for:
-        words.append(f"its hints ask for {chunk.asked_for}")
+    if chunk.list_by_hints:
+        words.append(f"its hints ask for {chunk.list_by_hints}")
     return ", ".join((*chunk.marks, *words))
 
 
@@ -138,9 +138,9 @@ def place_of(cell: Cell) -> str:
 
 def walks(cell: Cell, bars: ChunkBars) -> Iterator[Walkthrough]:
     """Yield the counterexamples of a verdict: the shortest, then those of further mechanisms."""
-    found = [(cell.example, place_of(cell), cell.found_by)]
+    found = [(cell.example, place_of(cell), cell.origin)]
     found += [
-        (example, f"{place_of(cell)}-{name}", cell.sought.get(name, ""))
+        (example, f"{place_of(cell)}-{name}", cell.bounds.get(name, ""))
         for name, example in cell.mechanisms.items()
     ]
     findings_of = {example.token: name for name, example in cell.mechanisms.items() if example}

@@ -112,8 +112,8 @@ class Job:
     deep: bool = False  # go on beyond the plan's lists and programs, to many times the steps
     quick: bool = False  # lists one operation shorter than the plan's least, and fewer programs
     most: int | None = None  # steps or programs, in the place of the plan's bound
-    found: tuple[str, Program] | None = None  # a clause, and what broke it: to be made small only
-    known: tuple[ReviewExample, ...] = ()  # counterexamples of the clause of a mechanism
+    drawn: tuple[str, Program] | None = None  # a clause, and what broke it: to be made small only
+    examples: tuple[ReviewExample, ...] = ()  # of the clause of a mechanism, to begin with
 
     @property
     def name(self) -> str:
@@ -210,10 +210,10 @@ def _fuzz(job: Job) -> JobOutcome:
         fuzz.least = fuzz.most
     elif job.what == "pages":
         fuzz.sought = _declared(job.variant) & _SOUGHT
-    if job.found is None:
+    if job.drawn is None:
         fuzz.run()
     else:
-        fuzz.findings[job.found[0]] = fuzz.small(*job.found)
+        fuzz.findings[job.drawn[0]] = fuzz.small(*job.drawn)
     return JobOutcome(
         job,
         FUZZED,
@@ -295,7 +295,7 @@ def _workload(job: Job) -> JobOutcome:
 
 def _mechanism(job: Job) -> JobOutcome:
     clause, _, finding = job.what.partition(" ")
-    known = [(read_token(example.token or ""), example.shortest) for example in job.known]
+    known = [(read_token(example.token or ""), example.shortest) for example in job.examples]
     shown, bound = Mechanism(job.variant, clause, finding).find(known)
     outcome = JobOutcome(job, FUZZED, bound, "the variant with the fixes of the other mechanisms")
     if shown is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final, TypeVar
@@ -47,7 +47,7 @@ def jobs_for(
         for engine, names in kinds
         for what in names
     ]
-    _require(searches, planned)
+    require_searches(searches, [word for job in planned for word in sorted(_words(job))])
     return [
         job
         for job in planned
@@ -61,10 +61,10 @@ def _words(job: Job) -> set[str]:
     return {job.name, job.engine, job.name.partition(" ")[2]}
 
 
-def _require(searches: Sequence[str], planned: Sequence[Job]) -> None:
-    """Raise InputError for a search that no job is."""
-    known = dict.fromkeys(word for job in planned for word in sorted(_words(job)))
-    for name in searches:
+def require_searches(names: Sequence[str], known: Iterable[str]) -> None:
+    """Raise InputError for a search that is none of those known."""
+    known = dict.fromkeys(known)
+    for name in names:
         if name not in known:
             raise InputError("--search", None, one_of(name, known), name)
 
@@ -89,7 +89,7 @@ def shrinking_jobs(outcomes: Sequence[JobOutcome]) -> list[Job]:
         if example.shortest
     }
     return [
-        replace(outcome.job, found=(clause, program))
+        replace(outcome.job, drawn=(clause, program))
         for outcome in outcomes
         for clause, program in outcome.programs.items()
         if (outcome.job.variant, clause) not in short
@@ -119,7 +119,7 @@ def mechanism_jobs(outcomes: Sequence[JobOutcome]) -> list[Job]:
                 if outcome.job.what == what and one.clause in outcome.examples
             ]
             known.sort(key=lambda example: example.rank[:2])
-            jobs.append(Job(variant, "mechanism", what, known=tuple(dict.fromkeys(known))))
+            jobs.append(Job(variant, "mechanism", what, examples=tuple(dict.fromkeys(known))))
     return jobs
 
 
@@ -127,7 +127,7 @@ def put_small(outcomes: Sequence[JobOutcome], small: Sequence[JobOutcome]) -> No
     """Put smaller examples in the place of those of the jobs that found them."""
     for outcome in outcomes:
         for smaller in small:
-            if replace(smaller.job, found=None) == outcome.job:
+            if replace(smaller.job, drawn=None) == outcome.job:
                 outcome.examples |= smaller.examples
 
 

@@ -30,11 +30,11 @@ class Cell:
     evidence: list[dict[str, Any]] = field(default_factory=list)
     example: ReviewExample | None = None
     engine: str = ""  # that found the example
-    found_by: str = ""  # engine and bound of the example
+    origin: str = ""  # engine and bound of the example
     partial: bool = False  # not every job was done
     reach: Mapping[str, float] = field(default_factory=dict)  # of each engine, in operations
     mechanisms: dict[str, ReviewExample | None] = field(default_factory=dict)  # by finding
-    sought: dict[str, str] = field(default_factory=dict)  # how far mechanisms were looked for
+    bounds: dict[str, str] = field(default_factory=dict)  # how far mechanisms were looked for
 
     @property
     def as_expected(self) -> bool:
@@ -65,7 +65,7 @@ class Cell:
             "evidence": self.evidence,
             "counterexample": _plain(self.example),
             "mechanisms": {name: _plain(example) for name, example in self.mechanisms.items()},
-            "mechanism_bounds": self.sought,
+            "mechanism_bounds": self.bounds,
         }
 
 
@@ -124,7 +124,7 @@ def _cell(variant: str, clause: str, outcomes: list[JobOutcome], partial: bool) 
         if outcome.job.engine == "mechanism":
             asked, _, finding = outcome.job.what.partition(" ")
             if asked == clause:
-                cell.mechanisms[finding], cell.sought[finding] = example, outcome.reach
+                cell.mechanisms[finding], cell.bounds[finding] = example, outcome.reach
             continue
         judged = outcome.judged.get(clause, 0)
         if not judged and example is None:
@@ -138,7 +138,7 @@ def _cell(variant: str, clause: str, outcomes: list[JobOutcome], partial: bool) 
     if examples:
         cell.example, outcome = min(examples, key=lambda one: one[0].rank)
         cell.verdict, cell.reason = "violated", cls.EXPECTED.get(clause, "")
-        cell.engine, cell.found_by = outcome.engine, f"{outcome.engine}, {outcome.bound}"
+        cell.engine, cell.origin = outcome.engine, f"{outcome.engine}, {outcome.bound}"
     elif cell.evidence and partial and cell.expected == "violated":
         cell.reason = "not seen in what was done of this review"
     elif cell.evidence:

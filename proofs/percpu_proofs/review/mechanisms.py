@@ -78,7 +78,7 @@ class Mechanism:
         for token, shortest in known:
             shown = self._schedule_of(token)
             if shown is not None:
-                made = shown.token if shortest else self._small(shown.token)
+                made = shown if shortest else self._small(shown)
                 return self._example_of(made, "of those known", shortest=shortest), bound
         on_chunks = bool(fuzz.about_a_chunk(self.clause))
         for plan in searches.SEQUENCES if on_chunks else searches.HUNTS:
@@ -102,14 +102,12 @@ class Mechanism:
         token = replace(compact(token), variant=self.variant)
         return MechanismExample(token, _breaks(token, self.variant) or "", how, shortest)
 
-    def _schedule_of(self, token: Token) -> MechanismExample | None:
+    def _schedule_of(self, token: Token) -> Token | None:
         """Return what of these operations shows it: the schedule may be another."""
         for one in _schedules(token, self.others_fixed, self.clause):
-            message = _breaks(one, self.variant)
-            if message is not None and not any(_schedules(one, self.all_fixed, self.clause)):
-                return MechanismExample(
-                    replace(one, variant=self.variant), message, "", shortest=False
-                )
+            broken = _breaks(one, self.variant) is not None
+            if broken and not any(_schedules(one, self.all_fixed, self.clause)):
+                return replace(one, variant=self.variant)
         return None
 
     def _small(self, token: Token) -> Token:
@@ -122,7 +120,7 @@ class Mechanism:
             return token
         made = Token.of(self.variant, self.clause, small.scenario, small.finding.schedule)
         shown = self._schedule_of(made)
-        return token if shown is None else replace(shown.token, search=SMALL)
+        return token if shown is None else replace(shown, search=SMALL)
 
     def _searched(self, engine: type[Breadth], plan: searches.AlphabetPlan) -> Token | None:
         """Return the first of a search of the variant alone that shows it."""
@@ -132,7 +130,7 @@ class Mechanism:
             token = token_of(caught, self.variant, plan.geometry, ALONE)
             shown = self._schedule_of(token) if caught.clause == self.clause else None
             if shown is not None:
-                found.append(shown.token)
+                found.append(shown)
                 raise EnoughError
 
         engine(self.others_fixed, plan, frozenset({self.clause}), on_broken=look).run()

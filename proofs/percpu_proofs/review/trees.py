@@ -38,9 +38,8 @@ from percpu_proofs.kernel.search.trees import (
 )
 from percpu_proofs.review.cache import TreeCache
 from percpu_proofs.review.job import EXHAUSTIVE, FUZZED
-from percpu_proofs.review.jobs import Workers
+from percpu_proofs.review.jobs import Workers, require_searches
 from percpu_proofs.review.matrix import Changes, evidence_of
-from percpu_proofs.run.inputs import InputError, one_of
 from percpu_proofs.run.processes import spread
 from percpu_reference.variants import MERGED, variant_class
 from percpu_spec.catalogue import clauses
@@ -62,7 +61,7 @@ class TreeCell:
     backings: frozenset[str] = frozenset()  # of the searches that break it
 
     @property
-    def searched(self) -> str:
+    def origin(self) -> str:
         """How far the search of its counterexample came, in words; empty without one."""
         if self.example is None:
             return ""
@@ -281,9 +280,7 @@ def searches_for(
         for search in (*QUICK, UNNAMED, *noting(), *DRAWN)
         if search.plan.longest or page == search.plan.geometry.page
     }
-    for name in names:
-        if name not in known:
-            raise InputError("--search", None, one_of(name, known), name)
+    require_searches(names, known)
     chosen = [known[name] for name in names or known]
     if quick:  # of those that note accesses one of lists and one of schedules are enough
         return [shallower(one) for one in chosen if not one.noted or one.name in _QUICK_NOTED]

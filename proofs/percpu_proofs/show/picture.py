@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from percpu_reference.chunk import Chunk
@@ -143,7 +144,7 @@ class ChunkPicture:
             yield page, f"{page.index}-{others[-1].index}" if others else f"{page.index}"
 
     @property
-    def asked_for(self) -> str:
+    def list_by_hints(self) -> str:
         """The list that its hints ask for, where it is on another; empty where it is not."""
         return "" if "reserved" in self.marks or self.place == self.computed else self.computed
 
@@ -170,23 +171,18 @@ def picture_of_state(
     allocator: AllocatorView, label: Label = by_id, title: str = "", pending: bool | None = None
 ) -> StatePicture:
     """Return the picture of an allocator between two operations, or in a gap of one."""
-    lists: list[tuple[str, tuple[str, ...]]] = []
-    chunks: dict[str, ChunkPicture] = {}
-
-    for place, chunk in placed_chunks(allocator):
-        name = label(chunk)
-        if not lists or lists[-1][0] != place:
-            lists.append((place, ()))
-        lists[-1] = place, (*lists[-1][1], name)
-        chunks[name] = picture_of_chunk(allocator, chunk, name, place)
+    placed = [(place, label(chunk), chunk) for place, chunk in placed_chunks(allocator)]
     return StatePicture(
         title,
         allocator.geometry,
         allocator.nr_empty_pop_pages,
         allocator.nr_populated,
         pending,
-        tuple(lists),
-        chunks,
+        tuple(
+            (place, tuple(name for _, name, _ in members))
+            for place, members in groupby(placed, key=itemgetter(0))
+        ),
+        {name: picture_of_chunk(allocator, chunk, name, place) for place, name, chunk in placed},
     )
 
 
@@ -232,11 +228,13 @@ def picture_of_chunk(
         "immutable": chunk.immutable,
         "isolated": chunk.isolated,
     }
+    fields = own_fields(chunk, Chunk) if isinstance(chunk, Chunk) else {}  # a variant's own
+    own_marks = (f"{name} {value}" for name, value in fields.items())
     return ChunkPicture(
         name,
         place,
         list_name(allocator, computed_list(allocator, chunk)),
-        (*(mark for mark, is_so in marks.items() if is_so), *_own_marks(chunk)),
+        (*(mark for mark, is_so in marks.items() if is_so), *own_marks),
         chunk.free_bytes,
         (behind - first) * geometry.granule,
         chunk.nr_populated,
@@ -246,12 +244,6 @@ def picture_of_chunk(
         geometry.block_bits,
         geometry.granule,
     )
-
-
-def _own_marks(chunk: ChunkView) -> Iterable[str]:
-    """Return the fields that a variant gave a chunk, in words."""
-    fields = own_fields(chunk, Chunk) if isinstance(chunk, Chunk) else {}
-    return (f"{name} {value}" for name, value in fields.items())
 
 
 def _pages(chunk: ChunkView, geometry: Geometry) -> Iterable[PagePicture]:

@@ -53,7 +53,7 @@ def chunk_svg(state: StatePicture, name: str) -> str:
 def _head(canvas: Canvas, state: StatePicture, chunk: ChunkPicture) -> float:
     """Write what the chunk is and its counters; return the y below."""
     canvas.text(_MARGIN, 30, f"{chunk.title} on {chunk.place}", "title")
-    asked_for = f"; hints ask for {chunk.asked_for}" if chunk.asked_for else ""
+    asked_for = f"; hints ask for {chunk.list_by_hints}" if chunk.list_by_hints else ""
     canvas.text(_MARGIN, 49, chunk.counters + asked_for)
     if not state.title:
         return 62

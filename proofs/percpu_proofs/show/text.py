@@ -1,4 +1,4 @@
-"""A state in a few lines: the counters that clauses speak of, and a row of pages for each chunk."""
+"""States as text: the rows that steps are told by, and memory maps of a chunk and of all chunks."""
 
 from __future__ import annotations
 
@@ -202,7 +202,7 @@ def chunk_text(chunk: ChunkPicture, width: int = WIDTH) -> str:
 
     Pages are drawn in as many characters as have room in a width.
     """
-    asked_for = f", its hints ask for {chunk.asked_for}" if chunk.asked_for else ""
+    asked_for = f", its hints ask for {chunk.list_by_hints}" if chunk.list_by_hints else ""
     hints = chunk.hints
     contig, scan = hints.run_texts
     head = [

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
+from itertools import takewhile
 from typing import Any
 
 from percpu_proofs.recorded.replay.actors import restored
@@ -62,12 +63,8 @@ class Served:
     @property
     def safe(self) -> int | None:
         """The longest of the periods tried in which none fails, nor in any shorter; or None."""
-        good = None
-        for period, failed in sorted(self.failed.items()):
-            if failed:
-                break
-            good = period
-        return good
+        good = takewhile(lambda period: not self.failed[period], sorted(self.failed))
+        return max(good, default=None)
 
     def as_json(self) -> dict[str, Any]:
         """Return the figures as JSON types."""

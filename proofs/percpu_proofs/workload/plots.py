@@ -1,4 +1,4 @@
-"""Memory given back and the cost of a search as charts."""
+"""Figures of workloads as charts: memory given back, the cost of a search, requests served."""
 
 from __future__ import annotations
 

@@ -80,8 +80,8 @@ class BurstSubject(Protocol):
         """End it; it is used no more."""
 
 
-def observed(variant: type[Allocator]) -> type[Allocator]:
-    """Return the variant with the history that COST-1 speaks of, kept without any contract."""
+def observed(variant: type[Allocator], geometry: Geometry) -> BurstSubject:
+    """Return a variant as booted, with the history that COST-1 speaks of, without any contract."""
 
     # A class to mix in will not do: its slots and a variant's own are two layouts (linux_5_12,
     # rfc_series); mypy takes no class from a variable for a base.
@@ -123,14 +123,14 @@ def observed(variant: type[Allocator]) -> type[Allocator]:
             """The model holds nothing that is to be given back."""
 
     WithHistory.__name__ = variant.__name__
-    return WithHistory
+    return cast("BurstSubject", build(WithHistory, geometry))
 
 
 def piles(variant: str | type[Allocator], sizes: tuple[int, ...] = PILES) -> Iterator[Burst]:
     """Yield a burst for each shape and each number of drained chunks; see pile_up."""
     chosen = variant if isinstance(variant, type) else variant_class(variant)
     name = variant if isinstance(variant, str) else variant.__name__
-    return piles_on(name, lambda: cast("BurstSubject", build(observed(chosen), GEOMETRY)), sizes)
+    return piles_on(name, lambda: observed(chosen, GEOMETRY), sizes)
 
 
 def piles_on(
@@ -179,8 +179,8 @@ def _require_rest(allocator: BurstSubject) -> None:
 
 def after(workload: Workload, variant: str) -> Burst:
     """Return a burst in the state in which a workload leaves a variant."""
-    allocator = build(observed(variant_class(variant)), workload.geometry)
-    subject = cast("BurstSubject", at_rest_after(workload, allocator))
+    subject = observed(variant_class(variant), workload.geometry)
+    at_rest_after(workload, cast("Allocator", subject))
     return burst(variant, workload.name, subject)
 
 
