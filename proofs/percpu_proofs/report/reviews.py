@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from percpu_proofs.counterexample import of_tree
 from percpu_proofs.counterexample.record import sentence_of, title_of
@@ -15,19 +15,11 @@ from percpu_proofs.review.trees import TreeCell, TreeResults
 from percpu_spec.counts import counted
 
 
-class Sign(NamedTuple):
-    """A verdict in the matrix."""
-
-    words: str
-    style: str  # a class of the style sheet
-    unexpected: bool
-
-
 class ClauseLine(NamedTuple):
-    """A clause in the matrix, with a sign for each subject; reason: why it was not asked."""
+    """A clause in the matrix, with the cell of each subject; reason: why it was not asked."""
 
     clause: str
-    signs: list[Sign | None]
+    cells: Sequence[Cell | TreeCell | None]
     reason: str
 
 
@@ -108,7 +100,7 @@ def report_of_variants(cells: Sequence[Cell], changed: Mapping[str, Changes]) ->
     ]
     return _render(
         into, f"Review of {', '.join(names)}", summary, names, groups,
-        _lines(by_clause, lambda cell: not cell.as_expected), bounds,
+        _lines(by_clause), unexpected, bounds,
     )  # fmt: skip
 
 
@@ -132,7 +124,7 @@ def report_of_trees(of: TreeResults, options: tuple[str, str]) -> str:
     """Return the report as HTML. options: of a command, those that choose the base, the newest."""
     into = Document()
     names = dict(zip(of.cells, dict.fromkeys((of.base, of.newest)), strict=True))
-    new = {entry.access for entry in of.new_accesses}
+    added = {entry.access for entry in of.new_accesses}
     accesses = dict.fromkeys(entry.access for entry in (*of.new_accesses, *of.accesses))
     bounds = [(one.job.search.name, names[one.job.tree], one.bound) for one in of.outcomes]
     bounds += [(name, of.newest, f"not searched: {why}") for name, why in of.not_searched.items()]
@@ -140,12 +132,12 @@ def report_of_trees(of: TreeResults, options: tuple[str, str]) -> str:
         clause: [cells.get(clause) for cells in of.cells.values()]
         for clause in dict.fromkeys(clause for cells in of.cells.values() for clause in cells)
     }
-    newly_broken = [] if of.changed is None else [of.newest_cells.get(c) for c in of.changed.new]
+    new = [] if of.changed is None else [of.newest_cells[clause] for clause in of.changed.new]
     return _render(
         into, f"Review of {of.newest}", _summary(of), list(names.values()),
         _groups_of_trees(of, options, into),
-        _lines(by_clause, lambda cell: any(cell is one for one in newly_broken)), bounds,
-        accesses=[(str(access), access in new) for access in accesses],
+        _lines(by_clause), new, bounds,
+        accesses=[(str(access), access in added) for access in accesses],
         patches={path.name: path.read_text("utf-8", "replace") for path in of.patches},
     )  # fmt: skip
 
@@ -217,26 +209,14 @@ def _exhibit_of_tree(
     return Exhibit(clause, f"{place}-shown", words, (walk(of, into.bars, place, note, command),))
 
 
-def _lines(
-    by_clause: Mapping[str, Sequence[Cell | TreeCell | None]], unexpected: Callable[[Any], bool]
-) -> list[ClauseLine]:
+def _lines(by_clause: Mapping[str, Sequence[Cell | TreeCell | None]]) -> list[ClauseLine]:
     """Return the matrix: the cells of each clause, None of a subject that has none of it."""
     lines = []
     for clause, row in by_clause.items():
-        signs = [None if cell is None else _sign(cell, unexpected(cell)) for cell in row]
         judged = any(cell and cell.verdict in ("holds", "violated") for cell in row)
         reasons = dict.fromkeys(cell.reason for cell in row if cell and not judged)
-        lines.append(ClauseLine(clause, signs, "; ".join(reasons)))
+        lines.append(ClauseLine(clause, row, "; ".join(reasons)))
     return lines
-
-
-def _sign(cell: Cell | TreeCell, unexpected: bool) -> Sign:
-    """Return what stands for a verdict: of trees a clause is mostly unchecked as none asks it."""
-    unchecked = "?" if isinstance(cell, Cell) else "–"
-    words = {"violated": "broken", "unchecked": unchecked, "not applicable": "–"}
-    length = f" {cell.example.length}" if cell.example is not None else ""
-    style = cell.verdict if cell.verdict in ("holds", "violated") else "unchecked"
-    return Sign(words.get(cell.verdict, cell.verdict) + length, style, unexpected)
 
 
 def _render(
@@ -246,6 +226,7 @@ def _render(
     subjects: Sequence[str],
     groups: Iterable[Group],
     lines: Sequence[ClauseLine],
+    unexpected: Sequence[Cell | TreeCell],
     bounds: Iterable[tuple[str, str, str]],
     *,
     accesses: Sequence[tuple[str, bool]] = (),
@@ -253,8 +234,9 @@ def _render(
 ) -> str:
     """Return the report of a review as HTML.
 
-    bounds: how far each search came: its name, of which subject, and that in words. accesses:
-    without pcpu_lock, in words, and whether they are new. patches: texts by name.
+    unexpected: cells that stand out. bounds: how far each search came: its name, of which subject,
+    and that in words. accesses: without pcpu_lock, in words, and whether they are new. patches:
+    texts by name.
     """
     shown = [group for group in groups if group.exhibits]
     index = [
@@ -264,6 +246,6 @@ def _render(
     ]
     return into.render(
         "review.html", title, [*index, *clause_index()], summary=summary, groups=shown,
-        subjects=subjects, lines=lines, bounds=list(dict.fromkeys(bounds)), accesses=accesses,
-        patches=patches or {}, title_of=title_of, sentence_of=sentence_of,
+        subjects=subjects, lines=lines, unexpected=unexpected, bounds=list(dict.fromkeys(bounds)),
+        accesses=accesses, patches=patches or {}, title_of=title_of, sentence_of=sentence_of,
     )  # fmt: skip

@@ -31,22 +31,12 @@ class ChunkLine:
 
 
 @dataclass(frozen=True, slots=True)
-class CounterChange:
-    """A counter behind a step, and what it was before."""
-
-    name: str
-    before: int
-    now: int
-
-
-@dataclass(frozen=True, slots=True)
 class StepPanel:
     """What is shown of one step, or of the state before the first."""
 
-    number: int
     step: CpuStep | None
     changes: tuple[str, ...]
-    counters: tuple[CounterChange, ...]
+    counters: tuple[tuple[str, int, int], ...]  # name, and what it was before and is behind it
     mutex: str
     rows: tuple[ChunkLine, ...]
     others: int  # chunks that do not bear on the clause
@@ -98,7 +88,7 @@ def _panel(
     bars: ChunkBars,
     most: int,
 ) -> StepPanel:
-    counted = dict(before.counters) if before is not None else {}
+    counters = dict(before.counters) if before is not None else {}
     were = {row.name: row for row in before.chunks} if before is not None else {}
     rows = []
     for row in shown.rows(now):
@@ -106,13 +96,13 @@ def _panel(
         blocks = chunk_text(row.picture) if shown.hints and (changed or step is None) else ""
         bar = bars.bar(row.picture, row.pages, most)
         rows.append(ChunkLine(row.name, row.place, bar, _words(row), changed, blocks))
-    told = ("pcpu_alloc_mutex", *dict(now.counters))  # where the counters are
+    below = ("pcpu_alloc_mutex", *dict(now.counters))  # where the counters are
     words = () if step is None or before is None else changes(before, step, shown)
     return StepPanel(
-        0 if step is None else step.number, step,
-        tuple(change for change in words if not change.startswith(told)),
+        step,
+        tuple(change for change in words if not change.startswith(below)),
         tuple(
-            CounterChange(name, counted.get(name, value), value)
+            (name, counters.get(name, value), value)
             for name, value in now.counters
             if name in shown.counters
         ),
