@@ -112,10 +112,7 @@ def _panel(
 
 def _words(row: ChunkRow) -> str:
     chunk = row.picture
-    words = [
-        counted(chunk.empty, "empty page"), counted(chunk.areas, "area"),
-        f"{counted(chunk.free_bytes, 'byte')} free",
-    ]  # fmt: skip
+    words = [counted(chunk.empty, "empty page"), chunk.contents]
     if chunk.list_by_hints:
         words.append(f"its hints ask for {chunk.list_by_hints}")
     return ", ".join((*chunk.marks, *words))

@@ -209,14 +209,12 @@ class TreeCache:
     def __init__(self, cache: OutcomeCache | None, trees: Sequence[CompiledTree]) -> None:
         self._cache = cache if all(tree.stub is None for tree in trees) else None
         self._hashes = {} if self._cache is None else {tree.name: _hash_of(tree) for tree in trees}
-        self.hits = 0  # outcomes that were found
 
     def find(self, job: TreeJob) -> TreeOutcome | None:
         """Return the outcome of a job that was run before."""
         if self._cache is None:
             return None
         found: TreeOutcome | None = self._cache.read(self._key(job))
-        self.hits += found is not None
         return found and replace(found, job=job)
 
     def keep(self, outcome: TreeOutcome) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 from percpu_proofs import data
 from percpu_proofs.explore.scenarios import SCENARIOS
@@ -145,15 +145,30 @@ class Workers:
     on_done: Callable[[int, int], None] = lambda done, total: None
 
     def run(
-        self, tasks: Sequence[T], run: Callable[[T], R], keep: Callable[[R], None], known: int
-    ) -> tuple[list[R], bool]:
-        """Run tasks as `spread` does; known: how many others were done in earlier runs."""
-        total = known + len(tasks)
-        self.on_done(known, total)
-        return spread(
-            tasks, run, jobs=self.jobs, dask=self.dask, keep=keep, partial=True,
-            on_done=lambda done, _: self.on_done(known + done, total),
+        self, jobs: Sequence[T], run: Callable[[T], R], cache: Any, enter: Callable[[R], None]
+    ) -> tuple[list[R], int, bool]:
+        """Run jobs as `spread` does, but for those whose outcome is in a cache, if there is one.
+
+        enter gets each outcome as it is there. Returns the outcomes, those of the cache first, how
+        many these are, and whether Ctrl-C came.
+        """
+        find = cache.find if cache is not None else lambda job: None
+        cached = {job: outcome for job in jobs if (outcome := find(job)) is not None}
+        for outcome in cached.values():
+            enter(outcome)
+        self.on_done(len(cached), len(jobs))
+
+        def keep(outcome: R) -> None:
+            if cache is not None:
+                cache.keep(outcome)
+            enter(outcome)
+
+        done, interrupted = spread(
+            [job for job in jobs if job not in cached], run, jobs=self.jobs, dask=self.dask,
+            keep=keep, partial=True,
+            on_done=lambda done, _: self.on_done(len(cached) + done, len(jobs)),
         )  # fmt: skip
+        return [*cached.values(), *done], len(cached), interrupted
 
 
 SECONDS_EACH: Final = 0.6
@@ -222,7 +237,6 @@ class ReviewRun:
 
     def _round(self, planned: Sequence[Job], workers: Workers) -> list[JobOutcome]:
         """Return the outcomes of jobs that depend on none of each other."""
-        cache = workers.cache
         found: dict[Job, JobOutcome] = {}
         waiting = list(planned)
 
@@ -232,19 +246,10 @@ class ReviewRun:
                 ready = found[waiting.pop(0)]
                 self.on_outcome(ready, waiting[0] if waiting else None)
 
-        def keep(outcome: JobOutcome) -> None:
-            if cache is not None:
-                cache.keep(outcome)
-            enter(outcome)
-
-        for job in planned:
-            if cache is not None and (known := cache.find(job)) is not None:
-                enter(known)
-        self.planned += len(planned)
-        self.cached += len(found)
-        missing = [job for job in planned if job not in found]
-        done, self.interrupted = workers.run(missing, run, keep, len(found))
+        done, cached, self.interrupted = workers.run(planned, run, workers.cache, enter)
         found |= {outcome.job: outcome for outcome in done}
+        self.planned += len(planned)
+        self.cached += cached
         self.done += len(found)
         for job in waiting:  # behind one that was broken off
             if job in found:

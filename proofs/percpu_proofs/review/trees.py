@@ -302,25 +302,19 @@ def results_of(
     model = trees[0].model()
     not_searched = left_out(trees, searches)
     searches = [one for one in searches if one.name not in not_searched]
-    cache = TreeCache(workers.cache if workers.dask is None else None, trees)
-
-    def keep(outcome: TreeOutcome) -> None:
-        cache.keep(outcome)
-        tell(outcome)
+    cache = TreeCache(workers.cache, trees)
+    cached = 0
 
     def search(more: list[TreeJob]) -> bool:
         """Run more jobs; return whether there may be more still."""
+        nonlocal cached
         planned.extend(more)
-        known = [found for job in more if (found := cache.find(job)) is not None]
-        for outcome in known:
-            tell(outcome)
-        ready = [outcome.job for outcome in known]
-        left = [job for job in more if job not in ready]
         if workers.dask is None:
-            done, stopped = workers.run(left, run, keep, len(known))
+            done, known, stopped = workers.run(more, run, cache, tell)
         else:
-            done, stopped = workers.run([*map(parcel, left)], run_parcel, keep, len(known))
-        outcomes.extend([*known, *done])
+            done, known, stopped = workers.run([*map(parcel, more)], run_parcel, None, tell)
+        outcomes.extend(done)
+        cached += known
         return not stopped and not any(outcome.interrupted for outcome in done)
 
     interrupted = not (
@@ -347,7 +341,7 @@ def results_of(
     because = trees[0].between or model.because
     return TreeResults(
         trees, model.name, because, cells, changed, unknown, outcomes, new, not_searched,
-        len(planned), cache.hits, interrupted,
+        len(planned), cached, interrupted,
     )  # fmt: skip
 
 
