@@ -57,7 +57,7 @@ def test_a_book_is_whole_and_needs_nothing_else() -> None:
     # a clause stands with its predicate, its contracts, its claims and its tests
     entries = dict(re.findall(r'<h3 id="([^"]+)">(.*?)(?=<h3 id=)', html, re.DOTALL))
     for part_of_it in ("isolated_are_apart", "isolate_chunk", "claim-isolate-by-bits",
-                       citations()["ISO-2"][0].file, "5.17 to 6.12"):  # fmt: skip
+                       next(iter(citations()["ISO-2"])), "5.17 to 6.12"):  # fmt: skip
         assert part_of_it in entries["ISO-2"], part_of_it
     # every kernel function leads to its clauses, and they to it
     for function in kernel_functions():
@@ -78,7 +78,7 @@ def test_every_kernel_function_leads_to_clauses_and_back() -> None:
 
 def test_each_clause_is_cited_by_tests() -> None:
     assert clauses().keys() <= citations().keys()
-    assert any(one.file == "test_lock_guard.py" for one in citations()["LOCK-1"])
+    assert "test_lock_guard.py" in citations()["LOCK-1"]
 
 
 def test_an_installed_package_has_no_tests_to_cite(

@@ -34,13 +34,6 @@ class Paragraph(NamedTuple):
     text: str
 
 
-class Entry(NamedTuple):
-    """An entry of a file, with what stands in its heading behind the name."""
-
-    marks: str
-    paragraphs: list[Paragraph]
-
-
 class Texts(NamedTuple):
     """An entry filled in. marks: clauses and what else its heading says."""
 
@@ -62,13 +55,13 @@ def texts(file: str, name: str, **values: object) -> Texts:
 
 
 @cache
-def entries(file: str) -> dict[str, Entry]:
-    """Return the entries of a file by name."""
+def entries(file: str) -> dict[str, tuple[str, list[Paragraph]]]:
+    """Return the entries of a file by name, with the marks that stand behind it in the heading."""
     found = {}
     for entry in _HEADING.split((FOLDER / f"{file}.md").read_text("utf-8"))[1:]:
         heading, _, body = entry.partition("\n")
         name, _, marks = heading.partition(":")
-        found[name] = Entry(marks.strip(), list(map(_paragraph, body.strip().split("\n\n"))))
+        found[name] = marks.strip(), list(map(_paragraph, body.strip().split("\n\n")))
     return found
 
 

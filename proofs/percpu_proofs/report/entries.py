@@ -56,7 +56,7 @@ class ClauseEntry:
     contracts: list[Mapping[str, str]]
     functions: list[str]  # of the kernel
     claims: Mapping[str, Mapping[str, Any]]
-    tests: Sequence[Citation]
+    tests: Mapping[str, list[str]]  # that cite it, by file
     findings: list[Finding]
     not_asked: str  # why no release is
     cells: list[Cell] = field(default_factory=list)
@@ -99,7 +99,7 @@ def _clause_entry(clause: Clause, code: Code, kernel: Iterable[KernelFunction]) 
             name: line for name, line in committed().items()
             if clause.id in line["clause"].split(", ")
         },
-        citations().get(clause.id, ()),
+        citations().get(clause.id, {}),
         [one for one in findings().values() if clause.id in one.clauses],
         COMPILED.not_asked().get(clause.id, ""),
     )  # fmt: skip
@@ -122,29 +122,19 @@ def _predicates(
             yield PredicateCode(function, module, asked, code.with_helpers(condition))
 
 
-class Citation(NamedTuple):
-    """A file of the tests and what in it names an id: functions, or other definitions."""
-
-    file: str
-    places: tuple[str, ...]
-
-
 _ID: Final = re.compile(r"\b(?:[A-Z]+-[1-9][0-9]*|[LR][1-9])\b")
 
 
 @cache
-def citations() -> dict[str, tuple[Citation, ...]]:
-    """Return the tests that name each id, by file; nothing where there are none."""
+def citations() -> dict[str, dict[str, list[str]]]:
+    """Return for each id the files of tests that name it, with the definitions that do in each."""
     found: dict[str, dict[str, list[str]]] = {}
     for path in sorted((data.REPOSITORY / "tests").glob("*.py")):
         for name, place in _ids_of_definitions(path.read_text("utf-8")):
             places = found.setdefault(name, {}).setdefault(path.name, [])
             if place not in places:
                 places.append(place)
-    return {
-        name: tuple(Citation(file, tuple(places)) for file, places in files.items())
-        for name, files in found.items()
-    }
+    return found
 
 
 def _ids_of_definitions(source: str) -> Iterator[tuple[str, str]]:

@@ -119,7 +119,9 @@ def _cell(clause: str, outcomes: Sequence[TreeOutcome], variant: str) -> TreeCel
         if not asked and example is None:
             continue
         engine, violated = f"search {outcome.job.search.name}", example is not None
-        evidence.append(evidence_of(outcome, engine, _rung(outcome), asked, violated=violated))
+        drawn = outcome.job.search.plan.programs or outcome.job.schedule
+        rung = FUZZED if drawn else EXHAUSTIVE
+        evidence.append(evidence_of(outcome, engine, rung, asked, violated=violated))
         if example is not None:
             examples.append(example)
             backings.add(outcome.job.search.form.backing)
@@ -130,10 +132,6 @@ def _cell(clause: str, outcomes: Sequence[TreeOutcome], variant: str) -> TreeCel
         return TreeCell(clause, "holds", "", evidence)
     missing = NOT_NOTED if clause.startswith("LOCK") else NO_SITUATION
     return TreeCell(clause, "unchecked", COMPILED.not_asked().get(clause, missing))
-
-
-def _rung(outcome: TreeOutcome) -> str:
-    return FUZZED if outcome.job.search.plan.programs or outcome.job.schedule else EXHAUSTIVE
 
 
 def changes(base: dict[str, TreeCell], patched: dict[str, TreeCell]) -> Changes:
