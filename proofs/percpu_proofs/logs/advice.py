@@ -111,10 +111,6 @@ class MachineFacts:
         match = re.match(r"(\d+)\.(\d+)", self.release or "")
         return (int(match[1]), int(match[2])) if match else None
 
-    def before(self, version: tuple[int, int]) -> bool:
-        """Return whether the kernel is known to be older."""
-        return self.version is not None and self.version < version
-
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
@@ -173,21 +169,17 @@ def _atomic(failure: Failure, machine: MachineFacts, page: int) -> dict[str, obj
         enough = ", side by side where a hole allows it, so mostly enough for this request"
     burst = f"--size {failure.size} --align {failure.align or _GRANULE}"
     burst += f" --geometry {machine.geometry}" if machine.geometry else ""
-    names = failure.stack.callers
+    names, version = failure.stack.callers, machine.version
+    variant = of_release(machine.release or "")
+    noio_sleeps = bool(variant) and variant_class(variant).BLOCKING == DIRECT_RECLAIM
     return {
         "low": LOW, "high": HIGH, "short": step <= page, "long": step > page,
         "of_a_page": counted(each, "such area"), "of_low": LOW * each, "of_high": HIGH * each,
         "pages": counted(pages, "page"), "enough": enough, "burst": burst,
-        "release": machine.release, "backported": machine.before(_PRINTS_ATOMIC),
+        "release": machine.release, "backported": version is not None and version < _PRINTS_ATOMIC,
         "done_in": _DONE_IN, "backported_to": BACKPORTED,
-        "noio_fails": not _noio_sleeps(machine.release),
+        "noio_fails": not noio_sleeps,
     } | {who: any(re.match(form, n) for n in names) for who, form in _CALLERS.items()}  # fmt: skip
-
-
-def _noio_sleeps(release: str | None) -> bool:
-    """Return whether requests without I/O are known to sleep in a release."""
-    variant = of_release(release or "")
-    return bool(variant) and variant_class(variant).BLOCKING == DIRECT_RECLAIM
 
 
 def _reserved(failure: Failure, machine: MachineFacts, page: int) -> dict[str, object]:

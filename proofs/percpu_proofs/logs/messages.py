@@ -162,16 +162,13 @@ def frame(text: str) -> tuple[str, bool] | None:
 def stack_below(found: Sequence[Message], index: int) -> Stack:
     """Return the stack that follows a message, given by its place in the list."""
     frames: list[str] = []
-    task: str | None = None
-    pid: int | None = None
-    release: str | None = None
+    task: re.Match[str] | None = None
     for message in found[index + 1 : index + 1 + _SEARCHED]:
         text = message.text
         if "cut here" in text or "percpu: allocation failed" in text:
             break
         if match := _TASK.search(text):
-            if task is None:
-                pid, task, release = int(match[1]), match[2], match[3]
+            task = task or match
             continue
         entry = frame(text)
         if entry is not None:
@@ -182,7 +179,8 @@ def stack_below(found: Sequence[Message], index: int) -> Stack:
                 frames.append(plain_name(match[1]))
         elif frames and text.strip() and not _DECORATION.match(text):
             break
-    return Stack(tuple(frames), task, pid, release)
+    pid, name, release = (int(task[1]), task[2], task[3]) if task else (None, None, None)
+    return Stack(tuple(frames), name, pid, release)
 
 
 def release_in(text: str) -> str | None:

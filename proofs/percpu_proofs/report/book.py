@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
-from typing import Any
 
 from percpu_proofs.beside import pages as beside
 from percpu_proofs.beside.comparison import Comparison
@@ -98,10 +97,11 @@ def book(
         chapters=specification, counts=counts, releases=SEARCHED, km=KM, compared=COMPARED,
         variants=list(dict.fromkeys(cell.variant for cell in cells)),
         partial=any(cell.partial for cell in cells),
-        patches=_patches(),
+        patches={path.name: path.read_text("utf-8") for path in folder("patches").iterdir()},
         findings_introduction=text.partition("\n")[2].partition("\n## ")[0],
         algorithms=algorithms, plots=PLOTS,
-        scenarios=[_scenario(name) for name in SCENARIOS],
+        scenarios=[(one, (FOLDER / f"{one.name}.txt").read_text("utf-8"))
+                   for one in SCENARIOS.values()],
         kernel_functions=kernel, names=names, own_functions=own, cited=bool(citations()),
         definitions=definitions, claims=committed(), words=words, comparisons=comparisons,
         beside=[beside.html_fragment(one, link=_to_clause, functions=compared)
@@ -122,16 +122,6 @@ def algorithm(cls: type[Allocator]) -> Algorithm:
     known = {other: name for name, other in (VARIANTS | RELEASES).items()}
     base = next((known[one] for one in cls.__mro__[1:] if one in known), None)
     return Algorithm(title, says, base, cls.EXPECTED, cls.NOT_APPLICABLE)
-
-
-def _patches() -> dict[str, str]:
-    """Return the shipped patches by name."""
-    return {path.name: path.read_text("utf-8") for path in sorted(folder("patches").iterdir())}
-
-
-def _scenario(name: str) -> Mapping[str, Any]:
-    text = (FOLDER / f"{name}.txt").read_text("utf-8")
-    return {"name": name, "what": SCENARIOS[name].what, "text": text}
 
 
 def _index_of_term(kind: str, term: TermEntry) -> IndexEntry:

@@ -47,7 +47,12 @@ class OutcomeSources:
     """The files that outcomes depend on, as they are when this is made."""
 
     def __init__(self) -> None:
-        self._files = _files()
+        self._files = sorted(
+            str(path)
+            for package in _PACKAGES
+            for path in package.rglob("*")
+            if "__pycache__" not in path.parts and path.is_file()
+        )
         self._stamps = self._present_stamps()
         digest = hashlib.sha256(platform.python_version().encode())
         digest.update(version("icontract").encode())
@@ -74,15 +79,6 @@ class OutcomeSources:
         with suppress(FileNotFoundError):
             return [(found.st_mtime_ns, found.st_size) for found in map(os.stat, self._files)]
         return []
-
-
-def _files() -> list[str]:
-    return sorted(
-        str(path)
-        for package in _PACKAGES
-        for path in package.rglob("*")
-        if "__pycache__" not in path.parts and path.is_file()
-    )
 
 
 def _content(path: Path) -> bytes:

@@ -151,10 +151,10 @@ def _cell(variant: str, clause: str, outcomes: list[JobOutcome], partial: bool) 
 
 def matrix_json(cells: Sequence[Cell]) -> dict[str, Any]:
     """Return the matrix as `variants.NAME.CLAUSE`."""
-    found: dict[str, Any] = {}
-    for cell in cells:
-        found.setdefault(cell.variant, {})[cell.clause] = cell.as_json()
-    return {"variants": found}
+    variants = dict.fromkeys(cell.variant for cell in cells)
+    return {
+        "variants": {v: {c.clause: c.as_json() for c in cells if c.variant == v} for v in variants}
+    }
 
 
 def not_asked(cells: Sequence[Cell]) -> dict[str, str]:

@@ -132,7 +132,8 @@ def measure(
     allocator, _ = start.clone()
     for number in range(ROUNDS + 1):
         most = max(requests, MOST)
-        served = _until_failure(allocator, size, align, most)
+        asked = (_ask(allocator, size, align) for _ in range(most))
+        served = sum(1 for _ in takewhile(lambda area: area is not None, asked))
         found.rounds.append(served)
         found.cut = served == most
         if not number:
@@ -172,10 +173,6 @@ def failures(allocator: Allocator, size: int, align: int, numbers: range, period
             allocator.balance()
         failed += _ask(allocator, size, align) is None
     return failed
-
-
-def _until_failure(allocator: Allocator, size: int, align: int, most: int) -> int:
-    return next((done for done in range(most) if _ask(allocator, size, align) is None), most)
 
 
 def _ask(allocator: Allocator, size: int, align: int) -> Area | None:

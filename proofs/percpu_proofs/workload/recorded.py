@@ -156,8 +156,7 @@ def stranded(chunks: Iterable[ChunkView]) -> int:
 
 
 def _facts() -> dict[str, Any]:
-    facts: dict[str, Any] = read_json(read_text(data.folder("workload") / FACTS))
-    return facts
+    return dict(read_json(read_text(data.folder("workload") / FACTS)))
 
 
 @dataclass(frozen=True, slots=True)
