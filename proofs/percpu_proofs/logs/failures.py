@@ -125,16 +125,14 @@ def read_failures(found: Sequence[Message]) -> tuple[list[Failure], list[Message
 
 def merge_alike(failures: Iterable[Failure]) -> list[Failure]:
     """Return failures with those alike told as one, in the order of the first."""
-    kinds: dict[tuple[Any, ...], Failure] = {}
+    kinds: dict[tuple[Any, ...], list[Failure]] = {}
     for one in failures:
-        known = kinds.get(one.kind)
-        if known is None:
-            kinds[one.kind] = one
-        else:
-            kinds[one.kind] = replace(
-                known, lines=known.lines + one.lines, count=known.count + one.count
-            )
-    return list(kinds.values())
+        kinds.setdefault(one.kind, []).append(one)
+    return [
+        replace(alike[0], lines=tuple(line for one in alike for line in one.lines),
+                count=sum(one.count for one in alike))
+        for alike in kinds.values()
+    ]  # fmt: skip
 
 
 def _new(

@@ -309,6 +309,5 @@ def read_reports(found: Sequence[Message]) -> list[Report]:
 def without_illegal(reports: Sequence[Report], lines: Sequence[int]) -> Iterator[Report]:
     """Yield reports but for the warnings that only announce an illegal request, at these lines."""
     for report in reports:
-        near = any(abs(report.line - line) <= 2 for line in lines)
-        if report.kind != "warning" or not near:
+        if report.kind != "warning" or all(abs(report.line - line) > 2 for line in lines):
             yield report

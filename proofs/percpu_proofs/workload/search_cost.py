@@ -55,10 +55,7 @@ class BurstSubject(Protocol):
     """What a burst is made on: an allocator whose history is kept, of the model or compiled."""
 
     history: History
-
-    @property
-    def geometry(self) -> Geometry:
-        """The geometry."""
+    geometry: Geometry
 
     @property
     def work_pending(self) -> bool:
