@@ -115,7 +115,7 @@ BOOTED = [
 ])  # fmt: skip
 def test_boots_are_told_apart_and_guesses_are_told(prefix: str, tmp_path: Path) -> None:
     def lines(at: float, *texts: str) -> list[str]:
-        return [prefix.format(at) + text for text in advice]
+        return [prefix.format(at) + text for text in texts]
 
     path = tmp_path / "log"
     booted = [
@@ -896,7 +896,7 @@ BUGS: dict[str, tuple[str, Any, Callable[[Path], None]]] = {
         re.compile("|".join(map(re.escape, reversed(failures.WORDS)))),
         lambda _: test_every_reason_of_every_release(failures.EXTEND_RESERVED)),
     "every report is ours": (
-        "percpu_proofs.logs.messages.ReportBlock.is_ours", True,
+        "percpu_proofs.logs.reports.ReportBlock.is_ours", True,
         lambda _: test_others_reports_are_not_ours()),
     "failures are not told together": (
         "percpu_proofs.logs.reading.merge_alike", list, test_alike_are_told_once_and_the_limit),

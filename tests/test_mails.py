@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from depth import deep_unless
-from known_records import RECORDED, records
+from known_records import records, reviewed
 
 from percpu_proofs import data
 from percpu_proofs.cli import main
@@ -26,7 +26,6 @@ from percpu_proofs.explore.token import Token, compact, examples, from_record
 from percpu_proofs.live.subject import SubjectKind, read_subject
 from percpu_proofs.live.verdicts import BROKEN, KNOWN, KernelStateJudge, Verdict
 from percpu_proofs.review.job import ReviewExample
-from percpu_proofs.review.jobs import cells
 from percpu_proofs.review.matrix import Cell
 from percpu_proofs.show.mail import LINES, WIDTH, block, command, listing, plain, quoted
 from percpu_reference.variants import DEFAULT, MERGED, VARIANTS
@@ -134,7 +133,7 @@ def test_the_record_counts_as_the_review_does() -> None:
         return found
 
     known = (data.folder("counterexamples") / "known.jsonl").read_text("utf-8").splitlines()
-    assert fewest(known) == fewest(list(records(cells(RECORDED))))
+    assert fewest(known) == fewest(list(records(reviewed())))
 
 
 def test_records_say_what_found_them() -> None:

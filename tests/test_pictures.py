@@ -15,12 +15,10 @@ from percpu_proofs.run.driver import Driver
 from percpu_proofs.run.operations import parse_operations
 from percpu_proofs.show.canvas import PAPER, STRANDED, Canvas
 from percpu_proofs.show.chart import Bar, Bars, Panel, Series, Style, chart_svg
-from percpu_proofs.show.overview import overview_svg
 from percpu_proofs.show.picture import StatePicture, picture_of_state
-from percpu_proofs.show.svg import chunk_svg
+from percpu_proofs.show.svg import chunk_svg, overview_svg
 from percpu_proofs.workload.plots import cost_svg, removal_svg
-from percpu_proofs.workload.removal import Curve
-from percpu_proofs.workload.requests import USUAL, Workload, load
+from percpu_proofs.workload.recorded import USUAL, Curve, Workload, load
 from percpu_proofs.workload.search_cost import Burst
 from percpu_reference.variants import VARIANTS, build
 from percpu_spec.geometry import Geometry

@@ -11,9 +11,8 @@ from depth import deep_unless
 from workloads import EIGHT, WAITING
 
 from percpu_proofs.cli import main
-from percpu_proofs.review.changes import changes
 from percpu_proofs.review.job import Job, run
-from percpu_proofs.review.matrix import matrix
+from percpu_proofs.review.matrix import changes, matrix
 from percpu_proofs.run.driver import Driver
 from percpu_proofs.run.operations import parse_operations
 from percpu_reference import build

@@ -278,7 +278,7 @@ def test_only_what_has_no_shortest_example_is_made_small() -> None:
     listed = JobOutcome(Job("rfc_1", "sequences", "pages"), "explored", "", "")
     listed.examples = {"HINT-5": replace(EXAMPLE, shortest=True)}
     (job,) = shrinking_jobs([drawn, listed])
-    assert job == replace(drawn.job, found=("LIST-3", Program(())))
+    assert job == replace(drawn.job, drawn=("LIST-3", Program(())))
     small = replace(long, length=9)
     put_small([drawn, listed], [JobOutcome(job, "fuzzed", "", "", {}, {"LIST-3": small})])
     assert drawn.examples == {"HINT-5": long, "LIST-3": small} and "LIST-3" not in listed.examples

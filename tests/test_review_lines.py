@@ -23,10 +23,9 @@ from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.explore.token import Token
 from percpu_proofs.review import cache, jobs
 from percpu_proofs.review.cache import OutcomeCache, OutcomeSources
-from percpu_proofs.review.changes import changes
 from percpu_proofs.review.job import Engine, Job, JobOutcome, ReviewExample
 from percpu_proofs.review.jobs import jobs_for
-from percpu_proofs.review.matrix import Cell, matrix
+from percpu_proofs.review.matrix import Cell, changes, matrix
 from percpu_reference.variants import variant_class
 from percpu_spec.catalogue import clauses
 
@@ -69,7 +68,7 @@ def canned(monkeypatch: pytest.MonkeyPatch, *outcomes: JobOutcome) -> None:
     known = {one.job: one for one in outcomes}
 
     def found(job: Job) -> JobOutcome:
-        bare = replace(job, known=())
+        bare = replace(job, examples=())
         return known.get(job) or known.get(bare) or outcome(job.variant, job.engine, job.what)
 
     def spread(tasks: list[Job], run: object, *, keep: Any, **_: object) -> Any:
@@ -243,7 +242,7 @@ def test_mechanisms_of_a_variant_begin_with_those_of_its_base(
     jobs.ReviewRun((mine, "linux_6_12")).run(jobs.Workers(1))
     _, second, third = rounds
     assert {job.variant for job in second} == {"linux_6_12"}
-    known = {job.what: job.known for job in third if job.variant == mine}
+    known = {job.what: job.examples for job in third if job.variant == mine}
     assert known["RCL-3 R1"] == (base,) and known["RCL-3 R2"] == ()
 
 
@@ -432,7 +431,7 @@ def two_mechanisms(monkeypatch: pytest.MonkeyPatch) -> None:
         for name, one in (("R1", by_r1), ("R2", by_r2))
     ]
     canned(monkeypatch, hunt, *(
-        replace(one, reach="known", job=replace(one.job, known=(by_r2,))) for one in alone
+        replace(one, reach="known", job=replace(one.job, examples=(by_r2,))) for one in alone
     ))  # fmt: skip
 
 
@@ -542,11 +541,13 @@ def test_kept_outcomes_are_not_searched_again(
 ) -> None:
     canned(monkeypatch, declared("linux_7_1"))
     kept = OutcomeCache(tmp_path)
-    found = jobs.cells(["linux_7_1"], cache=kept)
+    first, again, other = map(jobs.ReviewRun, [("linux_7_1",), ("linux_7_1",), ("linux_6_12",)])
+    first.run(jobs.Workers(1, cache=kept))
     monkeypatch.setattr(jobs, "spread", lambda tasks, *_, **__: ([], bool(tasks)))
-    assert jobs.cells(["linux_7_1"], cache=kept) == found
-    with pytest.raises(KeyboardInterrupt):
-        jobs.cells(["linux_6_12"], cache=kept)
+    again.run(jobs.Workers(1, cache=kept))
+    assert again.cells() == first.cells() and again.cached == again.planned
+    other.run(jobs.Workers(1, cache=kept))
+    assert other.interrupted and not other.cached
 
 
 # as it runs

@@ -132,7 +132,8 @@ def drawn() -> Allocator:
     for number, area in enumerate(areas):
         if number % 3:
             allocator.free(area)
-    return burst.settle(allocator)
+    burst.settle(allocator)
+    return allocator
 
 
 @pytest.mark.parametrize("size", [4, 40, 777, 4096, 32768])

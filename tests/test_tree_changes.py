@@ -29,6 +29,7 @@ from percpu_proofs.kernel.search.plans import DRAWN, QUICK, UNNAMED, TreeSearch,
 from percpu_proofs.kernel.search.tree_token import TreeToken, bound_of, read_tree_token
 from percpu_proofs.kernel.search.trees import CompiledTree
 from percpu_proofs.kernel.tree import read_tree
+from percpu_proofs.review import jobs
 from percpu_proofs.review import trees as tree_review
 from percpu_proofs.review.trees import TreeCell, changes, verdicts
 from percpu_proofs.run.inputs import InputError
@@ -120,7 +121,8 @@ def test_the_exit_status_tells(
     monkeypatch.setattr(CompiledTree, "library", lambda self, search: outcomes[0].job.library)
     monkeypatch.setattr(command_options, "compiled_trees", lambda *_: nullcontext(trees))
     monkeypatch.setattr(tree_review, "jobs_for", lambda *_: [o.job for o in outcomes])
-    monkeypatch.setattr(tree_review, "spread", lambda *_, **__: (outcomes, interrupted))
+    for module in (jobs, tree_review):
+        monkeypatch.setattr(module, "spread", lambda *_, **__: (outcomes, interrupted))
     patches = ["folder/some.patch"] if len(trees) > 1 else []
     patch = [word for path in patches for word in ("--patch", path)]
     done = CliRunner().invoke(main, ["review", "--source", "tree", *patch, *options])

@@ -21,8 +21,18 @@ from percpu_proofs.run.driver import Driver
 from percpu_proofs.run.operations import parse_operations
 from percpu_proofs.run.state_record import checksum
 from percpu_proofs.workload.plots import cost_svg, removal_svg
-from percpu_proofs.workload.removal import BANDS, Curve, run_workload
-from percpu_proofs.workload.requests import USUAL, Player, Schedule, Workload, derive, load, shipped
+from percpu_proofs.workload.recorded import (
+    BANDS,
+    USUAL,
+    Curve,
+    Player,
+    Schedule,
+    Workload,
+    derive,
+    load,
+    run_workload,
+    shipped,
+)
 from percpu_proofs.workload.search_cost import SHAPES, Burst, piles
 from percpu_reference.gaps import Steps
 from percpu_reference.variants import VARIANTS, build

@@ -10,7 +10,7 @@ from pathlib import Path
 from percpu_proofs import data
 from percpu_proofs.recorded.traces.reader import read_run
 from percpu_proofs.run.operations import text_of
-from percpu_proofs.workload.requests import FACTS, Workload, derive
+from percpu_proofs.workload.recorded import FACTS, Workload, derive
 
 
 def text(workload: Workload) -> str:

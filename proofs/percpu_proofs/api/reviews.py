@@ -11,9 +11,8 @@ from rich.console import Console
 
 from percpu_proofs.api.results import Display, parameters, require
 from percpu_proofs.commands import options, output, review_tree
-from percpu_proofs.review.changes import Changes, bases, changes
 from percpu_proofs.review.jobs import ReviewRun, Workers
-from percpu_proofs.review.matrix import Cell
+from percpu_proofs.review.matrix import Cell, Changes, bases, changes
 from percpu_proofs.review.trees import TreeCell, TreeResults, results_of, searches_for
 from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.processes import default_jobs

@@ -11,8 +11,7 @@ from rich.text import Text
 from percpu_proofs.commands import output
 from percpu_proofs.workload.burst import Served
 from percpu_proofs.workload.plots import examined
-from percpu_proofs.workload.removal import BANDS, Curve
-from percpu_proofs.workload.requests import STAGES, USUAL, Workload, published
+from percpu_proofs.workload.recorded import BANDS, STAGES, USUAL, Curve, Workload, published
 from percpu_proofs.workload.search_cost import Burst
 
 

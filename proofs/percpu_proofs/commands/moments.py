@@ -28,10 +28,9 @@ from percpu_proofs.recorded.states.kernel_state import KernelState
 from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.operations import text_of
 from percpu_proofs.show.mail import WIDTH
-from percpu_proofs.show.overview import overview_svg, overview_text
 from percpu_proofs.show.picture import StatePicture, picture_of_state
-from percpu_proofs.show.svg import chunk_svg
-from percpu_proofs.show.text import chunk_text
+from percpu_proofs.show.svg import chunk_svg, overview_svg
+from percpu_proofs.show.text import chunk_text, overview_text
 from percpu_reference.variants import Allocator
 
 

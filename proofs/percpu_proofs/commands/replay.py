@@ -115,7 +115,7 @@ def show_example(
     """
     example = cell.example
     assert example is not None
-    c = of_tree(example, subject_of(release, patches), cell.searched)
+    c = of_tree(example, subject_of(release, patches), cell.origin)
     out.print()
     show_lines(out, head(c, width_of(out)) if brief else text(c, width_of(out)))
     out.print(f"{counted(example.length, 'operation')}, {example.rank}", markup=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -14,9 +14,8 @@ from percpu_proofs.commands.beside import sources_of
 from percpu_proofs.live.verdicts import Verdict
 from percpu_proofs.recorded.states.kernel_state import KernelState
 from percpu_proofs.review.cache import OutcomeCache
-from percpu_proofs.review.changes import Changes
 from percpu_proofs.review.jobs import SECONDS_EACH, ReviewRun, Workers
-from percpu_proofs.review.matrix import Cell
+from percpu_proofs.review.matrix import Cell, Changes
 from percpu_proofs.review.trees import TreeResults
 from percpu_reference.variants import DEFAULT, VARIANTS
 
@@ -85,14 +84,14 @@ def report(page: Path, tree: options.ChosenTree | None, jobs: int, as_json: bool
     size = len(html.encode())
     if as_json:
         output.print_json(
-            {"file": str(page), "bytes": size, "interrupted": review.interrupted} | asdict(counts)
+            {"file": str(page), "bytes": size, "interrupted": review.interrupted} | counts
         )
     else:
         stopped = f"interrupted: {review.done} of {review.planned} searches; "
         output.say(
             output.console(),
             f"{stopped if review.interrupted else ''}{page}: {size / 1e6:.1f} MB, "
-            f"{counts.clauses} clauses, {counts.walks} counterexamples, "
-            f"{counts.functions} kernel functions, {counts.claims} claims",
+            f"{counts['clauses']} clauses, {counts['walks']} counterexamples, "
+            f"{counts['functions']} kernel functions, {counts['claims']} claims",
         )
     output.end(interrupted=review.interrupted)

@@ -14,9 +14,8 @@ import click
 from percpu_proofs.commands.replay import and_others, reproducer, show_mail
 from percpu_proofs.counterexample.of_model import of_token
 from percpu_proofs.counterexample.record import Counterexample
-from percpu_proofs.review.changes import Changes, clause_and_finding, example_of
 from percpu_proofs.review.job import ReviewExample
-from percpu_proofs.review.matrix import Cell
+from percpu_proofs.review.matrix import Cell, Changes, clause_and_finding, example_of
 from percpu_reference.variants import (
     UnknownVariantError,
     base_of,
@@ -61,10 +60,10 @@ class ReviewRequest:
         """Return what is shown of a cell: its own counterexample, or those of findings."""
         if not self.findings:
             example = cell.example
-            return [] if example is None else [ShownExample(cell, example, cell.found_by)]
+            return [] if example is None else [ShownExample(cell, example, cell.origin)]
         reason = variant_class(cell.variant).EXPECTED.get(cell.clause, "")
         if len(findings_in(reason)) == 1:
-            known = dict.fromkeys(findings_in(reason), (cell.example, cell.found_by))
+            known = dict.fromkeys(findings_in(reason), (cell.example, cell.origin))
         else:
             known = {
                 name: (example, _sought(cell, name)) for name, example in cell.mechanisms.items()
@@ -86,7 +85,7 @@ def _sought(cell: Cell, finding: str) -> str:
     """Return how far a finding was looked for alone, in words."""
     example = cell.mechanisms[finding]
     small = "" if example is None or example.shortest else "; made small, maybe not the fewest"
-    return f"{finding} alone, the others mended: {cell.sought[finding]}{small}"
+    return f"{finding} alone, the others mended: {cell.bounds[finding]}{small}"
 
 
 def show_review_mail(
@@ -137,7 +136,7 @@ def _of_changes(
         if (variant, clause) == (cell.variant, cell.clause):
             example = example_of(cell, finding)
             if example is not None:
-                how = _sought(cell, finding) if finding in cell.sought else cell.found_by
+                how = _sought(cell, finding) if finding in cell.bounds else cell.origin
                 yield ShownExample(cell, example, how, finding)
 
 
@@ -153,7 +152,7 @@ def _mended(
             cell = of_base.get(clause)
             example = None if cell is None else example_of(cell, finding)
             if cell is not None and example is not None and example.token:
-                how = _sought(cell, finding) if finding in cell.sought else cell.found_by
+                how = _sought(cell, finding) if finding in cell.bounds else cell.origin
                 found.append((ShownExample(cell, example, how, finding), others))
     return found
 
@@ -192,8 +191,8 @@ def _unreported(
         for cell in cells:
             if cell.variant in request.variants and request.shows(cell.clause):
                 for name in request.findings:
-                    if name in cell.sought:
-                        yield f"{name}: no counterexample of it alone: {cell.sought[name]}"
+                    if name in cell.bounds:
+                        yield f"{name}: no counterexample of it alone: {cell.bounds[name]}"
                 reason = f" ({cell.reason})" if cell.reason else ""
                 yield f"{cell.clause} of {Path(cell.variant).stem}: {cell.verdict}{reason}"
         return

@@ -28,8 +28,8 @@ from percpu_proofs.kernel.search.accesses import AccessSite
 from percpu_proofs.kernel.search.job import TreeOutcome
 from percpu_proofs.kernel.search.plans import TreeSearch
 from percpu_proofs.kernel.search.trees import BASE, CompiledTree
-from percpu_proofs.review.changes import Changes
 from percpu_proofs.review.jobs import Workers
+from percpu_proofs.review.matrix import Changes
 from percpu_proofs.review.trees import KM_COUNTS, MOST_STOPS, TreeResults, not_asked, results_of
 from percpu_proofs.run.inputs import InputError
 
@@ -106,7 +106,7 @@ def _mail(
         click.echo("percpu-spec: nothing to report: no clause is newly broken", err=True)
         return
     first = min(broken, key=lambda clause: broken[clause].length)
-    bound = and_others(broken, first) + cells[first].searched
+    bound = and_others(broken, first) + cells[first].origin
     c = of_tree(broken[first], subject_of(found.trees[-1].tree.name, found.patches), bound)
     show_mail(c, reproducer(c, names, chosen))
 

@@ -23,16 +23,18 @@ from percpu_proofs.commands.review_lines import (
 )
 from percpu_proofs.commands.review_request import ReviewRequest, show_review_mail
 from percpu_proofs.explore.scenario import KERNEL_32K
-from percpu_proofs.review.changes import (
+from percpu_proofs.review.job import JobOutcome, ReviewExample
+from percpu_proofs.review.jobs import SECONDS_EACH, ReviewRun, Workers
+from percpu_proofs.review.matrix import (
+    Cell,
     Changes,
     bases,
     changes,
     clause_and_finding,
     example_of,
+    matrix_json,
+    not_asked,
 )
-from percpu_proofs.review.job import JobOutcome, ReviewExample
-from percpu_proofs.review.jobs import SECONDS_EACH, ReviewRun, Workers
-from percpu_proofs.review.matrix import Cell, matrix_json, not_asked
 from percpu_reference.variants import variant_class
 from percpu_spec.catalogue import clause as clause_of
 from percpu_spec.counts import counted, times
@@ -177,7 +179,7 @@ class _VariantsReview:
                 found = of if example_of(of[clause], finding) is not None else mine
                 self._show_change(found[clause], finding)
                 if finding and of is theirs:
-                    self._wrapped(f"    looked for in {stem}: {mine[clause].sought[finding]}")
+                    self._wrapped(f"    looked for in {stem}: {mine[clause].bounds[finding]}")
         if not changed.new:
             self.out.print(f"\nnothing new against {base}")
         same = [clause for clause in changed.unchanged if self.request.shows(clause)]
@@ -246,7 +248,7 @@ class _VariantsReview:
             if findings and finding not in findings:
                 continue
             if shown is None:
-                self._wrapped(f"  by {finding} alone: not shown by {cell.sought[finding]}")
+                self._wrapped(f"  by {finding} alone: not shown by {cell.bounds[finding]}")
             else:
                 length = counted(shown.length, "operation")
                 self._wrapped(f"  by {finding}, {length}: {operations_of(shown)}")
@@ -261,7 +263,7 @@ class _VariantsReview:
             return
         self._wrapped(f"  {example.message}")
         shortest = "the shortest within this bound" if example.shortest else "maybe not the fewest"
-        self._wrapped(f"  {counted(example.length, 'operation')}, {shortest}: {cell.found_by}")
+        self._wrapped(f"  {counted(example.length, 'operation')}, {shortest}: {cell.origin}")
         if example.length <= 60:
             self._wrapped(f"  {operations_of(example)}")
         others = [e["engine"] for e in cell.evidence if e["violated"]]

@@ -26,14 +26,17 @@ from percpu_proofs.run.operations import read_operations
 from percpu_proofs.workload import burst as served
 from percpu_proofs.workload.fix_cost import COLUMNS, combinations, measure, rows
 from percpu_proofs.workload.plots import cost_svg, removal_svg, served_svg
-from percpu_proofs.workload.removal import BANDS, Curve, run_workload
-from percpu_proofs.workload.requests import (
+from percpu_proofs.workload.recorded import (
+    BANDS,
     TIMINGS,
     USUAL,
+    Curve,
     Schedule,
     Workload,
+    at_rest_after,
     load,
     published,
+    run_workload,
     shipped,
 )
 from percpu_proofs.workload.search_cost import GEOMETRY, Burst, after, piles, piles_on
@@ -101,7 +104,9 @@ def burst(
     ]
     if workload_name is not None:
         left = load(workload_name)
-        states.append((f"after {left.name}", lambda name, _: served.after_workload(name, left)))
+        states.append(
+            (f"after {left.name}", lambda name, _: at_rest_after(left, build(name, left.geometry)))
+        )
     states += [(f"in {what}", _in_state(what)) for what in saved]
     for name in chosen:
         variant_class(name)
@@ -253,7 +258,7 @@ def cost(
                 bar(chosen.index(name) + 1, total)
             if state is not None:
                 for name in chosen:
-                    later.append(after(state, name, USUAL))
+                    later.append(after(state, name))
                     bar(len(chosen) + len(later), total)
 
     breaking = dict.fromkeys(b.variant for b in (*bursts, *later) if b.broken)

@@ -16,8 +16,8 @@ from percpu_proofs.logs.advice import MachineFacts
 from percpu_proofs.logs.advice import explain as meaning
 from percpu_proofs.logs.failures import Failure, merge_alike, read_failures
 from percpu_proofs.logs.material import read_material
-from percpu_proofs.logs.messages import Message, block_of, messages
-from percpu_proofs.logs.reports import Report, kind_of, read_reports, without_illegal
+from percpu_proofs.logs.messages import Message, messages
+from percpu_proofs.logs.reports import Report, block_of, kind_of, read_reports, without_illegal
 from percpu_proofs.recorded.boot.layout import layout
 from percpu_proofs.recorded.boot.log import is_layout
 from percpu_proofs.run.inputs import InputError, TraceError
@@ -108,8 +108,7 @@ def _reports(found: Sequence[Message]) -> list[Report]:
     """Return the reports; of a heading alone what would be said if percpu has a part in it."""
     reports = read_reports(found)
     if not reports and len(found) == 1 and (kind := kind_of(found[0].text)) is not None:
-        block = block_of([found[0].text])
-        reports.append(Report(1, kind.name, block.title, *kind.answer(block)))
+        reports.append(kind.report(1, block_of([found[0].text])))
     return reports
 
 

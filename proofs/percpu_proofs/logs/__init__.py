@@ -1,2 +1,1 @@
-"""What a kernel's log says of percpu memory: failures, reports, and what else people send with "
-"it."""
+"""What a kernel's log says of percpu memory: failures, reports, and what is sent beside it."""

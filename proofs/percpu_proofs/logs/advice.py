@@ -1,13 +1,14 @@
-"""The texts of answers and advice: entries of the Markdown files beside this module, filled in.
+"""What a failure means and what to change, in entries of the Markdown files beside this module.
 
-Some no mainline kernel prints with their numbers: they are damaged, made up, or of a patch.
+Lines that no mainline kernel prints with their numbers are told as that: they are damaged, made up,
+or of a patch.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -33,13 +34,6 @@ class Paragraph(NamedTuple):
     text: str
 
 
-class Entry(NamedTuple):
-    """An entry of a file, with what stands in its heading behind the name."""
-
-    marks: str
-    paragraphs: list[Paragraph]
-
-
 class Texts(NamedTuple):
     """An entry filled in. marks: clauses and what else its heading says."""
 
@@ -61,13 +55,13 @@ def texts(file: str, name: str, **values: object) -> Texts:
 
 
 @cache
-def entries(file: str) -> dict[str, Entry]:
-    """Return the entries of a file by name."""
+def entries(file: str) -> dict[str, tuple[str, list[Paragraph]]]:
+    """Return the entries of a file by name, with the marks that stand behind it in the heading."""
     found = {}
     for entry in _HEADING.split((FOLDER / f"{file}.md").read_text("utf-8"))[1:]:
         heading, _, body = entry.partition("\n")
         name, _, marks = heading.partition(":")
-        found[name] = Entry(marks.strip(), list(map(_paragraph, body.strip().split("\n\n"))))
+        found[name] = marks.strip(), list(map(_paragraph, body.strip().split("\n\n")))
     return found
 
 
@@ -117,10 +111,6 @@ class MachineFacts:
         match = re.match(r"(\d+)\.(\d+)", self.release or "")
         return (int(match[1]), int(match[2])) if match else None
 
-    def before(self, version: tuple[int, int]) -> bool:
-        """Return whether the kernel is known to be older."""
-        return self.version is not None and self.version < version
-
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
@@ -144,16 +134,29 @@ class Explanation:
 
 def explain(failure: Failure, machine: MachineFacts) -> Explanation:
     """Return what a failure means on a machine."""
-    page, known = _page(machine)
+    page = machine.page or _USUAL_PAGE
+    known = "" if machine.page else " (4 KiB are assumed)"
     wrong = impossible(failure, page, machine.version)
-    if wrong is None:
-        return _BY_REASON[failure.reason](failure, machine)
-    known = known if wrong.clause == "API-1" else ""  # only there the page matters
-    return _explanation("impossible", clause=wrong.clause, assumed=known, why=wrong.why)
+    if wrong is not None:
+        (clause,), (why,) = wrong.marks, wrong.says
+        assumed = known if clause == "API-1" else ""  # only there the page matters
+        return _explanation("impossible", clause=clause, assumed=assumed, why=why)
+    entry, values_of = _BY_REASON[failure.reason]
+    return _explanation(
+        entry, asked=_size(failure), size=failure.size, page=page, known=known,
+        caller=failure.stack.caller, **values_of(failure, machine, page),
+    )  # fmt: skip
 
 
-def _atomic(failure: Failure, machine: MachineFacts) -> Explanation:
-    page, known = _page(machine)
+def _explanation(entry: str, **values: object) -> Explanation:
+    """Return what an entry of advice.md says."""
+    found = texts("advice", entry, **values)
+    word, _, effect = found.harmless.partition(": ")
+    harmless = next(value for value, known in _WORDS.items() if known == word)
+    return Explanation(found.says, found.marks, harmless, effect, found.advice)
+
+
+def _atomic(failure: Failure, machine: MachineFacts, page: int) -> dict[str, object]:
     step = _step(failure)
     each, pages = page // step, -(-step // page)
     enough = ""
@@ -166,109 +169,90 @@ def _atomic(failure: Failure, machine: MachineFacts) -> Explanation:
         enough = ", side by side where a hole allows it, so mostly enough for this request"
     burst = f"--size {failure.size} --align {failure.align or _GRANULE}"
     burst += f" --geometry {machine.geometry}" if machine.geometry else ""
-    names = failure.stack.callers
-    callers = {who: any(re.match(form, n) for n in names) for who, form in _CALLERS.items()}
-    return _explanation(
-        "atomic", asked=_size(failure), low=LOW, high=HIGH, page=page, known=known,
-        short=step <= page, long=step > page, of_a_page=counted(each, "such area"),
-        of_low=LOW * each, of_high=HIGH * each, pages=counted(pages, "page"), enough=enough,
-        burst=burst, release=machine.release, backported=machine.before(_PRINTS_ATOMIC),
-        done_in=_DONE_IN, backported_to=BACKPORTED, noio_fails=not _noio_sleeps(machine.release),
-        **callers,
-    )  # fmt: skip
+    names, version = failure.stack.callers, machine.version
+    variant = of_release(machine.release or "")
+    noio_sleeps = bool(variant) and variant_class(variant).BLOCKING == DIRECT_RECLAIM
+    return {
+        "low": LOW, "high": HIGH, "short": step <= page, "long": step > page,
+        "of_a_page": counted(each, "such area"), "of_low": LOW * each, "of_high": HIGH * each,
+        "pages": counted(pages, "page"), "enough": enough, "burst": burst,
+        "release": machine.release, "backported": version is not None and version < _PRINTS_ATOMIC,
+        "done_in": _DONE_IN, "backported_to": BACKPORTED,
+        "noio_fails": not noio_sleeps,
+    } | {who: any(re.match(form, n) for n in names) for who, form in _CALLERS.items()}  # fmt: skip
 
 
-def _noio_sleeps(release: str | None) -> bool:
-    """Return whether requests without I/O are known to sleep in a release."""
-    variant = of_release(release or "")
-    return bool(variant) and variant_class(variant).BLOCKING == DIRECT_RECLAIM
-
-
-def _reserved(failure: Failure, machine: MachineFacts) -> Explanation:
+def _reserved(failure: Failure, machine: MachineFacts, page: int) -> dict[str, object]:
     reserve = machine.reserved or _RESERVE
     where = "as the layout says"
     if machine.reserved is None:
         where = "unless built otherwise; 65536 with allocation profiling"
     caller, fits = failure.stack.caller, failure.size <= reserve
-    found = _explanation(
-        "reserved", asked=_size(failure), sized=failure.align is not None, size=failure.size,
-        whose=f"module {failure.module}" if failure.module else "a module", reserve=reserve,
-        where=where, by_loader=failure.source == "module loader", too_large=not fits, fits=fits,
-        rc=machine.version == (4, 14) and "-rc" in (machine.release or ""), caller=caller,
-        wrong_caller=caller is not None and not re.search(r"module", caller),
-    )  # fmt: skip
-    return replace(found, clauses=(*found.clauses, "FIT-1")) if fits else found
+    return {
+        "sized": failure.align is not None,
+        "whose": f"module {failure.module}" if failure.module else "a module",
+        "reserve": reserve, "where": where, "by_loader": failure.source == "module loader",
+        "too_large": not fits, "fits": fits, "search": "FIT-1" if fits else "",
+        "rc": machine.version == (4, 14) and "-rc" in (machine.release or ""),
+        "wrong_caller": caller is not None and not re.search(r"module", caller),
+    }  # fmt: skip
 
 
-def _create(failure: Failure, machine: MachineFacts) -> Explanation:
+def _create(failure: Failure, machine: MachineFacts, page: int) -> dict[str, object]:
     space = ""
     if machine.unit and machine.units:
         space = f" ({machine.units} units of {machine.unit} bytes here)"
     km = machine.backing == "km"
-    return _explanation("create", asked=_size(failure), space=space, km=km, vm=not km)
+    return {"space": space, "km": km, "vm": not km}
 
 
-def _populate(failure: Failure, machine: MachineFacts) -> Explanation:
-    page, known = _page(machine)
+def _populate(failure: Failure, machine: MachineFacts, page: int) -> dict[str, object]:
     pages = max(-(-failure.size // page), 1)
     cost = "one on every possible CPU"
     if machine.cpus:
         per = machine.cpus * page // 1024
         cost = f"one on each of {machine.cpus} possible CPUs, {per} kB for each page of a unit"
-    return _explanation(
-        "populate", asked=_size(failure), page=page, known=known, cost=cost,
-        pages=counted(pages, "page"), most_pages=counted(pages + 1, "page"),
-    )  # fmt: skip
+    most_pages = counted(pages + 1, "page")
+    return {"cost": cost, "pages": counted(pages, "page"), "most_pages": most_pages}
 
 
-def _extend(failure: Failure, machine: MachineFacts) -> Explanation:
-    return _explanation("extend", asked=_size(failure))
-
-
-def _illegal(failure: Failure, machine: MachineFacts) -> Explanation:
-    page, known = _page(machine)
-    largest = -(-LEAST_UNIT // page) * page
+def _illegal(failure: Failure, machine: MachineFacts, page: int) -> dict[str, object]:
+    largest = _largest(page)
     size, align = failure.size, failure.align or _GRANULE
     no_power, overflow = align & (align - 1) != 0, size >= 1 << 31
-    return _explanation(
-        "illegal", size=size, align=align, page=page, known=known, largest=largest,
-        empty=size == 0, overflow=overflow, too_large=size > largest and not overflow,
-        no_power=no_power, above_page=align > page and not no_power,
-        caller=failure.stack.caller, no_caller=failure.stack.caller is None,
-    )  # fmt: skip
+    return {
+        "align": align, "largest": largest, "empty": size == 0, "overflow": overflow,
+        "too_large": size > largest and not overflow, "no_power": no_power,
+        "above_page": align > page and not no_power, "no_caller": failure.stack.caller is None,
+    }  # fmt: skip
 
 
-def _unknown(failure: Failure, machine: MachineFacts) -> Explanation:
+def _unknown(failure: Failure, machine: MachineFacts, page: int) -> dict[str, object]:
     event = failure.source == "event"
-    return _explanation(
-        "unknown", asked=_size(failure), event=event, message=not event, said=failure.said,
-        clauses="API-5, BAL-5" if failure.atomic else "API-9",
-    )  # fmt: skip
+    clauses = "API-5, BAL-5" if failure.atomic else "API-9"
+    return {"event": event, "message": not event, "printed": failure.printed, "clauses": clauses}
 
 
-def _explanation(entry: str, **values: object) -> Explanation:
-    """Return what an entry of advice.md says."""
-    found = texts("advice", entry, **values)
-    word, _, effect = found.harmless.partition(": ")
-    harmless = next(value for value, known in _WORDS.items() if known == word)
-    return Explanation(found.says, found.marks, harmless, effect, found.advice)
+def _extend(failure: Failure, machine: MachineFacts, page: int) -> dict[str, object]:
+    return {}
 
 
-_BY_REASON: Final[dict[str, Callable[[Failure, MachineFacts], Explanation]]] = {
-    failures.ATOMIC: _atomic,
-    failures.RESERVED: _reserved,
-    failures.CREATE: _create,
-    failures.POPULATE: _populate,
-    failures.EXTEND: _extend,
-    failures.EXTEND_RESERVED: _extend,
-    ILLEGAL: _illegal,
-    UNKNOWN: _unknown,
+_BY_REASON: Final[dict[str, tuple[str, Callable[..., dict[str, object]]]]] = {
+    failures.ATOMIC: ("atomic", _atomic),
+    failures.RESERVED: ("reserved", _reserved),
+    failures.CREATE: ("create", _create),
+    failures.POPULATE: ("populate", _populate),
+    failures.EXTEND: ("extend", _extend),
+    failures.EXTEND_RESERVED: ("extend", _extend),
+    ILLEGAL: ("illegal", _illegal),
+    UNKNOWN: ("unknown", _unknown),
 }
+"""What is said of each reason: an entry of advice.md, and what fills it in."""
 
 
-def _page(machine: MachineFacts) -> tuple[int, str]:
-    """Return the size of a page, and in words that it is a guess if it is one."""
-    return machine.page or _USUAL_PAGE, "" if machine.page else " (4 KiB are assumed)"
+def _largest(page: int) -> int:
+    """Return the largest request: PCPU_MIN_UNIT_SIZE in whole pages."""
+    return -(-LEAST_UNIT // page) * page
 
 
 def _step(failure: Failure) -> int:
@@ -285,26 +269,19 @@ def _size(failure: Failure) -> str:
     return text + (f", aligned to {failure.align}" if failure.align else "") + how
 
 
-class Impossible(NamedTuple):
-    """Why a line cannot be true, in words, and the clause that comes nearest."""
-
-    why: str
-    clause: str
-
-
 def impossible(
     failure: Failure, page: int, version: tuple[int, int] | None = None
-) -> Impossible | None:
-    """Return why no mainline kernel prints a failure, None if it may.
+) -> Texts | None:
+    """Return why no mainline kernel prints a failure, an entry of impossible.md; None if it may.
 
     page: in bytes; version: of the kernel, None where it is not known.
     """
     size, align = failure.size, failure.align
     if max(size, align or 0) >> _BITS:
-        return _impossible("too long", bits=_BITS)
+        return texts("impossible", "too long", bits=_BITS)
     if failure.source == "module loader":  # it tells what it asked for, whatever became of it
         return None
-    largest = -(-LEAST_UNIT // page) * page
+    largest = _largest(page)
     illegal = ""
     if not 0 < size <= largest:
         illegal = f"{size} bytes are not between 1 and the largest request, {largest}"
@@ -315,18 +292,12 @@ def impossible(
     ):  # fmt: skip
         illegal = f"the alignment {align} is no power of two"
     if failure.reason == ILLEGAL:
-        return None if illegal else _impossible("legal", page=page, size=size, align=align)
+        return None if illegal else texts("impossible", "legal", page=page, size=size, align=align)
     if illegal:
-        return _impossible("illegal", illegal=illegal, size=size, align=align)
+        return texts("impossible", "illegal", illegal=illegal, size=size, align=align)
     if failure.atomic and failure.reason in (failures.POPULATE, failures.CREATE):
         done = "populates pages" if failure.reason == failures.POPULATE else "makes a chunk"
-        return _impossible("atomic", done=done, reason=failures.ATOMIC)
+        return texts("impossible", "atomic", done=done, reason=failures.ATOMIC)
     if failure.atomic is False and failure.reason == failures.ATOMIC:
-        return _impossible("not atomic", reason=failures.ATOMIC)
+        return texts("impossible", "not atomic", reason=failures.ATOMIC)
     return None
-
-
-def _impossible(entry: str, **values: object) -> Impossible:
-    """Return what an entry of impossible.md says."""
-    found = texts("impossible", entry, **values)
-    return Impossible(found.says[0], found.marks[0])

@@ -47,9 +47,9 @@ class Failure:
     """One allocation that failed, or several alike. Size and align in bytes, as printed.
 
     align and atomic: None where the line does not tell. reason: in the kernel's words, ILLEGAL, or
-    UNKNOWN with no words known. said: what stands there if the reason is not one of the kernel's.
-    source: what told it (message, warning, event, module loader). The stack is the first one's.
-    boot: which of the log's, from 0; release: of the kernel that it happened in.
+    UNKNOWN with no words known; printed: the line then, as the kernel has no such words. source:
+    what told it (message, warning, event, module loader). The stack is the first one's. boot: which
+    of the log's, from 0; release: of the kernel that it happened in.
     """
 
     line: int
@@ -59,7 +59,7 @@ class Failure:
     reason: str
     source: str = "message"
     module: str | None = None
-    said: str = ""
+    printed: str = ""
     stack: Stack = NO_STACK
     lines: tuple[int, ...] = ()
     count: int = 1
@@ -84,7 +84,7 @@ class Failure:
     def kind(self) -> tuple[Any, ...]:
         """What is the same in failures alike."""
         return (
-            self.size, self.align, self.atomic, self.reason, self.source, self.module, self.said,
+            self.size, self.align, self.atomic, self.reason, self.source, self.module, self.printed,
             self.stack.caller, self.boot, self.release,
         )  # fmt: skip
 
@@ -101,46 +101,38 @@ def read_failures(found: Sequence[Message]) -> tuple[list[Failure], list[Message
         text = message.text
         if _BEGINS.search(text):
             failure = _message(found, index)
-            if failure is None:
-                torn.append(message)
-            else:
-                failures.append(failure)
         elif _ILLEGAL_BEGINS.search(text):
-            if match := _whole(_ILLEGAL_BEGINS, _ILLEGAL, _joined(found, index)):
-                size, align = int(match[1]), int(match[2])
-                below = stack_below(found, index)
-                failures.append(
-                    _new(message, size, align, None, ILLEGAL, source="warning", stack=below)
-                )
-            else:
-                torn.append(message)
+            failure = _warning(found, index)
         elif match := _MODULE.search(text):
             _enter_module(failures, message, match[1], int(match[2]))
+            continue
         elif match := _EVENT.search(text):
-            reserved, atomic, size, align = (int(group) for group in match.groups())
-            reason = reasons.ATOMIC if atomic else UNKNOWN
-            if reserved:
-                reason = reasons.RESERVED
-            failures.append(_new(message, size, align, bool(atomic), reason, source="event"))
+            reserved, atomic, size, align = map(int, match.groups())
+            reason = reasons.RESERVED if reserved else reasons.ATOMIC if atomic else UNKNOWN
+            failure = _new(message, size, align, bool(atomic), reason, source="event")
         elif _MODULE_BEGINS.search(text) or _EVENT_BEGINS.search(text):
+            failure = None
+        else:
+            if _LIMIT.search(text):
+                limit = limit or message.line
+            continue
+        if failure is None:
             torn.append(message)
-        elif _LIMIT.search(text):
-            limit = limit or message.line
+        else:
+            failures.append(failure)
     return failures, torn, limit
 
 
 def merge_alike(failures: Iterable[Failure]) -> list[Failure]:
     """Return failures with those alike told as one, in the order of the first."""
-    kinds: dict[tuple[Any, ...], Failure] = {}
+    kinds: dict[tuple[Any, ...], list[Failure]] = {}
     for one in failures:
-        known = kinds.get(one.kind)
-        if known is None:
-            kinds[one.kind] = one
-        else:
-            kinds[one.kind] = replace(
-                known, lines=known.lines + one.lines, count=known.count + one.count
-            )
-    return list(kinds.values())
+        kinds.setdefault(one.kind, []).append(one)
+    return [
+        replace(alike[0], lines=tuple(line for one in alike for line in one.lines),
+                count=sum(one.count for one in alike))
+        for alike in kinds.values()
+    ]  # fmt: skip
 
 
 def _new(
@@ -169,9 +161,19 @@ def _message(found: Sequence[Message], index: int) -> Failure | None:
     size, align = int(match[1]), int(match[2])
     atomic = None if match[3] is None else match[3] == "1"
     reason = _reason(match[4])
-    said = "" if reason != UNKNOWN else found[index].text.strip()
+    printed = "" if reason != UNKNOWN else message.text.strip()
     stack = stack_below(found, index)
-    return _new(message, size, align, atomic, reason, said=said, stack=stack)
+    return _new(message, size, align, atomic, reason, printed=printed, stack=stack)
+
+
+def _warning(found: Sequence[Message], index: int) -> Failure | None:
+    """Return the failure that the kernel warns of as an illegal request."""
+    match = _whole(_ILLEGAL_BEGINS, _ILLEGAL, _joined(found, index))
+    if match is None:
+        return None
+    size, align = int(match[1]), int(match[2])
+    below = stack_below(found, index)
+    return _new(found[index], size, align, None, ILLEGAL, source="warning", stack=below)
 
 
 def _reason(text: str) -> str:

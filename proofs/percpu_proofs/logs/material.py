@@ -40,11 +40,7 @@ class _Kind(NamedTuple):
     name: str
     begins: re.Pattern[str]
     command: str  # {file} is the file
-    told_by: Callable[[Sequence[Message]], tuple[str, ...]] | None = None
-
-    def says(self, found: Sequence[Message]) -> tuple[str, ...]:
-        """Return what is said of it: the same of all of a kind of which nobody tells more."""
-        return self.told_by(found) if self.told_by else texts("material", self.name).says
+    says_of: Callable[[Sequence[Message]], tuple[str, ...]] | None = None  # else the entry's text
 
 
 def read_material(found: Sequence[Message], file: str) -> list[Material]:
@@ -54,7 +50,8 @@ def read_material(found: Sequence[Message], file: str) -> list[Material]:
         for kind in _KINDS:
             if kind.name not in kinds and kind.begins.search(message.text):
                 command = kind.command.format(file=file)
-                kinds[kind.name] = Material(message.line, kind.name, command, kind.says(found))
+                says = kind.says_of(found) if kind.says_of else texts("material", kind.name).says
+                kinds[kind.name] = Material(message.line, kind.name, command, says)
     if line := _operations(found):
         says = texts("material", "operation list").says
         command = f"percpu-spec run {file} [--geometry SIZES] [--every N]"

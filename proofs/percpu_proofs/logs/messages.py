@@ -1,4 +1,4 @@
-"""Messages of the kernel without what stands before them.
+"""Messages of the kernel without what stands before them, and the stacks that follow them.
 
 Consoles, dmesg, journals and mails put levels, times, hosts, callers, colours and marks of
 quotation before a message.
@@ -162,16 +162,13 @@ def frame(text: str) -> tuple[str, bool] | None:
 def stack_below(found: Sequence[Message], index: int) -> Stack:
     """Return the stack that follows a message, given by its place in the list."""
     frames: list[str] = []
-    task: str | None = None
-    pid: int | None = None
-    release: str | None = None
+    task: re.Match[str] | None = None
     for message in found[index + 1 : index + 1 + _SEARCHED]:
         text = message.text
         if "cut here" in text or "percpu: allocation failed" in text:
             break
         if match := _TASK.search(text):
-            if task is None:
-                pid, task, release = int(match[1]), match[2], match[3]
+            task = task or match
             continue
         entry = frame(text)
         if entry is not None:
@@ -182,7 +179,8 @@ def stack_below(found: Sequence[Message], index: int) -> Stack:
                 frames.append(plain_name(match[1]))
         elif frames and text.strip() and not _DECORATION.match(text):
             break
-    return Stack(tuple(frames), task, pid, release)
+    pid, name, release = (int(task[1]), task[2], task[3]) if task else (None, None, None)
+    return Stack(tuple(frames), name, pid, release)
 
 
 def release_in(text: str) -> str | None:
@@ -191,79 +189,3 @@ def release_in(text: str) -> str | None:
         if match := form.search(text):
             return match[1]
     return None
-
-
-_LOCK: Final = re.compile(r"\(((?:[^(){}]|\([^(){}]*\)){1,80})\)\{[^{}]{2,12}\}")
-_CHAIN: Final = re.compile(r"^\s*(\S.* --> .*)$")
-_OURS: Final = re.compile(r"_*pcpu_\w+|free_percpu\w*|_*alloc_(?:reserved_)?percpu\w*")
-_RACE: Final = re.compile(r"data-race in (\S+)(?: / (\S+))?")
-_FUNCTION: Final = re.compile(r"\bin ([A-Za-z_][\w.]*)")
-OUR_LOCKS: Final = frozenset(("pcpu_alloc_mutex", "pcpu_lock"))
-AT: Final = re.compile(
-    r"(?:\bat |WARNING: )(?:\S*/)?(mm/percpu[\w-]*\.[ch]):(\d+)(?:[ ,]+(?:at )?([\w.]+))?"
-)
-
-
-class ReportAnswer(NamedTuple):
-    """What is said of a report."""
-
-    outside: bool
-    clauses: tuple[str, ...]
-    says: tuple[str, ...]
-    advice: tuple[str, ...]
-
-
-class ReportBlock(NamedTuple):
-    """The lines of a report and what stands in them."""
-
-    title: str
-    texts: tuple[str, ...]
-    functions: tuple[str, ...]  # of all stacks, in order
-    locks: tuple[str, ...]  # of lockdep, each once
-    is_title: bool  # and nothing else of a report
-
-    @property
-    def is_ours(self) -> bool:
-        """Whether the percpu allocator has a part in it."""
-        return bool(OUR_LOCKS.intersection(self.locks)) or any(
-            map(_OURS.fullmatch, self.functions)
-        ) or bool(AT.search(self.title))
-
-    def in_(self, form: str) -> bool:
-        """Return whether a function matches."""
-        return any(re.fullmatch(form, name) for name in self.functions)
-
-    def lock_after(self, form: re.Pattern[str]) -> str | None:
-        """Return the lock named on the line that matches, or on the next ones."""
-        for at, text in enumerate(self.texts):
-            if form.search(text):
-                for near in self.texts[at : at + 3]:
-                    if match := _LOCK.search(near):
-                        return lock_name(match[1])
-        return None
-
-
-def lock_name(printed: str) -> str:
-    """Return a lock's class without instance and subclass.
-
-    >>> lock_name("&q->q_usage_counter(io)#49"), lock_name("&sb->s_type->i_lock_key#7/1")
-    ('&q->q_usage_counter(io)', '&sb->s_type->i_lock_key')
-    """
-    return re.sub(r"(?:#\d+)?(?:/\d+)?$", "", printed)
-
-
-def block_of(texts: list[str]) -> ReportBlock:
-    """Return a report of its lines; what its first names is a function of it too."""
-    title = texts[0]
-    named = [match[1] for match in [_FUNCTION.search(title)] if match]
-    if match := _RACE.search(title):
-        named += filter(None, match.groups())
-    frames = [entry[0] for text in texts if (entry := frame(text)) is not None]
-    locks: list[str] = []
-    for text in texts:
-        locks += [lock_name(match[1]) for match in _LOCK.finditer(text)]
-        if match := _CHAIN.match(text):
-            locks += [lock_name(part.strip()) for part in match[1].split("-->")]
-    functions = (*map(plain_name, named), *frames)
-    bare = not (frames or locks)
-    return ReportBlock(title.strip(), tuple(texts), functions, tuple(dict.fromkeys(locks)), bare)

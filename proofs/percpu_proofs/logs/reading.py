@@ -1,4 +1,4 @@
-"""The boots of one log: where each begins, which kernel and which layout it has."""
+"""What a log says: its boots, each with its kernel and layout, its failures and its reports."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final
 
@@ -59,9 +60,9 @@ def read_boots(
     path: Path,
     lines: Sequence[tuple[int, str]],
     found: Sequence[Message],
-    told: Mapping[str, str] | None,
+    sizes: Mapping[str, str] | None,
 ) -> list[Boot]:
-    """Return the boots of a log in order, at least one; `told` as for `layout`.
+    """Return the boots of a log in order, at least one; sizes: told beside it, as for `layout`.
 
     What stands before the first one that tells its kernel belongs to it, unless it tells another
     kernel or a layout, or its times are later.
@@ -71,7 +72,7 @@ def read_boots(
     for start, stop in pairwise([0, *edges, len(lines)]):
         shape, error = None, None
         try:
-            shape = layout(path, lines[start:stop], told)
+            shape = layout(path, lines[start:stop], sizes)
         except TraceError as problem:
             error = problem
         release = next((r for m in found[start:stop] if (r := release_in(m.text))), None)
@@ -135,6 +136,14 @@ _SOUGHT: Final = (
 )
 _TORN: Final = "a failure that is not whole"
 _PRINTED: Final = 10  # failures that a kernel prints before it says that the limit is reached
+_LIMIT_REACHED: Final = (
+    f"limit reached: {_PRINTED} failures were printed, no more will be until the next boot; the "
+    "event percpu:percpu_alloc_percpu_fail still tells each"
+)
+_NOT_ALL: Final = (
+    f"the kernel prints {_PRINTED} failures at most, and none of requests with __GFP_NOWARN (bpf); "
+    "percpu:percpu_alloc_percpu_fail tells all"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,9 +183,11 @@ class LogReport:
 
     def machine_of(self, failure: Failure) -> MachineFacts:
         """Return what is known of the machine that a failure happened on."""
-        if len(self.boots) == 1:
-            return _of(failure, self.machine)
-        return _of(failure, self.boots[failure.boot].machine)
+        machine = self.machine if len(self.boots) == 1 else self.boots[failure.boot].machine
+        own = failure.release  # its stack may name another kernel than its boot does
+        if own is None or own == machine.release:
+            return machine
+        return MachineFacts(release=own) if machine.release else replace(machine, release=own)
 
     @property
     def failed(self) -> int:
@@ -202,12 +213,7 @@ class LogReport:
                 }
                 for boot in self.boots
             ],
-            "failures": [
-                _failure(*one) | {
-                    "release": self.machine_of(one[0]).release, "page": self.machine_of(one[0]).page
-                }
-                for one in self.failures
-            ],
+            "failures": [self._failure_as_json(*one) for one in self.failures],
             "failed": self.failed,
             "limit_reached": self.limit,
             "reports": list(map(asdict, self.reports)),
@@ -215,31 +221,31 @@ class LogReport:
             "notes": list(self.notes),
         }
 
-
-def _failure(failure: Failure, explanation: Explanation) -> dict[str, Any]:
-    return {
-        "line": failure.line, "count": failure.count,
-        "size": failure.size, "align": failure.align, "atomic": failure.atomic,
-        "reserved": failure.reserved, "reason": failure.reason, "source": failure.source,
-        "module": failure.module, "caller": failure.stack.caller,
-        "callers": list(failure.stack.callers), "task": failure.stack.task,
-    } | asdict(explanation)  # fmt: skip
+    def _failure_as_json(self, failure: Failure, explanation: Explanation) -> dict[str, Any]:
+        names = (
+            "line", "count", "size", "align", "atomic", "reserved", "reason", "source", "module"
+        )  # fmt: skip
+        stack, machine = failure.stack, self.machine_of(failure)
+        asked_by = {"caller": stack.caller, "callers": list(stack.callers), "task": stack.task}
+        there = {"release": machine.release, "page": machine.page}
+        return {n: getattr(failure, n) for n in names} | asked_by | asdict(explanation) | there
 
 
 def read_log(
-    path: Path, told: Mapping[str, str] | None = None, known: MachineFacts | None = None
+    path: Path, sizes: Mapping[str, str] | None = None, known: MachineFacts | None = None
 ) -> LogReport:
-    """Return what the log in a file says, plain or gzip, - standard input; `told` as for `layout`.
+    """Return what the log in a file says, plain or gzip, - standard input.
 
-    known: what is known of the machine from elsewhere, for a log without a layout.
+    sizes: told beside it, as for `layout`. known: what is known of the machine from elsewhere, for
+    a log without a layout.
     Raises InputError or TraceError for a file without anything of percpu memory in it, for a core,
     and for messages of the layout that contradict each other where nothing else is there.
     """
     with readable(path) as file:
-        _is_text(path, file)
+        _require_text(path, file)
         lines = list(lines_of(file, errors="replace", name=path))
     found = messages(lines)
-    boots = read_boots(path, lines, found, told)
+    boots = read_boots(path, lines, found, sizes)
     failures: list[Failure] = []
     notes: list[str] = []
     unread: list[Message] = []
@@ -249,7 +255,10 @@ def read_log(
         unread += torn
         failures += (replace(one, boot=number, release=one.stack.release) for one in of_boot)
         notes += [f"line {one.line}: {_TORN}: {one.text.strip()}" for one in torn]
-        notes += _counted(of_boot, end)
+        if end is not None:
+            notes.append(f"line {end}: {_LIMIT_REACHED}")
+        elif any(failure.source == "message" for failure in of_boot):
+            notes.append(_NOT_ALL)
         limit = limit or end
     illegal = [failure.line for failure in failures if failure.reason == ILLEGAL]
     reports = tuple(without_illegal(read_reports(found), illegal))
@@ -274,7 +283,8 @@ def read_log(
         machine = replace(known, release=main.release or known.release)
     report = LogReport(
         path, main.release, main.layout, machine, (), reports, material,
-        tuple(dict.fromkeys([*notes, *_others(boots, main)])), limit, tuple(boots), tuple(unread),
+        tuple(dict.fromkeys([*notes, *_other_layouts(boots, main)])), limit, tuple(boots),
+        tuple(unread),
     )  # fmt: skip
     failures = [replace(one, release=report.machine_of(one).release) for one in failures]
     meanings = {one.kind: explain(one, report.machine_of(one)) for one in failures}
@@ -287,15 +297,7 @@ def unread_failures(path: Path, first: Message) -> TraceError:
     return problem(path, first.line, f"{expected}this log's are cut or damaged", first.text.strip())
 
 
-def _of(failure: Failure, machine: MachineFacts) -> MachineFacts:
-    """Return the machine of a failure: its stack may name another kernel than its boot does."""
-    own = failure.release
-    if own is None or own == machine.release:
-        return machine
-    return MachineFacts(release=own) if machine.release else replace(machine, release=own)
-
-
-def _is_text(path: Path, file: Path) -> None:
+def _require_text(path: Path, file: Path) -> None:
     if is_core(file):
         expected = f"the text of a log; for a core: percpu-spec state {_named(path)}"
         raise InputError(path, None, expected)
@@ -306,31 +308,10 @@ def _named(path: Path) -> str:
     return "FILE" if path == Path("-") else shlex.quote(str(path))
 
 
-def _others(boots: Sequence[Boot], main: Boot) -> list[str]:
-    """Return notes on boots whose layouts differ from the main one."""
-    return [
-        f"line {one.line}: another boot with another layout: s{one.static} r{one.reserved} "
-        f"d{one.dyn} u{one.unit}"
-        for one in (boot.layout for boot in boots)
-        if one is not None and main.layout is not None and _sizes(one) != _sizes(main.layout)
-    ]
-
-
-def _sizes(one: Layout) -> tuple[int, int, int, int]:
-    return one.static, one.reserved, one.dyn, one.unit
-
-
-def _counted(failures: Sequence[Failure], limit: int | None) -> list[str]:
-    """Return what the number of failures printed leaves open."""
-    notes = []
-    if limit is not None:
-        notes.append(
-            f"line {limit}: limit reached: {_PRINTED} failures were printed, no more will be until "
-            "the next boot; the event percpu:percpu_alloc_percpu_fail still tells each"
-        )
-    elif any(failure.source == "message" for failure in failures):
-        notes.append(
-            f"the kernel prints {_PRINTED} failures at most, and none of requests with "
-            "__GFP_NOWARN (bpf); percpu:percpu_alloc_percpu_fail tells all"
-        )
-    return notes
+def _other_layouts(boots: Sequence[Boot], main: Boot) -> Iterator[str]:
+    """Yield notes on boots whose layouts differ from the main one."""
+    sizes_of = attrgetter("static", "reserved", "dyn", "unit")
+    for one in (boot.layout for boot in boots):
+        if one is not None and main.layout is not None and sizes_of(one) != sizes_of(main.layout):
+            sizes = "s{} r{} d{} u{}".format(*sizes_of(one))
+            yield f"line {one.line}: another boot with another layout: {sizes}"

@@ -9,18 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, NamedTuple
 
-from percpu_proofs.logs.advice import texts
-from percpu_proofs.logs.messages import (
-    AT,
-    OUR_LOCKS,
-    Message,
-    ReportAnswer,
-    ReportBlock,
-    block_of,
-    lock_name,
-)
+from percpu_proofs.logs.advice import Texts, texts
+from percpu_proofs.logs.messages import Message, frame
 from percpu_proofs.recorded.traces.functions import plain_name
 
 _LONGEST: Final = 400  # lines of one report
@@ -28,11 +21,82 @@ _HELD: Final = re.compile(r"already holding lock|takes? .*lock.* while holding|i
 _WANTED: Final = re.compile(r"trying to (?:acquire )?lock|wants? to acquire", re.I)
 _LINK: Final = re.compile(r"^\s*-> #\d+ \(((?:[^(){}]|\([^(){}]*\))+)\)\{")
 _RECLAIM: Final = re.compile(r"fs_reclaim|reclaim|mmu_notifier_invalidate")
+_WORK_SLEEPS: Final = (
+    r"_*pcpu_balance_workfn|pcpu_get_vm_areas|pcpu_populate_chunk|pcpu_create_chunk"
+)
 _HUNG: Final = re.compile(r"task (\S+):(\d+) blocked for more than (\d+) seconds")
+_LOCK: Final = re.compile(r"\(((?:[^(){}]|\([^(){}]*\)){1,80})\)\{[^{}]{2,12}\}")
+_CHAIN: Final = re.compile(r"^\s*(\S.* --> .*)$")
+_OURS: Final = re.compile(r"_*pcpu_\w+|free_percpu\w*|_*alloc_(?:reserved_)?percpu\w*")
+_RACE: Final = re.compile(r"data-race in (\S+)(?: / (\S+))?")
+_FUNCTION: Final = re.compile(r"\bin ([A-Za-z_][\w.]*)")
+_OUR_LOCKS: Final = frozenset(("pcpu_alloc_mutex", "pcpu_lock"))
+_AT: Final = re.compile(
+    r"(?:\bat |WARNING: )(?:\S*/)?(mm/percpu[\w-]*\.[ch]):(\d+)(?:[ ,]+(?:at )?([\w.]+))?"
+)
 
 
-def _lockdep(block: ReportBlock) -> ReportAnswer:
-    others = [lock for lock in block.locks if lock not in OUR_LOCKS]
+class ReportBlock(NamedTuple):
+    """The lines of a report and what stands in them."""
+
+    title: str
+    texts: tuple[str, ...]
+    functions: tuple[str, ...]  # of all stacks, in order
+    locks: tuple[str, ...]  # of lockdep, each once
+    is_title: bool  # and nothing else of a report
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the percpu allocator has a part in it."""
+        return bool(_OUR_LOCKS.intersection(self.locks)) or any(
+            map(_OURS.fullmatch, self.functions)
+        ) or bool(_AT.search(self.title))
+
+    def has_function(self, form: str) -> bool:
+        """Return whether a function matches."""
+        return any(re.fullmatch(form, name) for name in self.functions)
+
+    def lock_after(self, form: re.Pattern[str]) -> str | None:
+        """Return the lock named on the line that matches, or on the next ones."""
+        for at, text in enumerate(self.texts):
+            if form.search(text):
+                for near in self.texts[at : at + 3]:
+                    if match := _LOCK.search(near):
+                        return lock_name(match[1])
+        return None
+
+
+def lock_name(printed: str) -> str:
+    """Return a lock's class without instance and subclass.
+
+    >>> lock_name("&q->q_usage_counter(io)#49"), lock_name("&sb->s_type->i_lock_key#7/1")
+    ('&q->q_usage_counter(io)', '&sb->s_type->i_lock_key')
+    """
+    return re.sub(r"(?:#\d+)?(?:/\d+)?$", "", printed)
+
+
+def block_of(texts: list[str]) -> ReportBlock:
+    """Return a report of its lines; what its first names is a function of it too."""
+    title = texts[0]
+    named = [match[1] for match in [_FUNCTION.search(title)] if match]
+    if match := _RACE.search(title):
+        named += filter(None, match.groups())
+    frames = [entry[0] for text in texts if (entry := frame(text)) is not None]
+    locks: list[str] = []
+    for text in texts:
+        locks += [lock_name(match[1]) for match in _LOCK.finditer(text)]
+        if match := _CHAIN.match(text):
+            locks += [lock_name(part.strip()) for part in match[1].split("-->")]
+    functions = (*map(plain_name, named), *frames)
+    bare = not (frames or locks)
+    return ReportBlock(title.strip(), tuple(texts), functions, tuple(dict.fromkeys(locks)), bare)
+
+
+_answer: Final = partial(texts, "reports")
+
+
+def _lockdep(block: ReportBlock) -> Texts:
+    others = [lock for lock in block.locks if lock not in _OUR_LOCKS]
     wanted, held = block.lock_after(_WANTED), block.lock_after(_HELD)
     order = "an order of locks"
     if wanted is not None and held is not None:
@@ -69,35 +133,35 @@ def _held_for_mutex(block: ReportBlock, wanted: str | None, held: str | None) ->
     return next((lock for lock in after if not _RECLAIM.search(lock)), None)
 
 
-def _context(block: ReportBlock) -> ReportAnswer:
+def _context(block: ReportBlock) -> Texts:
     """Answer for a lock that may sleep, taken where nobody may."""
-    others = [lock for lock in block.locks if lock not in OUR_LOCKS]
+    others = [lock for lock in block.locks if lock not in _OUR_LOCKS]
     if "pcpu_alloc_mutex" in block.locks:
         return _sleeps_in(others)
     return _lockdep(block)
 
 
-def _sleeps_in(others: Sequence[str]) -> ReportAnswer:
+def _sleeps_in(others: Sequence[str]) -> Texts:
     """Answer for a request that may sleep, made with other locks held."""
     where = f" inside of {', '.join(others[:3])}" if others else ""
     return _answer("request sleeps", where=where)
 
 
-def _sleeping(block: ReportBlock) -> ReportAnswer:
-    spinning = [lock for lock in block.locks if lock not in OUR_LOCKS and "wq_" not in lock
+def _sleeping(block: ReportBlock) -> Texts:
+    spinning = [lock for lock in block.locks if lock not in _OUR_LOCKS and "wq_" not in lock
                 and not lock.endswith("_work")]  # fmt: skip
     if "pcpu_lock" in block.locks:
         return _answer("sleeps with pcpu_lock")
-    if block.in_(r"_*pcpu_balance_workfn|pcpu_get_vm_areas|pcpu_populate_chunk|pcpu_create_chunk"):
+    if block.has_function(_WORK_SLEEPS):
         under = f" ({', '.join(spinning[:3])})" if spinning else ""
         return _answer("work sleeps", under=under)
     return _sleeps_in(spinning)
 
 
-def _hung(block: ReportBlock) -> ReportAnswer:
+def _hung(block: ReportBlock) -> Texts:
     match = _HUNG.search(block.title)
     who = f"{match[1]} ({match[2]}) waits for more than {match[3]} s" if match else "a task waits"
-    if block.in_(r"pcpu_balance_workfn|__pcpu_balance_workfn|pcpu_balance_\w+"):
+    if block.has_function(r"pcpu_balance_workfn|__pcpu_balance_workfn|pcpu_balance_\w+"):
         who += ", the balance work among the stacks"
     return _answer("hung task", who=who)
 
@@ -112,14 +176,14 @@ _RACES: Final = {
 """What is said of values that are accessed without pcpu_lock, by functions that tell which."""
 
 
-def _kcsan(block: ReportBlock) -> ReportAnswer:
-    told = (entry for functions, entry in _RACES.items() if block.in_(functions))
+def _kcsan(block: ReportBlock) -> Texts:
+    told = (entry for functions, entry in _RACES.items() if block.has_function(functions))
     race, common = _answer(next(told, "race of an unknown value")), _answer("race")
     return race._replace(says=race.says + common.says, advice=race.advice or common.advice)
 
 
-def _warning(block: ReportBlock) -> ReportAnswer:
-    match = AT.search(block.title)
+def _warning(block: ReportBlock) -> Texts:
+    match = _AT.search(block.title)
     function = plain_name(match[3]) if match and match[3] else ""
     names = (function, *block.functions[:2])
     if any(re.fullmatch(r"free_percpu|pcpu_free_area", name) for name in names):
@@ -131,29 +195,28 @@ def _warning(block: ReportBlock) -> ReportAnswer:
     return _answer("warning")
 
 
-def _boot(block: ReportBlock) -> ReportAnswer:
+def _boot(block: ReportBlock) -> Texts:
     why = block.title.partition("failed to initialize,")[2].strip() or block.title
     return _answer("refused layout", why=why)
 
 
-def _answer(entry: str, **values: str) -> ReportAnswer:
-    """Return what an entry of reports.md says."""
-    found = texts("reports", entry, **values)
-    clauses = tuple(mark for mark in found.marks if mark != "outside")
-    return ReportAnswer("outside" in found.marks, clauses, found.says, found.advice)
-
-
 class ReportKind(NamedTuple):
-    """A kind of report: how it begins, and who answers. always: ours by its words."""
+    """A kind of report: how it begins, and what finds the entry of reports.md for one.
+
+    Without entry_of one entry is for all, of the kind's name. always: ours by its words.
+    """
 
     name: str
     begins: re.Pattern[str]
-    answered_by: Callable[[ReportBlock], ReportAnswer] | None = None
+    entry_of: Callable[[ReportBlock], Texts] | None = None
     always: bool = False
 
-    def answer(self, block: ReportBlock) -> ReportAnswer:
-        """Return what is said of a report: one thing of all of a kind that nobody answers."""
-        return self.answered_by(block) if self.answered_by else _answer(self.name)
+    def report(self, line: int, block: ReportBlock) -> Report:
+        """Return what is said of a report of the kind."""
+        found = self.entry_of(block) if self.entry_of else _answer(self.name)
+        clauses = tuple(mark for mark in found.marks if mark != "outside")
+        outside = "outside" in found.marks
+        return Report(line, self.name, block.title, outside, clauses, found.says, found.advice)
 
 
 def _starts(*forms: str) -> re.Pattern[str]:
@@ -239,14 +302,12 @@ def read_reports(found: Sequence[Message]) -> list[Report]:
             if reports and reports[-1].kind == kind.name and kind.name in bare_title:
                 reports.pop()  # which was the subject of the mail with this one in it
             bare_title = [kind.name] if block.is_title else []
-            answer = kind.answer(block)
-            reports.append(Report(found[index].line, kind.name, block.title, *answer))
+            reports.append(kind.report(found[index].line, block))
     return reports
 
 
 def without_illegal(reports: Sequence[Report], lines: Sequence[int]) -> Iterator[Report]:
     """Yield reports but for the warnings that only announce an illegal request, at these lines."""
     for report in reports:
-        near = any(abs(report.line - line) <= 2 for line in lines)
-        if report.kind != "warning" or not near:
+        if report.kind != "warning" or all(abs(report.line - line) > 2 for line in lines):
             yield report

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import groupby
 from textwrap import dedent
 from types import FunctionType
@@ -12,9 +12,6 @@ from typing import Any, Final, NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markdown_it import MarkdownIt
-from markdown_it.renderer import RendererHTML
-from markdown_it.token import Token
-from markdown_it.utils import OptionsDict
 from markupsafe import Markup, escape
 from pygments.lexers.python import PythonLexer
 from pygments.token import Comment, Keyword, Name, Operator, String, _TokenType
@@ -103,8 +100,17 @@ class Prose:
         words = sorted(terms, key=len, reverse=True)
         self._term = re.compile(rf"\b(?:{'|'.join(map(re.escape, words))})\b") if words else None
         self._markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
-        self._markdown.add_render_rule("text", _rule(self._text))
-        self._markdown.add_render_rule("code_inline", _rule(self._code))
+        self._add_rule("text", self._text)
+        self._add_rule("code_inline", lambda name, here, _: self.name(name, here))
+
+    def _add_rule(self, kind: str, render: Callable[[str, str, set[str] | None], Markup]) -> None:
+        """Have the content of a kind of tokens rendered so."""
+        self._markdown.add_render_rule(
+            kind,
+            lambda _, tokens, at, options, env: render(
+                tokens[at].content, env["here"], env.get("seen")
+            ),
+        )
 
     def markdown(self, text: str, here: str = "") -> Markup:
         """Return Markdown as blocks of HTML, tables in boxes that scroll."""
@@ -155,24 +161,6 @@ class Prose:
         place = self._names.place(name)
         return code if place in (None, here) else _link(place, code)
 
-    def _code(self, name: str, here: str, seen: set[str] | None) -> Markup:
-        return self.name(name, here)
-
-
-def _rule(shown: Callable[[str, str, set[str] | None], Markup]) -> Any:
-    """Return a rule of a renderer that shows a token's content so."""
-
-    def rule(
-        renderer: RendererHTML,
-        tokens: Sequence[Token],
-        at: int,
-        options: OptionsDict,
-        env: MutableMapping[str, Any],
-    ) -> str:
-        return shown(tokens[at].content, env["here"], env.get("seen"))
-
-    return rule
-
 
 def _link(place: str | None, shown: str) -> Markup:
     return Markup('<a href="#{}">{}</a>').format(place, shown)
@@ -217,9 +205,7 @@ class Code:
 
     def _word(self, word: str, *, called: bool) -> Markup:
         place = self._names.place(word) if called and word.isidentifier() else None
-        if place is None:
-            return escape(word)
-        return Markup('<a href="#{}">{}</a>').format(place, word)
+        return escape(word) if place is None else _link(place, word)
 
 
 def _tokens(source: str) -> Iterator[tuple[str, str]]:

@@ -16,12 +16,10 @@ from percpu_proofs.live.verdicts import BROKEN, HOLDS, KNOWN, NOT_ASKED, Verdict
 from percpu_proofs.recorded.states.kernel_state import KernelState, Stability
 from percpu_proofs.report.document import Document, IndexEntry, clause_index
 from percpu_proofs.report.pictures import part
-from percpu_proofs.show.overview import overview_svg
 from percpu_proofs.show.picture import StatePicture, picture_of_state
-from percpu_proofs.show.svg import chunk_svg
+from percpu_proofs.show.svg import chunk_svg, overview_svg
 from percpu_proofs.show.text import chunk_text
 from percpu_spec.catalogue import clauses
-from percpu_spec.counts import counted
 
 _DRAWN = 1_800_000  # bytes of drawings of single chunks, at most
 _WRITTEN = 1_200_000  # bytes of maps of chunks as text, at most
@@ -59,7 +57,7 @@ def report_of_state(
     index = [IndexEntry(f"chunk-{one.name}", "chunk", one.title, "") for one in maps]
     return into.render(
         "state.html", f"Percpu state of {state.release}: {what}", [*clause_index(), *index],
-        state=state, rest=_rest(state), torn=state.stability is Stability.TORN,
+        state=state, stability=_stability_words(state), torn=state.stability is Stability.TORN,
         memory=memory_of(state), by_kind=by_kind,
         titles={c.id: c.title for c in clauses().values()}, most=_MESSAGES,
         rows=rows, maps=maps, drawn=drawn,
@@ -69,7 +67,7 @@ def report_of_state(
     )  # fmt: skip
 
 
-def _rest(state: KernelState) -> str:
+def _stability_words(state: KernelState) -> str:
     """Return how far at rest a state is, in words."""
     if state.stability is Stability.TORN:
         return f"torn: {state.quiescence.words}: verdicts are hints only"
@@ -96,8 +94,7 @@ def _maps(picture: StatePicture, order: Sequence[str]) -> Iterator[ChunkMap]:
     drawn = written = 0
     for name in order:
         chunk = picture.chunks[name]
-        areas = counted(chunk.areas, "area")
-        title = f"chunk {name}: {chunk.place}, {areas}, {chunk.free_bytes} bytes free"
+        title = f"chunk {name}: {chunk.place}, {chunk.contents}"
         if drawn < _DRAWN:
             drawing = part(chunk_svg(picture, name))
             drawn += len(drawing)

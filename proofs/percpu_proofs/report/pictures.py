@@ -1,4 +1,4 @@
-"""Chunks as bars: pages, areas and the advertised runs at scale, each distinct one drawn once."""
+"""Pictures of a report: chunks as bars, each distinct one drawn once, and drawings as its parts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ LEGEND = (
 
 
 class ChunkBars:
-    """The bars of one document: drawn once, and used where they stand."""
+    """The bars of one document, pages, areas and advertised runs at scale: drawn once and used."""
 
     def __init__(self) -> None:
         self._drawn: dict[str, str] = {}  # ids by drawing
@@ -45,7 +45,7 @@ class ChunkBars:
         return Markup(
             '<svg class="bar" viewBox="0 0 {} {}" preserveAspectRatio="none" role="img" '
             'aria-label="{}" width="{}"><use href="#{}"/></svg>'
-        ).format(width, _height(), pages, share, name)
+        ).format(width, _HEIGHT + 2 * _LANE, pages, share, name)
 
     def symbols(self) -> Markup:
         """Return the drawings, to stand once in the document."""
@@ -53,10 +53,6 @@ class ChunkBars:
             Markup('<g id="{}">{}</g>').format(name, Markup(drawing))
             for drawing, name in self._drawn.items()
         )
-
-
-def _height() -> int:
-    return _HEIGHT + 2 * _LANE
 
 
 def _drawing(chunk: ChunkPicture, pages: str) -> str:
@@ -81,13 +77,10 @@ def _boxes(chunk: ChunkPicture, pages: str) -> Iterator[tuple[str, float, float,
             style = "h" if piece.hidden else "ab"[piece.number % 2]
             width = max((piece.end - piece.start) * scale, _LEAST)
             yield style, page.index * _PAGE + piece.start * scale, width, 0, _HEIGHT
-    hints = chunk.hints
-    for style, start, length, lane in (
-        ("g", hints.contig_start, hints.contig, 0), ("s", hints.scan_start, hints.scan, 1)
-    ):  # fmt: skip
+    for lane, (start, length) in enumerate(chunk.hints.runs.values()):
         if length:
             y = _HEIGHT + lane * _LANE
-            yield style, start * scale, max(length * scale, _LEAST), y, _LANE
+            yield "gs"[lane], start * scale, max(length * scale, _LEAST), y, _LANE
 
 
 def _n(value: float) -> str:
@@ -120,31 +113,24 @@ def _painted(match: re.Match[str]) -> str:
     return match[0] if name is None else f'{match[1]}="var(--{name})"'
 
 
-_CHARTS = {
-    "removal.svg": (
-        "Memory given back",
-        "Percpu memory while a recorded kernel created 1000 x (1 + 10) cgroups and removed 10 of "
-        "every 11, on every variant: `percpu-spec workload removal`.",
-    ),
-    "cost.svg": (
-        "What an atomic allocation costs",
-        "Chunks that one atomic allocation examines as depopulated chunks pile up (COST-1): "
-        "`percpu-spec workload cost`.",
-    ),
-}
-
-
 class Plot(NamedTuple):
-    """A chart with what it shows, in Markdown."""
+    """A chart that ships, as its command draws it, with what it shows in Markdown."""
 
+    file: str
     title: str
     words: str
-    drawing: Markup
+
+    @property
+    def drawing(self) -> Markup:
+        """The chart as a part of a page."""
+        return part((folder("pictures") / self.file).read_text("utf-8"))
 
 
-def plots() -> list[Plot]:
-    """Return the charts that ship, as their commands draw them."""
-    return [
-        Plot(title, words, part((folder("pictures") / name).read_text("utf-8")))
-        for name, (title, words) in _CHARTS.items()
-    ]
+PLOTS: Final = (
+    Plot("removal.svg", "Memory given back",
+         "Percpu memory while a recorded kernel created 1000 x (1 + 10) cgroups and removed 10 of "
+         "every 11, on every variant: `percpu-spec workload removal`."),
+    Plot("cost.svg", "What an atomic allocation costs",
+         "Chunks that one atomic allocation examines as depopulated chunks pile up (COST-1): "
+         "`percpu-spec workload cost`."),
+)  # fmt: skip

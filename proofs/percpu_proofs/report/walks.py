@@ -12,7 +12,6 @@ from percpu_proofs.counterexample.of_model import of_token
 from percpu_proofs.counterexample.record import Counterexample, CpuStep, Relevance, relevance
 from percpu_proofs.counterexample.words import state_changes
 from percpu_proofs.report.pictures import ChunkBars
-from percpu_proofs.review.job import ReviewExample
 from percpu_proofs.review.matrix import Cell
 from percpu_proofs.show.text import ChunkRow, StateRows, chunk_text
 from percpu_spec.catalogue import findings
@@ -32,22 +31,12 @@ class ChunkLine:
 
 
 @dataclass(frozen=True, slots=True)
-class CounterChange:
-    """A counter behind a step, and what it was before."""
-
-    name: str
-    before: int
-    now: int
-
-
-@dataclass(frozen=True, slots=True)
 class StepPanel:
     """What is shown of one step, or of the state before the first."""
 
-    number: int
     step: CpuStep | None
     changes: tuple[str, ...]
-    counters: tuple[CounterChange, ...]
+    counters: tuple[tuple[str, int, int], ...]  # name, and what it was before and is behind it
     mutex: str
     rows: tuple[ChunkLine, ...]
     others: int  # chunks that do not bear on the clause
@@ -99,7 +88,7 @@ def _panel(
     bars: ChunkBars,
     most: int,
 ) -> StepPanel:
-    counted = dict(before.counters) if before is not None else {}
+    counters = dict(before.counters) if before is not None else {}
     were = {row.name: row for row in before.chunks} if before is not None else {}
     rows = []
     for row in shown.rows(now):
@@ -107,13 +96,13 @@ def _panel(
         blocks = chunk_text(row.picture) if shown.hints and (changed or step is None) else ""
         bar = bars.bar(row.picture, row.pages, most)
         rows.append(ChunkLine(row.name, row.place, bar, _words(row), changed, blocks))
-    told = ("pcpu_alloc_mutex", *dict(now.counters))  # where the counters are
+    below = ("pcpu_alloc_mutex", *dict(now.counters))  # where the counters are
     words = () if step is None or before is None else state_changes(before, step, shown)
     return StepPanel(
-        0 if step is None else step.number, step,
-        tuple(change for change in words if not change.startswith(told)),
+        step,
+        tuple(change for change in words if not change.startswith(below)),
         tuple(
-            CounterChange(name, counted.get(name, value), value)
+            (name, counters.get(name, value), value)
             for name, value in now.counters
             if name in shown.counters
         ),
@@ -123,12 +112,9 @@ def _panel(
 
 def _words(row: ChunkRow) -> str:
     chunk = row.picture
-    words = [
-        counted(chunk.empty, "empty page"), counted(chunk.areas, "area"),
-        f"{counted(chunk.free_bytes, 'byte')} free",
-    ]  # fmt: skip
-    if chunk.asked_for:
-        words.append(f"its hints ask for {chunk.asked_for}")
+    words = [counted(chunk.empty, "empty page"), chunk.contents]
+    if chunk.list_by_hints:
+        words.append(f"its hints ask for {chunk.list_by_hints}")
     return ", ".join((*chunk.marks, *words))
 
 
@@ -139,26 +125,19 @@ def place_of(cell: Cell) -> str:
 
 def walks(cell: Cell, bars: ChunkBars) -> Iterator[Walkthrough]:
     """Yield the counterexamples of a verdict: the shortest, then those of further mechanisms."""
-    shown: set[str] = set()
-    known = {example.token: name for name, example in cell.mechanisms.items() if example}
-    if cell.example is not None and cell.example.token:
-        shown.add(cell.example.token)
-        why = known.get(cell.example.token, "")
-        yield _example(cell, cell.example, bars, place_of(cell), cell.found_by, why)
-    for name, example in cell.mechanisms.items():
-        if example is not None and example.token and example.token not in shown:
-            shown.add(example.token)
-            place = f"{place_of(cell)}-{name}"
-            yield _example(cell, example, bars, place, cell.sought.get(name, ""), name)
-
-
-def _example(
-    cell: Cell, example: ReviewExample, bars: ChunkBars, place: str, how: str, why: str
-) -> Walkthrough:
-    """Return one counterexample; why: the finding that it shows, if one is known."""
-    of = of_token(example.token or "", how)
-    if why:
-        of = replace(of, mechanism=why)
-    shortest = "the fewest within its bound" if example.shortest else "maybe not the fewest"
-    note = f"{counted(example.length, 'operation')}, {shortest}: {how}"
-    return walk(of, bars, place, note, f"percpu-spec replay {example.token}")
+    found = [(cell.example, place_of(cell), cell.origin)]
+    found += [
+        (example, f"{place_of(cell)}-{name}", cell.bounds.get(name, ""))
+        for name, example in cell.mechanisms.items()
+    ]
+    findings_of = {example.token: name for name, example in cell.mechanisms.items() if example}
+    walked: set[str] = set()
+    for example, place, how in found:
+        if example is None or not example.token or example.token in walked:
+            continue
+        walked.add(example.token)
+        of = of_token(example.token, how)
+        of = replace(of, mechanism=findings_of.get(example.token, of.mechanism))
+        shortest = "the fewest within its bound" if example.shortest else "maybe not the fewest"
+        note = f"{counted(example.length, 'operation')}, {shortest}: {how}"
+        yield walk(of, bars, place, note, f"percpu-spec replay {example.token}")

@@ -1,9 +1,8 @@
-"""What the outcome of a review's job depends on, as one hash: it is good while that stays the same.
+"""Outcomes of earlier reviews of variants and trees: good while nothing changes that they need.
 
-Every file of the four packages with the recorded runs among them, a variant's own file with what it
-imports, and the versions of Python and of what contracts attach with.
-
-Of variants, and of kernel trees: one that a patch is reviewed against, a patch reviewed again.
+That is every file of the four packages with the recorded runs among them, a variant's own file with
+what it imports, the files of a tree, and the versions of Python, of what contracts attach with, and
+of the compiler.
 """
 
 from __future__ import annotations
@@ -48,8 +47,13 @@ class OutcomeSources:
     """The files that outcomes depend on, as they are when this is made."""
 
     def __init__(self) -> None:
-        self._files = _files()
-        self._stamp = self._stamped()
+        self._files = sorted(
+            str(path)
+            for package in _PACKAGES
+            for path in package.rglob("*")
+            if "__pycache__" not in path.parts and path.is_file()
+        )
+        self._stamps = self._present_stamps()
         digest = hashlib.sha256(platform.python_version().encode())
         digest.update(version("icontract").encode())
         for path in map(Path, self._files):
@@ -68,21 +72,13 @@ class OutcomeSources:
     @property
     def unchanged(self) -> bool:
         """Whether no file of the packages was written since."""
-        return self._stamp == self._stamped()
+        return self._stamps == self._present_stamps()
 
-    def _stamped(self) -> list[tuple[int, int]]:
+    def _present_stamps(self) -> list[tuple[int, int]]:
+        """Return when each file was written, and its bytes; nothing where one is gone."""
         with suppress(FileNotFoundError):
             return [(found.st_mtime_ns, found.st_size) for found in map(os.stat, self._files)]
         return []
-
-
-def _files() -> list[str]:
-    return sorted(
-        str(path)
-        for package in _PACKAGES
-        for path in package.rglob("*")
-        if "__pycache__" not in path.parts and path.is_file()
-    )
 
 
 def _content(path: Path) -> bytes:
@@ -96,9 +92,9 @@ def _imported(path: Path) -> set[Path]:
     Those of the packages and of Python itself are left out: their hash and its version tell.
     """
     found: set[Path] = set()
-    wanted = [path]
-    while wanted:
-        path = wanted.pop()
+    waiting = [path]
+    while waiting:
+        path = waiting.pop()
         if path in found or path.suffix != ".py":
             continue
         found.add(path)
@@ -107,7 +103,7 @@ def _imported(path: Path) -> set[Path]:
                 spec = importlib.util.find_spec(name)
                 origin = Path(spec.origin) if spec and spec.has_location and spec.origin else None
                 if origin is not None and not _is_known(origin):
-                    wanted.append(origin.resolve())
+                    waiting.append(origin.resolve())
     return found
 
 
@@ -209,17 +205,13 @@ class TreeCache:
     def __init__(self, cache: OutcomeCache | None, trees: Sequence[CompiledTree]) -> None:
         self._cache = cache if all(tree.stub is None for tree in trees) else None
         self._hashes = {} if self._cache is None else {tree.name: _hash_of(tree) for tree in trees}
-        self.kept = 0  # outcomes that were found
 
     def find(self, job: TreeJob) -> TreeOutcome | None:
         """Return the outcome of a job that was run before."""
         if self._cache is None:
             return None
         found: TreeOutcome | None = self._cache.read(self._key(job))
-        if found is None:
-            return None
-        self.kept += 1
-        return replace(found, job=job)
+        return found and replace(found, job=job)
 
     def keep(self, outcome: TreeOutcome) -> None:
         """Keep an outcome that would be the same on any machine."""

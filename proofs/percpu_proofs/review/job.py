@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from math import inf
 from pathlib import Path
 from typing import Literal
@@ -21,11 +22,11 @@ from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.searches import DRAWN
 from percpu_proofs.explore.token import Token, compact, read_token
 from percpu_proofs.recorded.vectors import read_vector
-from percpu_proofs.review.mechanisms import Mechanism, token_of
+from percpu_proofs.review.mechanisms import Mechanism, token_of, with_base
 from percpu_proofs.run.driver import Driver
 from percpu_proofs.run.operations import text_of
 from percpu_reference import build
-from percpu_reference.variants import RELEASES, VARIANTS, base_of, variant_class
+from percpu_reference.variants import variant_class
 from percpu_spec.counts import counted
 from percpu_spec.geometry import Geometry
 
@@ -110,8 +111,8 @@ class Job:
     deep: bool = False  # go on beyond the plan's lists and programs, to many times the steps
     quick: bool = False  # lists one operation shorter than the plan's least, and fewer programs
     most: int | None = None  # steps or programs, in the place of the plan's bound
-    found: tuple[str, Program] | None = None  # a clause, and what broke it: to be made small only
-    known: tuple[ReviewExample, ...] = ()  # counterexamples of the clause of a mechanism
+    drawn: tuple[str, Program] | None = None  # a clause, and what broke it: to be made small only
+    examples: tuple[ReviewExample, ...] = ()  # of the clause of a mechanism, to begin with
 
     @property
     def name(self) -> str:
@@ -155,14 +156,12 @@ def run(job: Job) -> JobOutcome:
 
 def _declared(variant: str) -> frozenset[str]:
     """Return what a variant declares broken, with what its base does, which it may have mended."""
-    declared = set(variant_class(variant).EXPECTED)
-    if variant not in VARIANTS | RELEASES:
-        declared |= variant_class(base_of(variant)).EXPECTED.keys()
-    return frozenset(declared)
+    return frozenset(c for name in with_base(variant) for c in variant_class(name).EXPECTED)
 
 
-def _breadth(job: Job) -> JobOutcome:
-    plans, engine = _BREADTH[job.engine]
+def _breadth(
+    plans: Sequence[searches.AlphabetPlan], engine: type[Breadth], job: Job
+) -> JobOutcome:
     plan = next(p for p in plans if p.name == job.what)
     declared = _declared(job.variant) & plan.sought
     if job.deep:
@@ -210,10 +209,10 @@ def _fuzz(job: Job) -> JobOutcome:
         fuzz.least = fuzz.most
     elif job.what == "pages":
         fuzz.sought = _declared(job.variant) & _SOUGHT
-    if job.found is None:
+    if job.drawn is None:
         fuzz.run()
     else:
-        fuzz.findings[job.found[0]] = fuzz.minimise(*job.found)
+        fuzz.findings[job.drawn[0]] = fuzz.minimise(*job.drawn)
     return JobOutcome(
         job,
         FUZZED,
@@ -295,7 +294,7 @@ def _workload(job: Job) -> JobOutcome:
 
 def _mechanism(job: Job) -> JobOutcome:
     clause, _, finding = job.what.partition(" ")
-    known = [(read_token(example.token or ""), example.shortest) for example in job.known]
+    known = [(read_token(example.token or ""), example.shortest) for example in job.examples]
     shown, bound = Mechanism(job.variant, clause, finding).find(known)
     outcome = JobOutcome(job, FUZZED, bound, "the variant with the fixes of the other mechanisms")
     if shown is not None:
@@ -306,13 +305,9 @@ def _mechanism(job: Job) -> JobOutcome:
     return outcome
 
 
-_BREADTH: dict[Engine, tuple[Sequence[searches.AlphabetPlan], type[Breadth]]] = {
-    "sequences": (searches.SEQUENCES, Sequences),
-    "hunt": (searches.HUNTS, Hunt),
-}
 _RUNS: dict[Engine, Callable[[Job], JobOutcome]] = {
-    "sequences": _breadth,
-    "hunt": _breadth,
+    "sequences": partial(_breadth, searches.SEQUENCES, Sequences),
+    "hunt": partial(_breadth, searches.HUNTS, Hunt),
     "scenario": _scenario,
     "fuzz": _fuzz,
     "workload": _workload,

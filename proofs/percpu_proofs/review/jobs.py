@@ -1,14 +1,11 @@
-"""Which jobs a review has, and what they come to: run, or their outcomes taken from earlier runs.
-
-`cells` is what a report begins with.
-"""
+"""Which jobs a review of variants has, and their outcomes: run, or taken from earlier runs."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, TypeVar
 
 from percpu_proofs import data
 from percpu_proofs.explore.scenarios import SCENARIOS
@@ -16,10 +13,10 @@ from percpu_proofs.explore.searches import HUNTS, SEQUENCES
 from percpu_proofs.review.cache import OutcomeCache
 from percpu_proofs.review.job import FUZZED_AT, Engine, Job, JobOutcome, run
 from percpu_proofs.review.matrix import Cell, matrix
-from percpu_proofs.review.mechanisms import mechanisms
+from percpu_proofs.review.mechanisms import mechanisms, with_base
 from percpu_proofs.run.inputs import InputError, one_of
-from percpu_proofs.run.processes import default_jobs, spread
-from percpu_reference.variants import RELEASES, VARIANTS, base_of, variant_class
+from percpu_proofs.run.processes import spread
+from percpu_reference.variants import RELEASES, VARIANTS, variant_class
 
 
 def jobs_for(
@@ -50,7 +47,7 @@ def jobs_for(
         for engine, names in kinds
         for what in names
     ]
-    _require(searches, planned)
+    require_searches(searches, [word for job in planned for word in sorted(_words(job))])
     return [
         job
         for job in planned
@@ -64,10 +61,10 @@ def _words(job: Job) -> set[str]:
     return {job.name, job.engine, job.name.partition(" ")[2]}
 
 
-def _require(searches: Sequence[str], planned: Sequence[Job]) -> None:
-    """Raise InputError for a search that no job is."""
-    known = dict.fromkeys(word for job in planned for word in sorted(_words(job)))
-    for name in searches:
+def require_searches(names: Sequence[str], known: Iterable[str]) -> None:
+    """Raise InputError for a search that is none of those known."""
+    known = dict.fromkeys(known)
+    for name in names:
         if name not in known:
             raise InputError("--search", None, one_of(name, known), name)
 
@@ -92,7 +89,7 @@ def shrinking_jobs(outcomes: Sequence[JobOutcome]) -> list[Job]:
         if example.shortest
     }
     return [
-        replace(outcome.job, found=(clause, program))
+        replace(outcome.job, drawn=(clause, program))
         for outcome in outcomes
         for clause, program in outcome.programs.items()
         if (outcome.job.variant, clause) not in short
@@ -107,9 +104,7 @@ def mechanism_jobs(outcomes: Sequence[JobOutcome]) -> list[Job]:
     """
     jobs = []
     for variant in dict.fromkeys(outcome.job.variant for outcome in outcomes):
-        shipped = variant in VARIANTS | RELEASES
-        known_of = (variant,) if shipped else (variant, base_of(variant))
-        mine = [outcome for outcome in outcomes if outcome.job.variant in known_of]
+        mine = [outcome for outcome in outcomes if outcome.job.variant in with_base(variant)]
         for one in mechanisms(variant):
             what = f"{one.clause} {one.finding}"
             known = [
@@ -123,8 +118,8 @@ def mechanism_jobs(outcomes: Sequence[JobOutcome]) -> list[Job]:
                 for outcome in outcomes
                 if outcome.job.what == what and one.clause in outcome.examples
             ]
-            known.sort(key=lambda example: (example.length, not example.shortest))
-            jobs.append(Job(variant, "mechanism", what, known=tuple(dict.fromkeys(known))))
+            known.sort(key=lambda example: example.rank[:2])
+            jobs.append(Job(variant, "mechanism", what, examples=tuple(dict.fromkeys(known))))
     return jobs
 
 
@@ -132,11 +127,12 @@ def put_small(outcomes: Sequence[JobOutcome], small: Sequence[JobOutcome]) -> No
     """Put smaller examples in the place of those of the jobs that found them."""
     for outcome in outcomes:
         for smaller in small:
-            if replace(smaller.job, found=None) == outcome.job:
+            if replace(smaller.job, drawn=None) == outcome.job:
                 outcome.examples |= smaller.examples
 
 
-Progress = Callable[[int, int], None]
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +142,33 @@ class Workers:
     jobs: int
     dask: str | None = None
     cache: OutcomeCache | None = None
-    on_done: Progress = lambda done, total: None
+    on_done: Callable[[int, int], None] = lambda done, total: None
+
+    def run(
+        self, jobs: Sequence[T], run: Callable[[T], R], cache: Any, enter: Callable[[R], None]
+    ) -> tuple[list[R], int, bool]:
+        """Run jobs as `spread` does, but for those whose outcome is in a cache, if there is one.
+
+        enter gets each outcome as it is there. Returns the outcomes, those of the cache first, how
+        many these are, and whether Ctrl-C came.
+        """
+        find = cache.find if cache is not None else lambda job: None
+        cached = {job: outcome for job in jobs if (outcome := find(job)) is not None}
+        for outcome in cached.values():
+            enter(outcome)
+        self.on_done(len(cached), len(jobs))
+
+        def keep(outcome: R) -> None:
+            if cache is not None:
+                cache.keep(outcome)
+            enter(outcome)
+
+        done, interrupted = spread(
+            [job for job in jobs if job not in cached], run, jobs=self.jobs, dask=self.dask,
+            keep=keep, partial=True,
+            on_done=lambda done, _: self.on_done(len(cached) + done, len(jobs)),
+        )  # fmt: skip
+        return [*cached.values(), *done], len(cached), interrupted
 
 
 SECONDS_EACH: Final = 0.6
@@ -198,7 +220,7 @@ class ReviewRun:
         small = shrinking_jobs(self.outcomes)
         wanted = [] if self.partial else mechanism_jobs(self.outcomes)
         first: dict[str, Job] = {}  # of each mechanism; of other variants it is known then
-        for job in sorted(wanted, key=lambda job: job.variant not in VARIANTS | RELEASES):
+        for job in sorted(wanted, key=lambda job: len(with_base(job.variant))):
             first.setdefault(job.what, job)
         done = self._round([*small, *first.values()], workers)
         put_small(self.outcomes, [outcome for outcome in done if outcome.job in small])
@@ -209,62 +231,27 @@ class ReviewRun:
             left = [job for job in again if (job.variant, job.what) not in known]
             self.outcomes += self._round(left, workers)
 
-    def cells(self, variants: Collection[str] = ()) -> list[Cell]:
-        """Return a cell for every clause and every variant, or some."""
-        chosen = [name for name in self.variants if not variants or name in variants]
-        return matrix(chosen, self.outcomes, partial=self.partial)
+    def cells(self) -> list[Cell]:
+        """Return a cell for every clause and every variant."""
+        return matrix(self.variants, self.outcomes, partial=self.partial)
 
     def _round(self, planned: Sequence[Job], workers: Workers) -> list[JobOutcome]:
         """Return the outcomes of jobs that depend on none of each other."""
-        find = workers.cache.find if workers.cache is not None else lambda job: None
-        found = {job: outcome for job in planned if (outcome := find(job)) is not None}
-        self.planned += len(planned)
-        self.cached += len(found)
+        found: dict[Job, JobOutcome] = {}
         waiting = list(planned)
 
-        def tell() -> None:
-            while waiting and waiting[0] in found:
-                outcome = found[waiting.pop(0)]
-                self.on_outcome(outcome, waiting[0] if waiting else None)
-
-        def keep(outcome: JobOutcome) -> None:
-            if workers.cache is not None:
-                workers.cache.keep(outcome)
+        def enter(outcome: JobOutcome) -> None:
             found[outcome.job] = outcome
-            tell()
+            while waiting and waiting[0] in found:
+                ready = found[waiting.pop(0)]
+                self.on_outcome(ready, waiting[0] if waiting else None)
 
-        tell()
-        missing = [job for job in planned if job not in found]
-        ready = len(found)
-        workers.on_done(ready, len(planned))
-        done, self.interrupted = spread(
-            missing, run, jobs=workers.jobs, dask=workers.dask, keep=keep, partial=True,
-            on_done=lambda now, _: workers.on_done(ready + now, len(planned)),
-        )  # fmt: skip
+        done, cached, self.interrupted = workers.run(planned, run, workers.cache, enter)
         found |= {outcome.job: outcome for outcome in done}
+        self.planned += len(planned)
+        self.cached += cached
         self.done += len(found)
         for job in waiting:  # behind one that was broken off
             if job in found:
                 self.on_outcome(found[job], None)
         return [found[job] for job in planned if job in found]
-
-
-def cells(
-    variants: Sequence[str],
-    *,
-    deep: bool = False,
-    jobs: int | None = None,
-    cache: OutcomeCache | None = None,
-    on_done: Progress = lambda done, total: None,
-) -> list[Cell]:
-    """Return a cell for every variant and clause: what `percpu-spec review` says of them.
-
-    What is not known from earlier runs is run. Raises KeyboardInterrupt where Ctrl-C came before
-    all was known; what was done is kept.
-    """
-    workers = Workers(jobs or default_jobs(), cache=cache or OutcomeCache(), on_done=on_done)
-    review = ReviewRun(tuple(variants), deep=deep)
-    review.run(workers)
-    if review.interrupted:
-        raise KeyboardInterrupt
-    return review.cells()

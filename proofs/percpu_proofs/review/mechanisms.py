@@ -77,7 +77,7 @@ class Mechanism:
         for token, shortest in known:
             shown = self._schedule_of(token)
             if shown is not None:
-                made = shown.token if shortest else self._small(shown.token)
+                made = shown if shortest else self._small(shown)
                 return self._example_of(made, "of those known", shortest=shortest), bound
         on_chunks = bool(fuzz.about_a_chunk(self.clause))
         for plan in searches.SEQUENCES if on_chunks else searches.HUNTS:
@@ -101,14 +101,12 @@ class Mechanism:
         token = replace(compact(token), variant=self.variant)
         return MechanismExample(token, _breaks(token, self.variant) or "", how, shortest)
 
-    def _schedule_of(self, token: Token) -> MechanismExample | None:
+    def _schedule_of(self, token: Token) -> Token | None:
         """Return what of these operations shows it: the schedule may be another."""
         for one in _schedules(token, self.others_fixed, self.clause):
-            message = _breaks(one, self.variant)
-            if message is not None and not any(_schedules(one, self.all_fixed, self.clause)):
-                return MechanismExample(
-                    replace(one, variant=self.variant), message, "", shortest=False
-                )
+            broken = _breaks(one, self.variant) is not None
+            if broken and not any(_schedules(one, self.all_fixed, self.clause)):
+                return replace(one, variant=self.variant)
         return None
 
     def _small(self, token: Token) -> Token:
@@ -121,7 +119,7 @@ class Mechanism:
             return token
         made = Token.of(self.variant, self.clause, small.scenario, small.finding.schedule)
         shown = self._schedule_of(made)
-        return token if shown is None else replace(shown.token, search=SMALL)
+        return token if shown is None else replace(shown, search=SMALL)
 
     def _searched(self, engine: type[Breadth], plan: searches.AlphabetPlan) -> Token | None:
         """Return the first of a search of the variant alone that shows it."""
@@ -131,7 +129,7 @@ class Mechanism:
             token = token_of(caught, self.variant, plan.geometry, ALONE)
             shown = self._schedule_of(token) if caught.clause == self.clause else None
             if shown is not None:
-                found.append(shown.token)
+                found.append(shown)
                 raise EnoughError
 
         engine(self.others_fixed, plan, frozenset({self.clause}), on_broken=look).run()
@@ -179,10 +177,13 @@ def _findings(variant: str, clause: str) -> tuple[str, ...]:
 
     With those of the shipped variant that it extends: whether it mends one of them is looked for.
     """
-    declared = [variant_class(variant).EXPECTED.get(clause, "")]
-    if variant not in VARIANTS | RELEASES:
-        declared.insert(0, variant_class(base_of(variant)).EXPECTED.get(clause, ""))
-    return tuple(dict.fromkeys(name for reason in declared for name in findings_in(reason)))
+    reasons = (variant_class(name).EXPECTED.get(clause, "") for name in with_base(variant))
+    return tuple(dict.fromkeys(name for reason in reasons for name in findings_in(reason)))
+
+
+def with_base(variant: str) -> tuple[str, ...]:
+    """Return a variant behind the shipped one that it is compared with, if it is none itself."""
+    return (variant,) if variant in VARIANTS | RELEASES else (base_of(variant), variant)
 
 
 def _breaks(token: Token, variant: str) -> str | None:

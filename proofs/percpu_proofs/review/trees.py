@@ -37,11 +37,9 @@ from percpu_proofs.kernel.search.trees import (
     schedules,
 )
 from percpu_proofs.review.cache import TreeCache
-from percpu_proofs.review.changes import Changes
 from percpu_proofs.review.job import EXHAUSTIVE, FUZZED
-from percpu_proofs.review.jobs import Workers
-from percpu_proofs.review.matrix import evidence_of
-from percpu_proofs.run.inputs import InputError, one_of
+from percpu_proofs.review.jobs import Workers, require_searches
+from percpu_proofs.review.matrix import Changes, evidence_of
 from percpu_proofs.run.processes import spread
 from percpu_reference.variants import MERGED, variant_class
 from percpu_spec.catalogue import clauses
@@ -63,7 +61,7 @@ class TreeCell:
     backings: frozenset[str] = frozenset()  # of the searches that break it
 
     @property
-    def searched(self) -> str:
+    def origin(self) -> str:
         """How far the search of its counterexample came, in words; empty without one."""
         if self.example is None:
             return ""
@@ -77,11 +75,11 @@ class TreeCell:
             "verdict": self.verdict,
             "reason": self.reason,
             "evidence": self.evidence,
-            "counterexample": example_record(self.example) if self.example else None,
+            "counterexample": _example_record(self.example) if self.example else None,
         }
 
 
-def example_record(e: TreeExample) -> dict[str, Any]:
+def _example_record(e: TreeExample) -> dict[str, Any]:
     """Return a counterexample of a tree with plain values only."""
     return {
         "message": e.message,
@@ -120,10 +118,10 @@ def _cell(clause: str, outcomes: Sequence[TreeOutcome], variant: str) -> TreeCel
         asked, example = outcome.asked.get(clause, 0), outcome.examples.get(clause)
         if not asked and example is None:
             continue
-        evidence.append(
-            {"engine": f"search {outcome.job.search.name}", "rung": _rung(outcome)}
-            | evidence_of(outcome, asked, violated=example is not None)
-        )
+        engine, violated = f"search {outcome.job.search.name}", example is not None
+        drawn = outcome.job.search.plan.programs or outcome.job.schedule
+        rung = FUZZED if drawn else EXHAUSTIVE
+        evidence.append(evidence_of(outcome, engine, rung, asked, violated=violated))
         if example is not None:
             examples.append(example)
             backings.add(outcome.job.search.form.backing)
@@ -134,10 +132,6 @@ def _cell(clause: str, outcomes: Sequence[TreeOutcome], variant: str) -> TreeCel
         return TreeCell(clause, "holds", "", evidence)
     missing = NOT_NOTED if clause.startswith("LOCK") else NO_SITUATION
     return TreeCell(clause, "unchecked", COMPILED.not_asked().get(clause, missing))
-
-
-def _rung(outcome: TreeOutcome) -> str:
-    return FUZZED if outcome.job.search.plan.programs or outcome.job.schedule else EXHAUSTIVE
 
 
 def changes(base: dict[str, TreeCell], patched: dict[str, TreeCell]) -> Changes:
@@ -284,9 +278,7 @@ def searches_for(
         for search in (*QUICK, UNNAMED, *noting(), *DRAWN)
         if search.plan.longest or page == search.plan.geometry.page
     }
-    for name in names:
-        if name not in known:
-            raise InputError("--search", None, one_of(name, known), name)
+    require_searches(names, known)
     chosen = [known[name] for name in names or known]
     if quick:  # of those that note accesses one of lists and one of schedules are enough
         return [shallower(one) for one in chosen if not one.noted or one.name in _QUICK_NOTED]
@@ -308,29 +300,19 @@ def results_of(
     model = trees[0].model()
     not_searched = left_out(trees, searches)
     searches = [one for one in searches if one.name not in not_searched]
-    kept = TreeCache(workers.cache if workers.dask is None else None, trees)
-
-    def keep(outcome: TreeOutcome) -> None:
-        kept.keep(outcome)
-        tell(outcome)
+    cache = TreeCache(workers.cache, trees)
+    cached = 0
 
     def search(more: list[TreeJob]) -> bool:
         """Run more jobs; return whether there may be more still."""
+        nonlocal cached
         planned.extend(more)
-        known = [found for job in more if (found := kept.find(job)) is not None]
-        for outcome in known:
-            tell(outcome)
-        ready = [outcome.job for outcome in known]
-        left = [job for job in more if job not in ready]
-        options: dict[str, Any] = {
-            "jobs": workers.jobs, "dask": workers.dask, "on_done": workers.on_done, "keep": keep,
-            "partial": True,
-        }  # fmt: skip
         if workers.dask is None:
-            done, stopped = spread(left, run, **options)
+            done, known, stopped = workers.run(more, run, cache, tell)
         else:
-            done, stopped = spread([*map(parcel, left)], run_parcel, **options)
-        outcomes.extend([*known, *done])
+            done, known, stopped = workers.run([*map(parcel, more)], run_parcel, None, tell)
+        outcomes.extend(done)
+        cached += known
         return not stopped and not any(outcome.interrupted for outcome in done)
 
     interrupted = not (
@@ -357,7 +339,7 @@ def results_of(
     because = trees[0].between or model.because
     return TreeResults(
         trees, model.name, because, cells, changed, unknown, outcomes, new, not_searched,
-        len(planned), kept.kept, interrupted,
+        len(planned), cached, interrupted,
     )  # fmt: skip
 
 

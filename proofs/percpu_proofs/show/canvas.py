@@ -1,4 +1,4 @@
-"""The few SVG elements that memory maps and charts are drawn with, and their colours."""
+"""The few SVG elements that memory maps and charts are drawn with, their colours and legends."""
 
 from __future__ import annotations
 

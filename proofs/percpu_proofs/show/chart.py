@@ -69,11 +69,11 @@ class Panel:
 
 
 class Bar(NamedTuple):
-    """A value with its name, and what is said beside it."""
+    """A value with its name, and a note beside it."""
 
     name: str
     value: float
-    said: str
+    note: str
     style: Style
 
 
@@ -210,12 +210,12 @@ def _bars(canvas: Canvas, panel: Bars, y: float) -> float:
     y += 26
     begin = _LEFT + max((7.2 * len(bar.name) for bar in panel.bars), default=0) + 12
     most = max((bar.value for bar in panel.bars), default=0) or 1
-    longest = max((6.6 * len(bar.said) for bar in panel.bars), default=0)
+    longest = max((6.6 * len(bar.note) for bar in panel.bars), default=0)
     scale = max(_WIDTH - _MARGIN - 12 - longest - begin, 80) / most
     for bar in panel.bars:
         canvas.text(begin - 8, y + 13, bar.name, "", "end")
         canvas.rect(begin, y + 1, max(bar.value * scale, 1), _BAR, bar.style.colour)
-        canvas.text(begin + bar.value * scale + 8, y + 13, bar.said, "faint")
+        canvas.text(begin + bar.value * scale + 8, y + 13, bar.note, "faint")
         y += _BAR + 8
     return y + 8
 

@@ -8,10 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, Final, NamedTuple
 
 from percpu_reference.chunk import Chunk
 from percpu_reference.own_state import own_fields
+from percpu_spec.counts import counted
 from percpu_spec.definitions import computed_list, live_areas, served_range, slots_per_type
 from percpu_spec.geometry import Geometry
 from percpu_spec.views import HINTS, AllocatorView, BlockView, ChunkView
@@ -50,14 +53,16 @@ class HintPicture(NamedTuple):
         return cls(*(getattr(md, name) for name in HINTS))
 
     @property
-    def contig_words(self) -> str:
-        """The run of the contig hint, length@start."""
-        return f"{self.contig}@{self.contig_start}" if self.contig else "-"
+    def runs(self) -> dict[str, tuple[int, int]]:
+        """Start and length of the runs that the contig and the scan hint name."""
+        return {
+            "contig": (self.contig_start, self.contig), "scan": (self.scan_start, self.scan)
+        }  # fmt: skip
 
     @property
-    def scan_words(self) -> str:
-        """The run of the scan hint, length@start."""
-        return f"{self.scan}@{self.scan_start}" if self.scan else "-"
+    def run_texts(self) -> tuple[str, ...]:
+        """The same as length@start, "-" for none."""
+        return tuple(f"{length}@{start}" if length else "-" for start, length in self.runs.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +89,11 @@ class PagePicture:
     def areas(self) -> int:
         """Areas that begin in this page."""
         return sum(piece.begins and not piece.hidden for piece in self.pieces)
+
+    @property
+    def used_bits(self) -> int:
+        """Bits that areas or hidden parts take."""
+        return sum(piece.end - piece.start for piece in self.pieces)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +124,27 @@ class ChunkPicture:
         return f"chunk {self.name}" + (f" ({', '.join(self.marks)})" if self.marks else "")
 
     @property
-    def asked_for(self) -> str:
+    def contents(self) -> str:
+        """Its areas and free bytes, in words."""
+        return f"{counted(self.areas, 'area')}, {self.free_bytes} bytes free"
+
+    @property
+    def counters(self) -> str:
+        """Its pages, areas and free bytes, in words."""
+        return (
+            f"{len(self.pages)} pages, {self.populated} populated, {self.empty} empty; "
+            f"{counted(self.areas, 'area')}, {self.free_bytes} of {self.served_bytes} bytes free"
+        )
+
+    @property
+    def rows(self) -> Iterator[tuple[PagePicture, str]]:
+        """Its pages with their numbers; equal ones without areas that follow one another as one."""
+        for _, pages in groupby(self.pages, key=_sameness):
+            page, *others = pages
+            yield page, f"{page.index}-{others[-1].index}" if others else f"{page.index}"
+
+    @property
+    def list_by_hints(self) -> str:
         """The list that its hints ask for, where it is on another; empty where it is not."""
         return "" if "reserved" in self.marks or self.place == self.computed else self.computed
 
@@ -141,23 +171,18 @@ def picture_of_state(
     allocator: AllocatorView, label: Label = by_id, title: str = "", pending: bool | None = None
 ) -> StatePicture:
     """Return the picture of an allocator between two operations, or in a gap of one."""
-    lists: list[tuple[str, tuple[str, ...]]] = []
-    chunks: dict[str, ChunkPicture] = {}
-
-    for place, chunk in placed_chunks(allocator):
-        name = label(chunk)
-        if not lists or lists[-1][0] != place:
-            lists.append((place, ()))
-        lists[-1] = place, (*lists[-1][1], name)
-        chunks[name] = picture_of_chunk(allocator, chunk, name, place)
+    placed = [(place, label(chunk), chunk) for place, chunk in placed_chunks(allocator)]
     return StatePicture(
         title,
         allocator.geometry,
         allocator.nr_empty_pop_pages,
         allocator.nr_populated,
         pending,
-        tuple(lists),
-        chunks,
+        tuple(
+            (place, tuple(name for _, name, _ in members))
+            for place, members in groupby(placed, key=itemgetter(0))
+        ),
+        {name: picture_of_chunk(allocator, chunk, name, place) for place, name, chunk in placed},
     )
 
 
@@ -203,11 +228,13 @@ def picture_of_chunk(
         "immutable": chunk.immutable,
         "isolated": chunk.isolated,
     }
+    fields = own_fields(chunk, Chunk) if isinstance(chunk, Chunk) else {}  # a variant's own
+    own_marks = (f"{name} {value}" for name, value in fields.items())
     return ChunkPicture(
         name,
         place,
         list_name(allocator, computed_list(allocator, chunk)),
-        (*(mark for mark, is_so in marks.items() if is_so), *_own_marks(chunk)),
+        (*(mark for mark, is_so in marks.items() if is_so), *own_marks),
         chunk.free_bytes,
         (behind - first) * geometry.granule,
         chunk.nr_populated,
@@ -217,12 +244,6 @@ def picture_of_chunk(
         geometry.block_bits,
         geometry.granule,
     )
-
-
-def _own_marks(chunk: ChunkView) -> Iterable[str]:
-    """Return the fields that a variant gave a chunk, in words."""
-    fields = own_fields(chunk, Chunk) if isinstance(chunk, Chunk) else {}
-    return (f"{name} {value}" for name, value in fields.items())
 
 
 def _pages(chunk: ChunkView, geometry: Geometry) -> Iterable[PagePicture]:
@@ -246,7 +267,7 @@ def _pages(chunk: ChunkView, geometry: Geometry) -> Iterable[PagePicture]:
         yield PagePicture(page, state, tuple(pieces[page]), HintPicture.of(chunk.md_blocks[page]))
 
 
-def sameness(page: PagePicture) -> tuple[object, ...]:
+def _sameness(page: PagePicture) -> tuple[object, ...]:
     """Return what pages must share to be drawn as one row; a page with areas stands alone."""
     if page.pieces:
         return (page.index,)

@@ -1,10 +1,11 @@
-"""A memory map as one self-contained SVG: the chunk, its pages, and the lists."""
+"""Memory maps as self-contained SVG: a chunk with its pages and the lists, or all chunks."""
 
 from __future__ import annotations
 
 from itertools import groupby
 
 from percpu_proofs.show.canvas import (
+    AREA,
     AREAS,
     CONTIG,
     EDGE,
@@ -14,6 +15,7 @@ from percpu_proofs.show.canvas import (
     MAP,
     PAGES,
     PAPER,
+    RUN,
     SCAN,
     Canvas,
     draw_legend,
@@ -24,7 +26,6 @@ from percpu_proofs.show.picture import (
     HintPicture,
     PagePicture,
     StatePicture,
-    sameness,
 )
 
 _WIDTH = 900.0  # as wide as a page of text is shown
@@ -52,13 +53,8 @@ def chunk_svg(state: StatePicture, name: str) -> str:
 def _head(canvas: Canvas, state: StatePicture, chunk: ChunkPicture) -> float:
     """Write what the chunk is and its counters; return the y below."""
     canvas.text(_MARGIN, 30, f"{chunk.title} on {chunk.place}", "title")
-    counters = (
-        f"{len(chunk.pages)} pages, {chunk.populated} populated, {chunk.empty} empty;  "
-        f"{chunk.areas} areas;  {chunk.free_bytes} of {chunk.served_bytes} bytes free"
-    )
-    if chunk.asked_for:
-        counters += f";  hints ask for {chunk.asked_for}"
-    canvas.text(_MARGIN, 49, counters)
+    asked_for = f"; hints ask for {chunk.list_by_hints}" if chunk.list_by_hints else ""
+    canvas.text(_MARGIN, 49, chunk.counters + asked_for)
     if not state.title:
         return 62
     canvas.text(_MARGIN, 66, state.title, "faint")
@@ -94,20 +90,18 @@ def _pages(canvas: Canvas, chunk: ChunkPicture, y: float) -> float:
     for x, words in zip(_COLUMNS, ("contig", "scan", "first free"), strict=True):
         canvas.text(x, y, words, "faint", "end")
     y += 12
-    for _, group in groupby(chunk.pages, key=sameness):
-        members = list(group)
-        y += _page(canvas, members[0], members[-1].index, chunk, y)
+    for page, numbers in chunk.rows:
+        y += _page(canvas, page, numbers, chunk, y)
     return y
 
 
-def _page(canvas: Canvas, page: PagePicture, last: int, chunk: ChunkPicture, y: float) -> float:
-    """Draw a page, or equal ones up to `last`; return the height of the row.
+def _page(canvas: Canvas, page: PagePicture, numbers: str, chunk: ChunkPicture, y: float) -> float:
+    """Draw a page, or equal ones of these numbers; return the height of the row.
 
     Where all is free or all in use, and the hints say so, they are written and not drawn.
     """
     scale = _MAP / chunk.page_bits
-    span = f"{page.index}" if last == page.index else f"{page.index}-{last}"
-    canvas.text(_LEFT - 8, y + 12, span, "mono", "end")
+    canvas.text(_LEFT - 8, y + 12, numbers, "mono", "end")
     canvas.rect(_LEFT, y, _MAP, _BAR, page_fill(chunk, page.state))
     for piece in page.pieces:
         fill = HIDDEN if piece.hidden else AREAS[piece.number % 2]
@@ -137,10 +131,7 @@ def _hint_lanes(
 ) -> None:
     """Draw the runs that hints name under a bar, and first free above it."""
     lane = y + height + 2
-    for start, length, fill in (
-        (hints.contig_start, hints.contig, CONTIG),
-        (hints.scan_start, hints.scan, SCAN),
-    ):
+    for (start, length), fill in zip(hints.runs.values(), (CONTIG, SCAN), strict=True):
         if length:
             canvas.rect(_LEFT + start * scale, lane, max(length * scale, 1.5), 3, fill)
     if edges:
@@ -153,9 +144,7 @@ def _hint_lanes(
 
 def _hint_words(canvas: Canvas, hints: HintPicture, y: float) -> None:
     """Write the runs that hints name, length@start, and first free."""
-    for x, words in zip(
-        _COLUMNS, (hints.contig_words, hints.scan_words, str(hints.first)), strict=True
-    ):
+    for x, words in zip(_COLUMNS, (*hints.run_texts, str(hints.first)), strict=True):
         canvas.text(x, y, words, "mono", "end")
 
 
@@ -177,3 +166,52 @@ def _lists(canvas: Canvas, state: StatePicture, name: str, y: float) -> float:
             x += width + 6
         y += 24
     return y + 10
+
+
+_NAMES = 64.0  # left of the strips of an overview
+_STRIP = 604.0  # as long as the unit's pages
+_STRIP_HEIGHT = 12.0
+_LINE = 18.0  # from a strip to the next
+
+
+def overview_svg(state: StatePicture) -> str:
+    """Return the drawing of all chunks: pages, what of each is used, and the advertised run."""
+    canvas = Canvas(_WIDTH)
+    canvas.text(_MARGIN, 30, f"{len(state.chunks)} chunks, float {state.float_pages}", "title")
+    y = 44.0
+    if state.title:
+        canvas.text(_MARGIN, 47, state.title, "faint")
+        y = 60.0
+    for place, members in state.lists:
+        canvas.text(_MARGIN, y + 13, f"{place}: {len(members)}")
+        y += 20
+        for name in members:
+            _overview_row(canvas, state.chunks[name], state.geometry.unit_pages, y)
+            y += _LINE
+    y = draw_legend(canvas, (*PAGES, AREA, RUN), _NAMES, _WIDTH - _MARGIN, y + 10)
+    return canvas.finish(y + 10, state.title or "percpu chunks")
+
+
+def _overview_row(canvas: Canvas, chunk: ChunkPicture, unit_pages: int, y: float) -> None:
+    """Draw one chunk; equal neighbouring pages without areas share a rectangle."""
+    bottom = y + _STRIP_HEIGHT
+    canvas.text(_NAMES - 8, bottom - 1, chunk.name, "mono", "end")
+    width = _STRIP / unit_pages
+    for state, group in groupby(chunk.pages, key=lambda page: page.state):
+        pages = list(group)
+        x = _NAMES + pages[0].index * width
+        last = pages[-1].index
+        tip = f"chunk {chunk.name}, pages {pages[0].index} to {last}: {state.name.lower()}"
+        canvas.rect(x, y, width * len(pages), _STRIP_HEIGHT, page_fill(chunk, state), tip=tip)
+        for page in pages:
+            if page.used_bits:
+                height = max(_STRIP_HEIGHT * page.used_bits / chunk.page_bits, 1.0)
+                x = _NAMES + page.index * width
+                canvas.rect(x, bottom - height, width, height, AREAS[0])
+    canvas.rect(_NAMES, y, width * len(chunk.pages), _STRIP_HEIGHT, "none", stroke=LINE)
+    hints = chunk.hints
+    if hints.contig:
+        scale = width / chunk.page_bits
+        x = _NAMES + hints.contig_start * scale
+        canvas.rect(x, bottom + 1, max(hints.contig * scale, 1.5), 2, CONTIG)
+    canvas.text(_NAMES + _STRIP + 10, bottom - 1, chunk.contents, "faint")

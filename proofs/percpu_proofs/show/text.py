@@ -1,4 +1,4 @@
-"""A state in a few lines: the counters that clauses speak of, and a row of pages for each chunk."""
+"""States as text: the rows that steps are told by, and memory maps of a chunk and of all chunks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from percpu_proofs.show.picture import (
     by_id,
     picture_of_chunk,
     placed_chunks,
-    sameness,
 )
 from percpu_reference.variants import Allocator
 from percpu_spec.counts import counted
@@ -182,8 +181,7 @@ def state_text(state: StatePicture, width: int = WIDTH) -> str:
     names = max(len(name) for name in state.chunks)
     strips = max(CELLS + width - WIDTH, CELLS // 4)
     lines += [
-        f"  {chunk.name:>{names}}  {_strip(chunk, strips)}  {counted(chunk.areas, 'area')}, "
-        f"{chunk.free_bytes} bytes free"
+        f"  {chunk.name:>{names}}  {_strip(chunk, strips)}  {chunk.contents}"
         for chunk in islice(state.chunks.values(), LISTED)
     ]
     if len(state.chunks) > LISTED:
@@ -204,14 +202,14 @@ def chunk_text(chunk: ChunkPicture, width: int = WIDTH) -> str:
 
     Pages are drawn in as many characters as have room in a width.
     """
-    asked_for = f", its hints ask for {chunk.asked_for}" if chunk.asked_for else ""
+    asked_for = f", its hints ask for {chunk.list_by_hints}" if chunk.list_by_hints else ""
     hints = chunk.hints
+    contig, scan = hints.run_texts
     head = [
         f"{chunk.title}: {chunk.place}{asked_for}",
-        f"{len(chunk.pages)} pages, {chunk.populated} populated, {chunk.empty} empty; "
-        f"{counted(chunk.areas, 'area')}, {chunk.free_bytes} of {chunk.served_bytes} bytes free",
-        f"contig {hints.contig_words}  scan {hints.scan_words}  "
-        f"left {hints.left}  right {hints.right}  first free {hints.first}",
+        chunk.counters,
+        f"contig {contig}  scan {scan}  left {hints.left}  right {hints.right}  "
+        f"first free {hints.first}",
     ]
     head, end = (
         [fill(line, width, subsequent_indent="      ") for line in lines]
@@ -239,15 +237,12 @@ def _rows(chunk: ChunkPicture, most: int) -> Iterator[str]:
         f" page |{title:{cells}}|{'areas':>5} {'contig':>7} {'scan':>7} "
         f"{'left':>5} {'right':>5} {'first':>5}"
     )
-    for _, group in groupby(chunk.pages, key=sameness):
-        pages = list(group)
-        page, last = pages[0], pages[-1]
-        span = f"{page.index}" if page is last else f"{page.index}-{last.index}"
+    for page, numbers in chunk.rows:
         hints = page.hints
-        areas = page.areas or ""
+        contig, scan = hints.run_texts
         yield (
-            f"{span:>5}{page.state.value}|{_cells(page, chunk.page_bits, cells)}|{areas:>5} "
-            f"{hints.contig_words:>7} {hints.scan_words:>7} "
+            f"{numbers:>5}{page.state.value}|{_cells(page, chunk.page_bits, cells)}|"
+            f"{page.areas or '':>5} {contig:>7} {scan:>7} "
             f"{hints.left:>5} {hints.right:>5} {hints.first:>5}"
         )
 
@@ -269,3 +264,40 @@ def _cell(page: PagePicture, start: int, end: int) -> str:
     if any(piece.begins and piece.start >= start for piece in inside):
         return "["
     return "=" if used == end - start else "+"
+
+
+_DIGITS: Final = "0123456789"  # tenths of the pages of a cell that areas take
+
+_OVERVIEW_LEGEND: Final = """\
+a cell is {pages}: - unpopulated  e an empty populated page
+  0..9 tenths in use  # full"""
+
+
+def overview_text(state: StatePicture, width: int = WIDTH) -> str:
+    """Return a row a chunk, list by list, at most so wide."""
+    most = max(len(chunk.pages) for chunk in state.chunks.values())
+    names = max(len(name) for name in state.chunks)
+    per_cell = -(-most // max(width - names - len(" ||"), 1))
+    lines = [f"{state.title}: all chunks"] if state.title else []
+    for place, members in state.lists:
+        lines.append(place)
+        for name in members:
+            lines.append(f"{name:>{names}} |{_tenths(state.chunks[name], per_cell)}|")
+    pages = "a page" if per_cell == 1 else f"{per_cell} pages"
+    return "\n".join([*lines, _OVERVIEW_LEGEND.format(pages=pages)])
+
+
+def _tenths(chunk: ChunkPicture, per_cell: int) -> str:
+    return "".join(
+        _tenth(chunk.pages[at : at + per_cell], chunk.page_bits)
+        for at in range(0, len(chunk.pages), per_cell)
+    )
+
+
+def _tenth(pages: tuple[PagePicture, ...], page_bits: int) -> str:
+    if any(page.state is PageState.EMPTY for page in pages):
+        return PageState.EMPTY.value  # what may be given back shows, whatever is beside it
+    used, size = sum(page.used_bits for page in pages), page_bits * len(pages)
+    if used:
+        return "#" if used == size else _DIGITS[used * 10 // size]
+    return PageState.UNPOPULATED.value

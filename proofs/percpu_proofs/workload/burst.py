@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
+from itertools import takewhile
 from typing import Any
 
 from percpu_proofs.recorded.replay.actors import restored
@@ -16,7 +17,7 @@ from percpu_proofs.recorded.states.snapshot import Snapshot
 from percpu_proofs.run.driver import Driver
 from percpu_proofs.run.operations import OperationList
 from percpu_proofs.run.room import Demand, capacity, room_of, why
-from percpu_proofs.workload.requests import USUAL, Player, Workload
+from percpu_proofs.workload.search_cost import settle
 from percpu_reference.chunk import Area
 from percpu_reference.variants import Allocator, build, variant_class
 from percpu_spec.geometry import Geometry
@@ -30,7 +31,6 @@ MOST = 20_000  # requests of one round at most, if not more are asked for
 ROUNDS = 8  # runs of the balance work after each of which is counted what is served
 _WAVE = 2  # units that a wave fills
 _PINNED = 4  # of so many of their pages, what one area pins is all that is left
-_MOST_RUNS = 1000
 
 
 @dataclass(slots=True)
@@ -63,12 +63,8 @@ class Served:
     @property
     def safe(self) -> int | None:
         """The longest of the periods tried in which none fails, nor in any shorter; or None."""
-        good = None
-        for period, failed in sorted(self.failed.items()):
-            if failed:
-                break
-            good = period
-        return good
+        good = takewhile(lambda period: not self.failed[period], sorted(self.failed))
+        return max(good, default=None)
 
     def as_json(self) -> dict[str, Any]:
         """Return the figures as JSON types."""
@@ -91,7 +87,8 @@ def after_wave(
         if number % bunch:
             allocator.free(area)
             settle(allocator)
-    return settle(allocator)
+    settle(allocator)
+    return allocator
 
 
 def after_list(
@@ -100,15 +97,8 @@ def after_list(
     """Return an allocator at rest after the operations of a list. Raises InputError."""
     allocator = build(variant, geometry)
     Driver(allocator).run(listed)
-    return settle(allocator)
-
-
-def after_workload(variant: str, workload: Workload) -> Allocator:
-    """Return an allocator at rest after a workload, the balance work beside it as usual."""
-    player = Player(build(variant, workload.geometry), USUAL)
-    player.play(workload.operations)
-    player.settle()
-    return player.allocator
+    settle(allocator)
+    return allocator
 
 
 def in_state(variant: str, snapshot: Snapshot) -> Allocator | None:
@@ -121,15 +111,7 @@ def in_state(variant: str, snapshot: Snapshot) -> Allocator | None:
         return None
     allocator = restored(chosen, snapshot)
     allocator.work_pending = snapshot.atomic_alloc_failed
-    return settle(allocator)
-
-
-def settle(allocator: Allocator) -> Allocator:
-    """Run the balance work until it is asked for no more; return the allocator."""
-    for _ in range(_MOST_RUNS):
-        if not allocator.work_pending:
-            break
-        allocator.balance()
+    settle(allocator)
     return allocator
 
 
@@ -150,7 +132,8 @@ def measure(
     allocator, _ = start.clone()
     for number in range(ROUNDS + 1):
         most = max(requests, MOST)
-        served = _until_failure(allocator, size, align, most)
+        asked = (_ask(allocator, size, align) for _ in range(most))
+        served = sum(1 for _ in takewhile(lambda area: area is not None, asked))
         found.rounds.append(served)
         found.cut = served == most
         if not number:
@@ -190,10 +173,6 @@ def failures(allocator: Allocator, size: int, align: int, numbers: range, period
             allocator.balance()
         failed += _ask(allocator, size, align) is None
     return failed
-
-
-def _until_failure(allocator: Allocator, size: int, align: int, most: int) -> int:
-    return next((done for done in range(most) if _ask(allocator, size, align) is None), most)
 
 
 def _ask(allocator: Allocator, size: int, align: int) -> Area | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, astuple, dataclass, fields, replace
-from typing import Any, SupportsIndex, cast, overload
+from typing import Any, cast
 
 from percpu_proofs.run.driver import Driver
 from percpu_proofs.run.operations import OperationList
@@ -66,11 +66,7 @@ class CountedBlocks(list[Block]):
 
     cost: Cost
 
-    @overload
-    def __getitem__(self, index: SupportsIndex, /) -> Block: ...
-    @overload
-    def __getitem__(self, index: slice, /) -> list[Block]: ...
-    def __getitem__(self, index: SupportsIndex | slice, /) -> Block | list[Block]:
+    def __getitem__(self, index: Any, /) -> Any:
         """Return a block, or the blocks that a loop is about to visit."""
         found = super().__getitem__(index)
         self.cost.blocks += len(found) if isinstance(found, list) else 1

@@ -1,26 +1,26 @@
-"""Memory given back and the cost of a search as charts."""
+"""Figures of workloads as charts: memory given back, the cost of a search, requests served."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from percpu_proofs.show.chart import Bar, Bars, Marks, Panel, Series, Style, chart_svg
 from percpu_proofs.workload.burst import Served
-from percpu_proofs.workload.removal import Curve
-from percpu_proofs.workload.requests import Workload
+from percpu_proofs.workload.recorded import Curve, Workload
 from percpu_proofs.workload.search_cost import Burst
 
 _MIB = 1024  # kB
 _AT_REST = 1.04  # of a panel: where its lines end, at what is held in the end
-_STYLES = {  # told apart with impaired colour vision too; dashes where lines lie on one another
+_STYLES = defaultdict(lambda: Style("#7d5ba6"), {
     "linux_5_12": Style("#6b7683"),
     "rfc_1": Style("#e69f00"),
     "rfc_series": Style("#b5452c"),
     "rfc_1_reviewed": Style("#cc79a7", "7 4"),
     "linux_6_12": Style("#0072b2"),
     "reference": Style("#009e73", "3 3"),
-}
-_OTHER = Style("#7d5ba6")
+})  # fmt: skip
+"""Told apart with impaired colour vision too; dashes where lines lie on one another."""
 
 
 def removal_svg(results: Sequence[tuple[Workload, Sequence[Curve]]]) -> str:
@@ -67,7 +67,7 @@ def _held(curve: Curve, end: float) -> Series:
     return Series(
         curve.variant,
         [(done / 1000, kb / _MIB) for done, kb in points],
-        _STYLES.get(curve.variant, _OTHER),
+        _STYLES[curve.variant],
         label=f"{curve.variant} {last} kB",
         band=[kb / _MIB for kb in stranded],
         band_label=f"{curve.variant} stranded {stranded[-1]} kB" if any(stranded[-1:]) else "",
@@ -90,7 +90,7 @@ def cost_svg(bursts: Iterable[Burst], later: Sequence[Burst] = ()) -> str:
             "chunks examined",
             [
                 Series(
-                    name, line, _STYLES.get(name, _OTHER), dotted=True,
+                    name, line, _STYLES[name], dotted=True,
                     label=f"{name}: {line[-1][1]:g}",
                 )
                 for name, line in lines.items()
@@ -100,7 +100,7 @@ def cost_svg(bursts: Iterable[Burst], later: Sequence[Burst] = ()) -> str:
     ]  # fmt: skip
     for state in dict.fromkeys(burst.state for burst in later):
         bars = [
-            Bar(one.variant, one.most, examined(one), _STYLES.get(one.variant, _OTHER))
+            Bar(one.variant, one.most, examined(one), _STYLES[one.variant])
             for one in later if one.state == state
         ]  # fmt: skip
         panels.insert(0, Bars(f"in the state that {state} leaves", bars))
@@ -144,4 +144,4 @@ def served_svg(found: Sequence[Served]) -> str:
 
 
 def _line(one: Served, points: Sequence[tuple[float, float]]) -> Series:
-    return Series(one.variant, points, _STYLES.get(one.variant, _OTHER), dotted=True)
+    return Series(one.variant, points, _STYLES[one.variant], dotted=True)

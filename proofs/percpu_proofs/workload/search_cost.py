@@ -13,7 +13,7 @@ from typing import Any, Protocol, cast
 from percpu_contracts.clauses.cost import depopulated_come_late
 from percpu_contracts.history import History
 from percpu_proofs.kernel.instance import KernelStopped
-from percpu_proofs.workload.requests import Player, Schedule, Workload
+from percpu_proofs.workload.recorded import Workload, at_rest_after
 from percpu_reference.chunk import Chunk
 from percpu_reference.variants import Allocator, build, variant_class
 from percpu_spec.geometry import Geometry
@@ -55,10 +55,7 @@ class BurstSubject(Protocol):
     """What a burst is made on: an allocator whose history is kept, of the model or compiled."""
 
     history: History
-
-    @property
-    def geometry(self) -> Geometry:
-        """The geometry."""
+    geometry: Geometry
 
     @property
     def work_pending(self) -> bool:
@@ -80,8 +77,8 @@ class BurstSubject(Protocol):
         """End it; it is used no more."""
 
 
-def observed(variant: type[Allocator]) -> type[Allocator]:
-    """Return the variant with the history that COST-1 speaks of, kept without any contract."""
+def observed(variant: type[Allocator], geometry: Geometry) -> BurstSubject:
+    """Return a variant as booted, with the history that COST-1 speaks of, without any contract."""
 
     # A class to mix in will not do: its slots and a variant's own are two layouts (linux_5_12,
     # rfc_series); mypy takes no class from a variable for a base.
@@ -123,14 +120,14 @@ def observed(variant: type[Allocator]) -> type[Allocator]:
             """The model holds nothing that is to be given back."""
 
     WithHistory.__name__ = variant.__name__
-    return WithHistory
+    return cast("BurstSubject", build(WithHistory, geometry))
 
 
 def piles(variant: str | type[Allocator], sizes: tuple[int, ...] = PILES) -> Iterator[Burst]:
     """Yield a burst for each shape and each number of drained chunks; see pile_up."""
     chosen = variant if isinstance(variant, type) else variant_class(variant)
     name = variant if isinstance(variant, str) else variant.__name__
-    return piles_on(name, lambda: cast("BurstSubject", build(observed(chosen), GEOMETRY)), sizes)
+    return piles_on(name, lambda: observed(chosen, GEOMETRY), sizes)
 
 
 def piles_on(
@@ -160,23 +157,28 @@ def pile_up(allocator: BurstSubject, drained: int, first: int) -> None:
         area = allocator.alloc(page, page)
         assert area is not None
         areas.setdefault(area[0], []).append(area)
-    _settle(allocator)
+    _require_rest(allocator)
     *drawn, last = [held for held in areas.values() if len(held) == GEOMETRY.unit_pages]
     for held in drawn:
         for area in held:
             if area[1] // page % PINNED != first:
                 allocator.free(area)
-        _settle(allocator)
+        _require_rest(allocator)
     for area in last[1:-1]:
         allocator.free(area)
 
 
-def after(workload: Workload, variant: str, schedule: Schedule) -> Burst:
+def _require_rest(allocator: BurstSubject) -> None:
+    """Run the work until it asks for no more. Raises KernelStopped where it never does."""
+    if not settle(allocator):
+        raise KernelStopped("BAL-3: balance work asks for itself without end")
+
+
+def after(workload: Workload, variant: str) -> Burst:
     """Return a burst in the state in which a workload leaves a variant."""
-    player = Player(build(observed(variant_class(variant)), workload.geometry), schedule)
-    player.play(workload.operations)
-    player.settle()
-    return burst(variant, workload.name, cast("BurstSubject", player.allocator))
+    subject = observed(variant_class(variant), workload.geometry)
+    at_rest_after(workload, cast("Allocator", subject))
+    return burst(variant, workload.name, subject)
 
 
 def burst(variant: str, state: str, allocator: BurstSubject) -> Burst:
@@ -212,11 +214,10 @@ def burst(variant: str, state: str, allocator: BurstSubject) -> Burst:
     )
 
 
-def _settle(allocator: BurstSubject) -> None:
-    """Run the work until it asks for no more. Raises KernelStopped where it never does."""
-    runs = 0
-    while allocator.work_pending:
+def settle(allocator: BurstSubject | Allocator) -> bool:
+    """Run the balance work until it is asked for no more; return whether that came about."""
+    for _ in range(_MOST_RUNS):
+        if not allocator.work_pending:
+            return True
         allocator.balance()
-        runs += 1
-        if runs > _MOST_RUNS:
-            raise KernelStopped("BAL-3: balance work asks for itself without end")
+    return False

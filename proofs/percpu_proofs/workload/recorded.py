@@ -1,9 +1,13 @@
-"""What a recorded run asked of the allocator, and how the balance work runs beside it."""
+"""Recorded workloads: what a kernel was asked for, and what a variant that is asked the same holds.
+
+No trace shows when the balance work runs among the requests, so a schedule says that.
+"""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -16,9 +20,10 @@ from percpu_proofs.recorded.traces.events import Alloc, Free
 from percpu_proofs.recorded.traces.reader import TraceRun, is_run, read_run
 from percpu_proofs.run.inputs import InputError, read_json, read_text
 from percpu_proofs.run.operations import Operation, read_operations
+from percpu_proofs.run.runner import Progress
 from percpu_reference.chunk import Area
 from percpu_reference.gaps import Steps
-from percpu_reference.variants import Allocator, of_release, variant_class
+from percpu_reference.variants import Allocator, build, of_release, variant_class
 from percpu_spec.geometry import Geometry
 from percpu_spec.gfp import ACCOUNT
 from percpu_spec.views import ChunkView
@@ -61,8 +66,7 @@ class Workload:
             "kernel": self.kernel,
             "geometry": {size: getattr(self.geometry, size) for size in _SIZES},
             "phases": [
-                {name: getattr(phase, name) for name in WorkloadMark.__slots__}
-                for phase in self.phases
+                asdict(phase) for phase in self.phases
             ],
         }
 
@@ -131,18 +135,19 @@ def derive(run: TraceRun) -> Workload:
             operations.append(("f", handle, 0, 0, False, 0))
             spare.append(handle)
         elif (name := phase_begun(event)) in run.states:
-            phases.append(_phase(run, name, len(operations)))
+            snapshot = read_snapshot(run.states[name], run.geometry)
+            pages = snapshot.nr_populated, stranded(snapshot.chunks())
+            in_kb = (count * kb_of_page(run.geometry) for count in pages)
+            phases.append(WorkloadMark(name, len(operations), *in_kb))
     if not phases:
         raise InputError(run.trace.path, None, "a mark at which a state was recorded")
     geometry = replace(run.geometry, memcg=True)  # so that accounted requests are told apart
     return Workload(run.name, kernel, geometry, operations, tuple(phases))
 
 
-def _phase(run: TraceRun, name: str, operation: int) -> WorkloadMark:
-    snapshot = read_snapshot(run.states[name], run.geometry)
-    kb = run.geometry.units * run.geometry.page // 1024  # of one populated page
-    held, empty = snapshot.nr_populated * kb, stranded(snapshot.chunks()) * kb
-    return WorkloadMark(name, operation, held, empty)
+def kb_of_page(geometry: Geometry) -> int:
+    """Return the kB that one populated page takes, in all units."""
+    return geometry.units * geometry.page // 1024
 
 
 def stranded(chunks: Iterable[ChunkView]) -> int:
@@ -151,8 +156,7 @@ def stranded(chunks: Iterable[ChunkView]) -> int:
 
 
 def _facts() -> dict[str, Any]:
-    facts: dict[str, Any] = read_json(read_text(data.folder("workload") / FACTS))
-    return facts
+    return dict(read_json(read_text(data.folder("workload") / FACTS)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,3 +248,114 @@ class Player:
 
     def _draw(self, number: int) -> int:
         return number if self._random is None else self._random.randint(0, 2 * number)
+
+
+def at_rest_after(workload: Workload, allocator: Allocator) -> Allocator:
+    """Return an allocator after a workload, the balance work beside it as usual and then done."""
+    player = Player(allocator, USUAL)
+    player.play(workload.operations)
+    player.settle()
+    return allocator
+
+
+SAMPLES = 400  # moments at which memory is noted
+BANDS = {"before": 0.05, "created": 0.05, "removed": 0.25}
+"""How far the variant of the recorded kernel may be from it, by stage, as a share of its memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseFigure:
+    """A phase on the model, beside the recorded kernel. In kB of all units."""
+
+    name: str
+    operation: int
+    percpu_kb: int
+    stranded_kb: int  # of it in empty pages of isolated chunks
+    recorded_kb: int
+    recorded_stranded_kb: int
+
+    @property
+    def ratio(self) -> float:
+        """The model's memory by the recorded kernel's."""
+        return self.percpu_kb / self.recorded_kb
+
+    @property
+    def unstranded_kb(self) -> int:
+        """What is held but for stranded pages."""
+        return self.percpu_kb - self.stranded_kb
+
+
+@dataclass(slots=True)
+class Curve:
+    """One workload run on one variant."""
+
+    variant: str
+    schedule: Schedule
+    phases: list[PhaseFigure] = field(default_factory=list)
+    memory: list[tuple[int, int]] = field(default_factory=list)  # operations done, kB
+    stranded: list[int] = field(default_factory=list)  # of it in empty pages of isolated chunks
+    works: int = 0  # runs of the balance work
+    seconds: float = 0.0
+
+    @property
+    def stages(self) -> dict[str, PhaseFigure]:
+        """The phases before, created and removed of the cgroup workload, the last of each."""
+        return {stage: p for p in self.phases for stage in STAGES if stage in p.name}
+
+    @property
+    def outside(self) -> list[str]:
+        """The stages at which memory is too far from the recorded kernel's (BANDS)."""
+        return [s for s, p in self.stages.items() if abs(p.ratio - 1) > BANDS[s]]
+
+    @property
+    def given_back(self) -> float:
+        """The share of the most memory held at a phase that is not held at the last."""
+        most = max(phase.percpu_kb for phase in self.phases)
+        return 1 - self.phases[-1].percpu_kb / most
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the curve as JSON types."""
+        phases = [asdict(phase) | {"ratio": round(phase.ratio, 4)} for phase in self.phases]
+        return asdict(self) | {
+            "phases": phases,
+            "given_back": round(self.given_back, 4),
+            "outside": self.outside,
+            "seconds": round(self.seconds, 3),
+        }
+
+
+def run_workload(
+    workload: Workload,
+    variant: str | type[Allocator],
+    schedule: Schedule,
+    progress: Progress | None = None,
+) -> Curve:
+    """Run a workload on a variant from boot, and return the memory that it held."""
+    began = time.perf_counter()
+    name = variant if isinstance(variant, str) else variant.__name__
+    curve = Curve(name, schedule)
+    player = Player(build(variant, workload.geometry), schedule)
+    allocator = player.allocator
+    kb = kb_of_page(workload.geometry)
+    total = len(workload.operations)
+    stops = {*range(0, total, max(total // SAMPLES, 1)), total}
+    stops.update(phase.operation for phase in workload.phases)
+    done = 0
+    for stop in sorted(stops):
+        player.play(workload.operations[done:stop])
+        done = stop
+        marks = [mark for mark in workload.phases if mark.operation == stop]
+        if marks:
+            player.settle()
+        held, empty = allocator.nr_populated * kb, stranded(allocator.chunks()) * kb
+        curve.phases += (
+            PhaseFigure(mark.name, stop, held, empty, mark.percpu_kb, mark.stranded_kb)
+            for mark in marks
+        )
+        curve.memory.append((done, held))
+        curve.stranded.append(empty)
+        if progress is not None:
+            progress(done, total)
+    curve.works = player.works
+    curve.seconds = time.perf_counter() - began
+    return curve
