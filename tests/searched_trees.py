@@ -43,7 +43,7 @@ def outcome_of(
 
     until: what ends the search once one of them is broken, and alone is wanted then.
     """
-    library = CompiledTree("base", tree, into, None).library(search)
+    library = CompiledTree(tree, into).search_library(search)
     known = frozenset(FEWEST) if until else frozenset[str]()
     return searched(TreeJob("base", library, search, known=known, until=until))
 

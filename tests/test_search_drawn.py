@@ -29,9 +29,12 @@ LATE = "if (pcpu_nr_populated > 60) pcpu_nr_empty_pop_pages--;"
 @pytest.fixture(scope="module")
 def late(tmp_path_factory: pytest.TempPathFactory, built: Path) -> TreeOutcome:
     into = tmp_path_factory.mktemp("late")
-    tree = CompiledTree("patched", changed(into / "tree", freeing(LATE)), built / into.name, None)
+    tree = CompiledTree(
+        changed(into / "tree", freeing(LATE)), built / into.name, name="patched"
+    )
     search = replace(DRAWN, plan=replace(DRAWN.plan, programs=100))
-    return searched(TreeJob(tree.name, tree.library(search), search, known=frozenset(FEWEST)))
+    library = tree.search_library(search)
+    return searched(TreeJob(tree.name, library, search, known=frozenset(FEWEST)))
 
 
 def test_a_bug_that_comes_late_is_found_and_made_small(late: TreeOutcome) -> None:
@@ -53,9 +56,9 @@ def test_a_bug_that_comes_late_is_found_and_made_small(late: TreeOutcome) -> Non
 def test_what_chance_finds_on_one_tree_is_tried_on_the_other(
     late: TreeOutcome, built: Path
 ) -> None:
-    sound = CompiledTree("base", tree_of(FOUND[-1]), built / "sound", None)
+    sound = CompiledTree(tree_of(FOUND[-1]), built / "sound")
     library = late.job.library
-    same = CompiledTree("base", sound.tree, built, None, libraries={(library.form, False): library})
+    same = CompiledTree(sound.tree, built, searchable={(library.form, False): library})
     broken = []
     for other in (sound, same):
         (job,) = crosses([other], [late])

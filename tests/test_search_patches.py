@@ -79,8 +79,8 @@ def _ending(by: str, header: str, built: Path, tmp_path: Path) -> TreeOutcome:
     """Return the outcome of a search in which the work ends its process."""
     tree = changed(tmp_path / "tree", first_in_work(by))
     (tmp_path / "stub.h").write_text(f"#include <{header}>\n")
-    compiled = CompiledTree("base", tree, built / tmp_path.name, tmp_path / "stub.h")
-    return run(TreeJob("base", compiled.library(SEARCHES["pages"]), SEARCHES["pages"]))
+    compiled = CompiledTree(tree, built / tmp_path.name, tmp_path / "stub.h")
+    return run(TreeJob("base", compiled.search_library(SEARCHES["pages"]), SEARCHES["pages"]))
 
 
 @pytest.mark.deep

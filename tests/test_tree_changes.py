@@ -115,7 +115,7 @@ def test_the_exit_status_tells(
 ) -> None:  # fmt: skip
     names = list(dict.fromkeys(outcome.job.tree for outcome in outcomes))
     tree = read_tree(make_tree(tmp_path))
-    trees = [CompiledTree(name, tree, tmp_path / name, None) for name in names]
+    trees = [CompiledTree(tree, tmp_path / name, name=name) for name in names]
     monkeypatch.setattr(CompiledTree, "model", lambda self: ModelVariant())
     monkeypatch.setattr(CompiledTree, "library", lambda self, search: outcomes[0].job.library)
     monkeypatch.setattr(command_options, "compiled_trees", lambda *_: nullcontext(trees))

@@ -260,12 +260,12 @@ def test_a_tree_that_refuses_is_compared_and_searched(tmp_path: Path) -> None:
 @pytest.mark.deep
 def test_a_search_asks_for_the_refusal(tmp_path: Path) -> None:
     tree = changed(tmp_path / "tree", refusing)
-    assert CompiledTree("base", tree, tmp_path / "plain", None).refuses()
+    assert CompiledTree(tree, tmp_path / "plain").refuses
     outcome = outcome_of(tree, tmp_path / "out", UNNAMED)
     assert outcome.complete and outcome.asked["API-2"]
     assert outcome.examples.keys() <= Linux612.EXPECTED.keys()
-    unchanged = CompiledTree("base", tree_of(FOUND[-1]), tmp_path / "unchanged", None)
-    assert not unchanged.refuses()
+    unchanged = CompiledTree(tree_of(FOUND[-1]), tmp_path / "unchanged")
+    assert not unchanged.refuses
 
 
 @TREE

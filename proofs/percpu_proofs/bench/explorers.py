@@ -101,7 +101,7 @@ def _frontrun(variant: str) -> Rate | None:
 
 def _compiled(tree: CompiledTree, search: TreeSearch) -> Rate:
     """Return the rate of a search of compiled code, every state and step judged."""
-    library = tree.library(search)
+    library = tree.search_library(search)
     began = time.process_time()
     found = searched(TreeJob(tree.name, library, search))
     seconds = time.process_time() - began

@@ -76,7 +76,7 @@ def sources_of(trees: Sequence[CompiledTree], variant: str | None = None) -> Com
     """Return the newest tree beside a variant: the one that the first tree is, unless named."""
     shown, base = trees[-1].tree, trees[0].tree
     if variant is None:
-        model = trees[0].model()
+        model = trees[0].model
         chosen, name, because = model.variant(), model.name, model.because
     else:
         chosen, name, because = variant_class(variant), variant, ""

@@ -207,7 +207,7 @@ def _replayed_on_tree(
     search = TreeSearch("token", token.clause, token.plan, noted=noted)
     with chosen.compiled() as trees:
         tree = trees[-1]
-        library = tree.library(search)
+        library = tree.search_library(search)
         try:
             with CompiledSearch(library, token.plan) as compiled:
                 broken = broken_by(compiled, library, token.labels, accesses=noted)

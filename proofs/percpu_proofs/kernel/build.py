@@ -271,25 +271,24 @@ def _write(header: Path, text: str) -> None:
 ONE_UNIT: Final = "km counts a chunk's pages once for each unit, so it is compared on one CPU"
 
 
-@dataclass(slots=True)
+@dataclass
 class TreeBuild:
     """A tree with its allocator compiled, each form when it is asked for first."""
 
     tree: Tree
     folder: Path
-    stub: Path | None
+    stub: Path | None = None
     libraries: dict[BuildForm, Library] = field(default_factory=dict)
 
     def library(self, form: BuildForm = USUAL) -> Library:
         """Return the library of a form. Raises InputError for a tree that does not compile."""
         if form not in self.libraries:
-            self.folder.mkdir(parents=True, exist_ok=True)
             library = compile_tree(self.tree, self.folder, form, stub=self.stub)
             self.libraries[form] = replace(library, one_unit=counts_every_unit(library))
         return self.libraries[form]
 
 
-@dataclass(slots=True)
+@dataclass
 class Workshop(TreeBuild):
     """A tree, patched or not, with the model that it is held to."""
 

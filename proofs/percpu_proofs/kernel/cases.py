@@ -27,7 +27,7 @@ from percpu_proofs.kernel.pair import Pair
 from percpu_proofs.run.choices import Choices, drawn
 from percpu_proofs.run.driver import HandleError
 from percpu_proofs.run.operations import Operation, parse_operations, renumbered, text_of
-from percpu_proofs.run.state_record import Difference
+from percpu_proofs.run.state_record import Difference, placed
 from percpu_spec.geometry import LEAST_UNIT, Geometry
 
 _SEEDS: Final = 1 << 32
@@ -337,7 +337,7 @@ def go_on(pair: Pair, at: int, operations: Sequence[Operation]) -> Parting:
 def agree(pair: Pair) -> bool:
     """Return whether both states, as read last, are alike but for numbers and counts."""
     model, state = pair.driver.allocator, pair.state
-    ours, theirs = pair.placed(), state.placed()
+    ours, theirs = list(placed(model)), list(placed(state))
     if [slot for slot, _ in ours] != [slot for slot, _ in theirs]:
         return False
     if (

@@ -13,7 +13,7 @@ from percpu_contracts.violations import Breach
 from percpu_proofs.kernel.instance import Kernel, KernelStopped, Library, OperationResult
 from percpu_proofs.kernel.model import ModelVariant
 from percpu_proofs.kernel.postconditions import CompiledWholeState, Postconditions
-from percpu_proofs.kernel.views import RESERVED, CompiledState, KernelChunk
+from percpu_proofs.kernel.views import CompiledState, KernelChunk
 from percpu_proofs.run.driver import Driver
 from percpu_proofs.run.operations import Operation
 from percpu_proofs.run.state_record import (
@@ -23,8 +23,11 @@ from percpu_proofs.run.state_record import (
     counter_record,
     differences,
     first_difference,
+    hints_of,
     model_record,
     outcome_record,
+    placed,
+    scalars_of,
 )
 from percpu_reference import build
 from percpu_reference.chunk import Chunk
@@ -32,7 +35,7 @@ from percpu_reference.variants import Allocator
 from percpu_spec.geometry import Geometry
 from percpu_spec.gfp import flag_words
 from percpu_spec.steps import MemoryRequest
-from percpu_spec.views import HINTS, ChunkView
+from percpu_spec.views import ChunkView
 
 WHOLE: Final = 16
 """Every so many comparisons all is read, whether the kernel has changed it or not."""
@@ -43,11 +46,6 @@ _COMPARED: Final = (
     "objcg_refs", "balance_requests",
 )  # fmt: skip
 _counters = attrgetter(*_COMPARED)
-_scalars = attrgetter(
-    "isolated", "immutable", "free_bytes", "nr_pages", "nr_populated", "nr_empty_pop_pages",
-    "start_offset", "end_offset",
-)  # fmt: skip
-_hints = attrgetter(*HINTS)
 _totals = attrgetter("nr_populated", "nr_empty_pop_pages", "atomic_alloc_failed", "async_enabled")
 _ORDER = ("stopped", "op", "ok", "ran", "chunk", "off", "warn", "g", "slots", "chunks", "x")
 
@@ -198,7 +196,7 @@ class Pair:
         whole = self._compared % WHOLE == 0
         kernel, model, state = self.kernel, self.driver.allocator, self.state
         state.read()
-        ours = self.placed()
+        ours = list(placed(model))
         env = model.env
         counters = array("q", (*_counters(env), model.work_pending)).tobytes()
         listed = [(slot, chunk.id) for slot, chunk in ours if slot >= 0]
@@ -221,14 +219,6 @@ class Pair:
             self._equal[chunk.id] = theirs.changes
         return True
 
-    def placed(self) -> list[tuple[int, Chunk]]:
-        """Return the model's chunks on lists with their lists, in order, then the reserved one."""
-        model = self.driver.allocator
-        found = [(head.slot, chunk) for head in model.chunk_lists for chunk in head]
-        if model.reserved_chunk is not None:
-            found.append((RESERVED, model.reserved_chunk))
-        return found
-
     def same_totals(self) -> bool:
         """Return whether the counters of both allocators are equal."""
         return _totals(self.state) == _totals(self.driver.allocator)
@@ -238,13 +228,13 @@ class Pair:
         charges = ours.obj_exts
         return (
             theirs.computed_slot == self.driver.allocator.chunk_slot(ours)
-            and theirs.scalars == _scalars(ours)
-            and theirs.hints == _hints(ours.chunk_md)
+            and theirs.scalars == scalars_of(ours)
+            and theirs.hints == hints_of(ours.chunk_md)
             and theirs.alloc_map == ours.alloc_map
             and theirs.bound_map == ours.bound_map
             and theirs.populated == ours.populated
             and theirs.charges == (None if charges is None else charges.keys())
-            and (not blocks or theirs.block_hints == list(map(_hints, ours.md_blocks)))
+            and (not blocks or theirs.block_hints == list(map(hints_of, ours.md_blocks)))
         )
 
     def _left_behind(self) -> int:

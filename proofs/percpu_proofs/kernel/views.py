@@ -199,12 +199,6 @@ class CompiledState(CompiledAllocator):
         """Return a chunk by its number, None for one that is no more."""
         return self._chunks.get(number)
 
-    def placed(self) -> list[tuple[int, KernelChunk]]:
-        """Return the chunks on lists with their lists, in order, then the reserved one with -1."""
-        found = [(slot, self._chunks[number]) for slot, number in self.order]
-        reserved = self.reserved_chunk
-        return found if reserved is None else [*found, (-1, reserved)]
-
     def listed(self) -> list[KernelChunk]:
         """Return the chunks that are on lists."""
         return [chunk for chunk in self._chunks.values() if chunk.on_list >= 0]

@@ -305,7 +305,7 @@ def results_of(
     """
     planned: list[TreeJob] = []
     outcomes: list[TreeOutcome] = []
-    model = trees[0].model()
+    model = trees[0].model
     not_searched = left_out(trees, searches)
     searches = [one for one in searches if one.name not in not_searched]
     kept = TreeCache(workers.cache if workers.dask is None else None, trees)

@@ -23,8 +23,8 @@ Record = dict[str, Any]
 OFF_LIST = -1  # slot of the reserved chunk, which is on no list
 
 _DIGITS = bytes([0x30, 0x31]) + bytes(254)  # byte of a map -> ASCII digit
-_hints = attrgetter(*HINTS)
-_scalars = attrgetter(
+hints_of = attrgetter(*HINTS)
+scalars_of = attrgetter(
     "isolated", "immutable", "free_bytes", "nr_pages", "nr_populated", "nr_empty_pop_pages",
     "start_offset", "end_offset",
 )  # fmt: skip
@@ -100,7 +100,7 @@ class Recorder:
         records: dict[int, Record] = {}
         texts: dict[int, str] = {}
         known: dict[int, tuple[tuple[object, ...], Record, str]] = {}
-        for slot, chunk in self._placed():
+        for slot, chunk in placed(self.allocator):
             computed = self.allocator.chunk_slot(chunk)
             contents = _contents(slot, computed, chunk)
             entry = self._known.get(chunk.id)
@@ -114,12 +114,14 @@ class Recorder:
             global_record(self.allocator), list_record(self.allocator), records, texts
         )
 
-    def _placed(self) -> Iterator[tuple[int, Chunk]]:
-        if self.allocator.reserved_chunk is not None:
-            yield OFF_LIST, self.allocator.reserved_chunk
-        for head in self.allocator.chunk_lists:
-            for chunk in head:
-                yield head.slot, chunk
+
+def placed(allocator: Recordable) -> Iterator[tuple[int, Any]]:
+    """Yield the reserved chunk with OFF_LIST, then the chunks on lists with theirs, in order."""
+    if allocator.reserved_chunk is not None:
+        yield OFF_LIST, allocator.reserved_chunk
+    for head in allocator.chunk_lists:
+        for chunk in head:
+            yield head.slot, chunk
 
 
 def _contents(slot: int, computed: int, chunk: Chunk) -> tuple[object, ...]:
@@ -127,12 +129,12 @@ def _contents(slot: int, computed: int, chunk: Chunk) -> tuple[object, ...]:
     return (
         slot,
         computed,
-        _scalars(chunk),
+        scalars_of(chunk),
         bytes(chunk.alloc_map),
         bytes(chunk.bound_map),
         bytes(chunk.populated),
-        _hints(chunk.chunk_md),
-        list(map(_hints, chunk.md_blocks)),
+        hints_of(chunk.chunk_md),
+        list(map(hints_of, chunk.md_blocks)),
         None if chunk.obj_exts is None else sorted(chunk.obj_exts),
     )
 
@@ -140,12 +142,12 @@ def _contents(slot: int, computed: int, chunk: Chunk) -> tuple[object, ...]:
 def chunk_record(chunk: Chunk, slot: int, computed: int) -> Record:
     """Return a chunk as the vectors write it; `computed` is the slot its hints ask for."""
     record: Record = {"id": chunk.id, "slot": slot, "cslot": computed}
-    record.update(zip(_NAMES, map(int, _scalars(chunk)), strict=True))
+    record.update(zip(_NAMES, map(int, scalars_of(chunk)), strict=True))
     record["pop"] = bitmap_text(chunk.populated)
     record["amap"] = bitmap_text(chunk.alloc_map)
     record["bmap"] = bitmap_text(chunk.bound_map)
-    record["md"] = list(_hints(chunk.chunk_md))
-    record["blk"] = [list(_hints(block)) for block in chunk.md_blocks]
+    record["md"] = list(hints_of(chunk.chunk_md))
+    record["blk"] = [list(hints_of(block)) for block in chunk.md_blocks]
     if chunk.obj_exts is not None:
         record["objcg"] = sorted(chunk.obj_exts)
     return record

@@ -17,21 +17,16 @@ from percpu_contracts.history import History
 from percpu_contracts.operation_steps import Judged, denied_flags, handed_out, judged_step
 from percpu_proofs.kernel.postconditions import judged_allocation, judged_work
 from percpu_proofs.kernel.search.records import Record, SearchState
+from percpu_proofs.recorded.states.snapshot import runs_of
 from percpu_proofs.run.operations import WRONG
 from percpu_reference.gaps import Gap
 from percpu_spec import gfp
-from percpu_spec.definitions import area_size, free_runs, is_legal
+from percpu_spec.definitions import area_size, is_legal
 from percpu_spec.geometry import Geometry
 from percpu_spec.steps import REQUESTS, AreaExtent, Deed, DeedRange, Kind, MemoryRequest, Step
 
 _PAUSE: Final = Gap("stop")  # the kernel's actors tell no more
-_OTHER: Final = bytes([1, 0, *range(2, 256)])  # of a map with a byte a bit, that of the free ones
 _NOTHING: Final = 0xFFFFFFFF  # in the place of the flags of what was not asked for
-
-
-def _ranges(bits: bytes) -> Iterator[tuple[int, int]]:
-    """Return the ranges of set bits."""
-    return free_runs(bits.translate(_OTHER))
 
 
 def _lost(before: bytes, after: bytes) -> list[tuple[int, int]]:
@@ -39,7 +34,7 @@ def _lost(before: bytes, after: bytes) -> list[tuple[int, int]]:
     if before == after:
         return []
     lost = int.from_bytes(before, "big") & ~int.from_bytes(after, "big")  # a byte a bit, 0 or 1
-    return list(_ranges(lost.to_bytes(len(before), "big")))
+    return list(runs_of(lost.to_bytes(len(before), "big")))
 
 
 Deeds = tuple[tuple[Deed, int, int], ...]
@@ -112,7 +107,7 @@ class KernelMove:
         if len(before) > len(self.origin) - self.created:
             for number in set(range(len(before))).difference(self.origin):
                 gone = copy(before[number])
-                for start, end in _ranges(gone.mapped):
+                for start, end in runs_of(gone.mapped):
                     yield DeedRange(Deed.RELEASED, gone, start, end)
                 yield DeedRange(Deed.DESTROYED, gone)
 

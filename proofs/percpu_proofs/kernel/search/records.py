@@ -7,6 +7,7 @@ from typing import Final
 
 from percpu_proofs.kernel.search.compiled import CompiledSearch
 from percpu_proofs.kernel.views import OWNED, CompiledAllocator, CompiledChunk, set_bits
+from percpu_proofs.recorded.states.snapshot import unpacked
 from percpu_reference.chunk import Block
 from percpu_spec.definitions import Listing
 from percpu_spec.views import HINTS, ChunkView
@@ -15,12 +16,6 @@ COUNTERS: Final = 11
 FIRST: Final = 1
 RESERVED: Final = 2
 """Kinds of chunks that are of boot."""
-
-_SPREAD: Final = [bytes(byte >> bit & 1 for bit in range(8)) for byte in range(256)]
-
-
-def _bits(raw: bytes, count: int) -> bytes:
-    return b"".join([_SPREAD[byte] for byte in raw])[:count]
 
 
 class Record(CompiledChunk):
@@ -50,7 +45,7 @@ class Record(CompiledChunk):
             nonlocal at
             size = -(-count // 64) * 8
             at += size
-            return _bits(raw[at - size : at], count)
+            return bytes(unpacked(raw[at - size : at], count))
 
         self.populated = take(64)[: self.nr_pages]
         self.mapped = take(64)[: self.nr_pages]
