@@ -116,8 +116,9 @@ def test_the_exit_status_tells(
     names = list(dict.fromkeys(outcome.job.tree for outcome in outcomes))
     tree = read_tree(make_tree(tmp_path))
     trees = [CompiledTree(tree, tmp_path / name, name=name) for name in names]
-    monkeypatch.setattr(CompiledTree, "model", lambda self: ModelVariant())
-    monkeypatch.setattr(CompiledTree, "library", lambda self, search: outcomes[0].job.library)
+    monkeypatch.setattr(CompiledTree, "model", ModelVariant())
+    for library in ("library", "search_library"):
+        monkeypatch.setattr(CompiledTree, library, lambda *_: outcomes[0].job.library)
     monkeypatch.setattr(command_options, "compiled_trees", lambda *_: nullcontext(trees))
     monkeypatch.setattr(tree_review, "jobs_for", lambda *_: [o.job for o in outcomes])
     monkeypatch.setattr(tree_review, "spread", lambda *_, **__: (outcomes, interrupted))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from percpu_proofs.kernel.changes import WORDS, counts_every_unit
-from percpu_proofs.kernel.instance import USUAL, BuildForm, KernelStopped, Library
+from percpu_proofs.kernel.instance import USUAL, BuildForm, KernelStopped, KernelVariable, Library
 from percpu_proofs.kernel.messages import (
     STUBS,
     CompilerWarning,
@@ -22,7 +21,15 @@ from percpu_proofs.kernel.messages import (
     warnings_of,
 )
 from percpu_proofs.kernel.model import ModelVariant, probe
-from percpu_proofs.kernel.tree import BACKINGS, FILES, Tree, apply_patch, copy_tree, open_tree
+from percpu_proofs.kernel.tree import (
+    BACKINGS,
+    FILES,
+    Tree,
+    apply_patch,
+    copy_tree,
+    open_tree,
+    run_program,
+)
 from percpu_proofs.run.inputs import InputError, read_text
 from percpu_reference.variants import MERGED
 from percpu_spec.geometry import Backing
@@ -59,13 +66,6 @@ _SECTION: Final = re.compile(
     r"^\s*\d+ (\S+)\s+([0-9a-f]+) .*\n\s+(.*)$", re.MULTILINE
 )  # of objdump -h: a name, a size, and attributes in the line below
 
-DESCRIBED: Final = frozenset({
-    "pcpu_lock", "pcpu_alloc_mutex", "pcpu_nr_empty_pop_pages", "pcpu_nr_populated",
-    "pcpu_async_enabled", "pcpu_atomic_alloc_failed", "pcpu_first_chunk", "pcpu_reserved_chunk",
-    "pcpu_chunk_lists",
-    "warn_limit",  # how many more failures are printed
-})  # fmt: skip
-"""Variables of mm/percpu.c that the description of a state shows; any other is compared raw."""
 _VARIABLE: Final = re.compile(
     r"^[0-9a-f]+ .*(\.data\S*|\.bss)\s+([0-9a-f]+) (?:\.hidden )?(\S+)$", re.MULTILINE
 )  # of objdump -t
@@ -90,7 +90,7 @@ def compile_tree(
     said = _run(tree, [*options, *(str(STUBS / name) for name in SOURCES), "-o", str(library)])
     return Library(
         library, tree.release, form,
-        root_objcg=tree.root_objcg, source=tree.source, warnings=warnings_of(tree, said),
+        root_objcg=tree.root_objcg, source=tree.source, warnings=warnings_of(said),
     )  # fmt: skip
 
 
@@ -128,20 +128,15 @@ def compile_search(
             special = ("-fno-sanitize=address",)  # it is who knows which addresses are right
         said = _run(tree, [*options, *special, "-c", str(STUBS / name), "-o", str(made)])
         if own:
-            variables, warnings = _variables(tree, made), warnings_of(tree, said)
+            variables, warnings = _variables(tree, made), warnings_of(said)
         if name in SEARCHED:
             _gather(tree, made)
     library = into / f"search-{kind}.so"
     _run(tree, ["-shared", "-Wl,--no-undefined", *flags, *objects, "-o", str(library)])
     offsets = _offsets(_call(tree, "objdump", ["-t", str(library)]))
-    undescribed = [
-        (name, offsets[name], size)
-        for name, size in variables.items()
-        if name.split(".")[0] not in DESCRIBED
-    ]
-    of_kernel = tuple((name, offsets[name], size) for name, size in variables.items())
+    located = tuple(KernelVariable(name, offsets[name], size) for name, size in variables.items())
     return Library(
-        library, tree.release, form, tuple(undescribed), of_kernel,
+        library, tree.release, form, located,
         root_objcg=tree.root_objcg, source=tree.source, warnings=warnings,
     )  # fmt: skip
 
@@ -227,13 +222,9 @@ def _options(tree: Tree, into: Path, form: BuildForm, stub: Path | None) -> list
 
 def _run(tree: Tree, arguments: list[str]) -> str:
     """Run the compiler; return its warnings. Raises InputError for an error, or without one."""
-    compiler = shutil.which("gcc") or shutil.which("cc")
-    if compiler is None:
-        raise InputError(
-            tree.source, None,
-            "a C compiler to compile it with: gcc (apt-get install gcc libc6-dev)",
-        )  # fmt: skip
-    done = subprocess.run([compiler, *arguments], capture_output=True, text=True, check=False)
+    compiler = next(filter(shutil.which, ("gcc", "cc")), "gcc")
+    expected = "a C compiler to compile it with: gcc (apt-get install gcc libc6-dev)"
+    done = run_program(compiler, arguments, InputError(tree.source, None, expected))
     if done.returncode:
         raise compile_error(tree, done.stderr)
     return done.stderr
@@ -241,10 +232,8 @@ def _run(tree: Tree, arguments: list[str]) -> str:
 
 def _call(tree: Tree, program: str, arguments: list[str]) -> str:
     """Return what a program of the compiler's company prints. Raises InputError if it fails."""
-    if shutil.which(program) is None:
-        expected = f"{program} to search it with (apt-get install binutils)"
-        raise InputError(tree.source, None, expected)
-    done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
+    expected = f"{program} to search it with (apt-get install binutils)"
+    done = run_program(program, arguments, InputError(tree.source, None, expected))
     if done.returncode:
         expected = f"a tree that {program} can work on"
         raise InputError(tree.source, None, expected, done.stderr.strip())

@@ -62,6 +62,28 @@ USUAL: Final = BuildForm()
 """The form of most kernels: vm, pages of 4096 bytes, several CPUs."""
 
 
+class KernelVariable(NamedTuple):
+    """A variable of the kernel's code: where in the library it is, and its bytes."""
+
+    name: str  # one of a function has a number behind its own
+    offset: int
+    size: int
+
+    @property
+    def plain_name(self) -> str:
+        """The name in the source."""
+        return self.name.partition(".")[0]
+
+
+DESCRIBED: Final = frozenset({
+    "pcpu_lock", "pcpu_alloc_mutex", "pcpu_nr_empty_pop_pages", "pcpu_nr_populated",
+    "pcpu_async_enabled", "pcpu_atomic_alloc_failed", "pcpu_first_chunk", "pcpu_reserved_chunk",
+    "pcpu_chunk_lists",
+    "warn_limit",  # how many more failures are printed
+})  # fmt: skip
+"""Variables of mm/percpu.c that the description of a state shows; any other is compared raw."""
+
+
 @dataclass(frozen=True, slots=True)
 class Library:
     """A compiled allocator."""
@@ -69,9 +91,7 @@ class Library:
     path: Path
     release: str  # of the tree, as vectors name it
     form: BuildForm
-    # variables of the kernel's that no description of a state shows: name, offset, size in bytes
-    undescribed: tuple[tuple[str, int, int], ...] = ()
-    variables: tuple[tuple[str, int, int], ...] = ()  # all of the kernel's
+    variables: tuple[KernelVariable, ...] = ()  # of the kernel's, where it is to be searched
     root_objcg: bool = False  # tasks of the root group have an object cgroup
     source: Path | None = None  # the folder or archive that was given, for messages
     one_unit: bool = False  # km: the pages of a chunk are counted right for one unit only

@@ -52,8 +52,8 @@ class CompilerWarning(NamedTuple):
         return f"{self.patch or self.file}:{self.line}: {self.text}"
 
 
-def warnings_of(tree: Tree, output: str) -> tuple[CompilerWarning, ...]:
-    """Return what a compiler has said of the tree's own files, each once; not of our stubs."""
+def warnings_of(output: str) -> tuple[CompilerWarning, ...]:
+    """Return what a compiler has said of a tree's own files, each once; not of our stubs."""
     found: dict[CompilerWarning, None] = {}
     for path, line, text in _WARNING.findall(output):
         name = _own_file(path)

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from operator import attrgetter
 from typing import Final
 
-from percpu_contracts.violations import Breach
 from percpu_proofs.kernel.instance import Kernel, KernelStopped, Library, OperationResult
 from percpu_proofs.kernel.model import ModelVariant
 from percpu_proofs.kernel.postconditions import CompiledWholeState, Postconditions
@@ -35,11 +34,9 @@ from percpu_reference.variants import Allocator
 from percpu_spec.geometry import Geometry
 from percpu_spec.gfp import flag_words
 from percpu_spec.steps import MemoryRequest
-from percpu_spec.views import ChunkView
 
 WHOLE: Final = 16
 """Every so many comparisons all is read, whether the kernel has changed it or not."""
-_MOST_CHUNKS: Final = 1000  # whose verdicts are kept
 
 _COMPARED: Final = (
     "live_pages", "page_allocs", "creates", "destroys", "tlb_flushes", "warnings", "charged",
@@ -76,10 +73,10 @@ class Pair:
         self.new: dict[str, str] = {}  # of these, which the variant does not, and what was wrong
         self.areas: dict[int, tuple[int, int] | None] = {}  # the kernel's: chunk number, offset
         allocator = self.driver.allocator
-        self._whole: _WholeKernel | None = None
+        self._whole: CompiledWholeState | None = None
         self._postconditions: Postconditions | None = None
         if judge:
-            self._whole = _WholeKernel(self.state.free_slot, allocator.NOT_APPLICABLE)
+            self._whole = CompiledWholeState(self.state.free_slot, allocator.NOT_APPLICABLE)
             self._postconditions = Postconditions(self.kernel, self.state, allocator.is_atomic)
         self._last: tuple[Operation, OperationResult]  # what was done last, and how it ended
         self.declared = 0  # operations that print otherwise
@@ -309,22 +306,3 @@ def _whole(
         },
         "async": allocator.async_enabled,
     }
-
-
-class _WholeKernel(CompiledWholeState):
-    """Judges states of one kernel: what a chunk breaks is asked once for each change of it."""
-
-    def __init__(self, free_slot: int, without: Collection[str]) -> None:
-        super().__init__(free_slot, without)
-        self._verdicts: dict[ChunkView, tuple[int, list[Breach]]] = {}
-
-    def broken_by(self, chunk: ChunkView, geometry: Geometry, settled: bool) -> Iterable[Breach]:
-        """Return the clauses that a chunk of a CompiledState breaks."""
-        assert isinstance(chunk, KernelChunk)
-        known = self._verdicts.get(chunk)
-        if known is None or known[0] != chunk.changes:
-            if len(self._verdicts) == _MOST_CHUNKS:
-                self._verdicts.clear()
-            broken = list(super().broken_by(chunk, geometry, settled))
-            known = self._verdicts[chunk] = chunk.changes, broken
-        return known[1]

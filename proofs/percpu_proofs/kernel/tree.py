@@ -134,17 +134,14 @@ def unpack(archive: Path, into: Path) -> Path:
 
     Raises InputError for a file that is no such archive, or where there is no tar.
     """
-    tar = shutil.which("tar")
-    if tar is None:
-        raise InputError(archive, None, "a folder (there is no tar to unpack an archive with)")
     top = _top(archive)
     into.mkdir(parents=True, exist_ok=True)
     # with each name wanted once, tar stops at the last of them and leaves most unread
-    command = [tar, "-C", str(into), "--occurrence=1", "-xf", str(archive.absolute())]
-    done = subprocess.run(
-        [*command, *(f"{top}/{name}" for name in (*FILES, MEMCONTROL))],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    options = ["-C", str(into), "--occurrence=1", "-xf", str(archive.absolute())]
+    without = InputError(archive, None, "a folder (there is no tar to unpack an archive with)")
+    done = run_program(
+        "tar", [*options, *(f"{top}/{name}" for name in (*FILES, MEMCONTROL))], without
+    )
     if done.returncode and not all((into / top / name).is_file() for name in NEEDED):
         expected = f"an archive of a Linux source tree, its files below {top}/"
         said = next(iter(done.stderr.strip().splitlines()), None)  # what follows is of it
@@ -159,6 +156,18 @@ def _top(archive: Path) -> str:
         if first is not None and not first.name.startswith(("/", ".")):
             return first.name.partition("/")[0]
     return archive.name.partition(".tar")[0]
+
+
+def run_program(
+    program: str, arguments: Sequence[str], without: InputError, text: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end, with a text for it to read; raises `without` if it is not here."""
+    path = shutil.which(program)
+    if path is None:
+        raise without
+    return subprocess.run(
+        [path, *arguments], input=text, capture_output=True, text=True, check=False
+    )
 
 
 def damage(tree: Tree) -> InputError | None:
@@ -210,14 +219,10 @@ def apply_patch(tree: Tree, path: Path) -> Tree:
 
     Raises InputError as read_patch does, and for the first hunk that does not apply.
     """
-    program = shutil.which("patch")
-    if program is None:
-        raise InputError(path, None, "the program patch, to apply it with")
+    without = InputError(path, None, "the program patch, to apply it with")
     for name, hunks in read_patch(path):
-        done = subprocess.run(
-            [program, *_OPTIONS, str(tree.top / name)],
-            input="".join(map(str, hunks)), capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        arguments = [*_OPTIONS, str(tree.top / name)]
+        done = run_program("patch", arguments, without, "".join(map(str, hunks)))
         if done.returncode:
             output = done.stdout + done.stderr
             failed = re.search(r"^Hunk #(\d+) FAILED", output, re.MULTILINE)

@@ -110,6 +110,11 @@ class KernelChunk(CompiledChunk):
             self._charged, self.charges = charged, set(set_bits(charged))
 
     @property
+    def contents(self) -> tuple[int, int]:
+        """A value that no other state of a chunk of the same kernel has."""
+        return self.id, self.changes
+
+    @property
     def is_reserved(self) -> bool:
         """Whether it serves the reserved part."""
         return self.on_list == RESERVED

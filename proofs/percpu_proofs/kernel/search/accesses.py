@@ -114,11 +114,8 @@ def _name(what: int, offsets: dict[int, str], library: Library) -> str | None:
     """Return the name of a field or variable, None for what is none of the allocator's own."""
     if what < 0:
         at = -1 - what
-        for name, offset, size in library.variables:
-            if offset <= at < offset + size:
-                plain = name.split(".")[0]
-                return None if plain in _LOCKS else plain
-        return None
+        names = (v.plain_name for v in library.variables if v.offset <= at < v.offset + v.size)
+        return next((name for name in names if name not in _LOCKS), None)
     if what in _PARTS:
         return _PARTS[what]
     return offsets[max(offset for offset in offsets if 0 <= offset <= what)]

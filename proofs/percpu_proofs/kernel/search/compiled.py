@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from percpu_proofs.kernel.instance import (
+    DESCRIBED,
     FAILED,
     MEMORY,
     RELEASED,
@@ -126,7 +127,8 @@ class CompiledSearch(LoadedLibrary):
         if len(plan.operations) > MOST_OPERATIONS or actors > MOST_ACTORS:
             expected = f"at most {MOST_ACTORS} actors with the runs of the work"
             raise InputError("scenario", None, expected, f"{actors}")
-        if len(library.undescribed) > MOST_VARIABLES:
+        undescribed = [v for v in library.variables if v.plain_name not in DESCRIBED]
+        if len(undescribed) > MOST_VARIABLES:
             raise InputError("tree", None, f"at most {MOST_VARIABLES} variables of its own")
         entry.nr_operations = len(plan.operations)
         for number, operation in enumerate(plan.operations):
@@ -136,10 +138,10 @@ class CompiledSearch(LoadedLibrary):
         entry.faults = sum(1 << FAULTS.index(name) for name in plan.faults)
         entry.stops = sum(1 << point for point in plan.points)
         entry.merge, entry.raw, entry.most_states = plan.merge, plan.raw, plan.most_states
-        for number, (_, offset, size) in enumerate(library.undescribed):
+        for number, (_, offset, size) in enumerate(undescribed):
             self.lib.percpu_undescribed[2 * number] = offset
             self.lib.percpu_undescribed[2 * number + 1] = size
-        self.lib.percpu_nr_undescribed = 2 * len(library.undescribed)
+        self.lib.percpu_nr_undescribed = 2 * len(undescribed)
         if plan.stops_at:
             for number, offset in enumerate(plan.stops_at):
                 self.lib.percpu_access_stops[number] = self.lib.percpu_base() + offset

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from math import inf
@@ -151,7 +151,7 @@ def _send(sender: Any, job: TreeJob) -> None:
         sender.close()
 
 
-def searched(job: TreeJob, on_slice: Callable[[Any], None] = lambda tally: None) -> TreeOutcome:
+def searched(job: TreeJob) -> TreeOutcome:
     """Search in this process; return what was met, of an interrupted search too."""
     outcome = TreeOutcome(job)
     began = time.perf_counter()
@@ -169,7 +169,6 @@ def searched(job: TreeJob, on_slice: Callable[[Any], None] = lambda tally: None)
             for _ in _slices(search, job):
                 for broken in judge.look():
                     _enter(search, best, broken)
-                on_slice(search.tally)
                 if best.keys() & job.until:
                     break
         except KeyboardInterrupt:

@@ -71,7 +71,6 @@ class SearchJudge:
         self._records: list[Record] = []
         self._differences = Differences()
         self._states: dict[int, SearchState] = {}
-        self._of_chunks: dict[tuple[int, bool], list[tuple[str, str]]] = {}
         _, _, free_slot, _ = search.lists
         self._whole = CompiledWholeState(free_slot)
         self._sightings = SituationCoverage()
@@ -127,7 +126,7 @@ class SearchJudge:
     def _state(self, state: SearchState, flags: int) -> Iterator[tuple[str, str]]:
         settled = bool(flags & SETTLED)
         for chunk in (*state.live, *([state.reserved_chunk] if state.reserved_chunk else ())):
-            yield from self._chunk(chunk, settled)
+            yield from self._whole.broken_by(chunk, self.geometry, settled)
         questions = _ALWAYS
         if state.has_isolated:
             questions = _ALWAYS + _ISOLATED
@@ -147,15 +146,6 @@ class SearchJudge:
         self._looked += 1
         if quiescent or self._looked % _LOOK_EACH == 1:
             self._sightings.look(state, self._history, quiescent=quiescent)
-
-    def _chunk(self, chunk: Record, settled: bool) -> list[tuple[str, str]]:
-        key = chunk.number, settled
-        known = self._of_chunks.get(key)
-        if known is None:
-            known = list(self._whole.broken_by(chunk, self.geometry, settled))
-            self._of_chunks[key] = known
-            self.judged.update(_OF_CHUNKS)
-        return known
 
     def _move(self, entry: Any) -> Iterator[tuple[str, str]]:
         move = KernelMove(
@@ -189,7 +179,8 @@ class SearchJudge:
 
     def asked(self) -> Counter[str]:
         """Return how often each clause was asked where its situation had occurred."""
-        return self._sightings.of(self.judged)
+        of_chunks = dict.fromkeys(_OF_CHUNKS, self._whole.chunk_evaluations)
+        return self._sightings.of(self.judged + Counter(of_chunks))
 
 
 def broken_below(state: SearchState, settled: bool) -> Iterator[Breach]:

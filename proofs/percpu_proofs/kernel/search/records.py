@@ -25,13 +25,13 @@ class Record(CompiledChunk):
     """
 
     __slots__ = (
-        "alloc_map", "bound_map", "chunk_md", "end_offset", "free_bytes", "immutable", "isolated",
-        "kind", "mapped", "md_blocks", "nr_empty_pop_pages", "nr_pages", "nr_populated", "number",
-        "populated", "stale", "start_offset",
+        "alloc_map", "bound_map", "chunk_md", "contents", "end_offset", "free_bytes", "immutable",
+        "isolated", "kind", "mapped", "md_blocks", "nr_empty_pop_pages", "nr_pages", "nr_populated",
+        "number", "populated", "stale", "start_offset",
     )  # fmt: skip
 
     def __init__(self, words: memoryview, number: int, block_bits: int) -> None:
-        self.number = number
+        self.number = self.contents = number  # which no other state of a chunk has
         (
             self.computed_slot, isolated, immutable, self.free_bytes, self.nr_pages,
             self.nr_populated, self.nr_empty_pop_pages, self.start_offset, self.end_offset,
