@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from pathlib import Path
 from typing import Final
 
 
@@ -37,37 +38,11 @@ class FunctionStep:
 
 KINDS: Final = {"if": "#if", "loop": "#loop", "return": "#return"}
 
-_SAME: Final = {
-    "spin_lock": "spin_lock_irq spin_lock_irqsave",
-    "spin_unlock": "spin_unlock_irq spin_unlock_irqrestore",
-    "alloc_mutex": "mutex_lock mutex_lock_killable mutex_unlock mutex",
-    "locked": "lockdep_assert_held may_sleep holds_locks",
-    "warnings": "warn_on warn_on_once warn warn_once",
-    "printed": "pr_warn",
-    "stack_dumps": "dump_stack",
-    "find": "find_next_bit find_next_zero_bit find_last_bit find_first_bit find_first_zero_bit "
-    "rfind for_each_clear_bitrange for_each_clear_bitrange_from for_each_set_bitrange "
-    "for_each_set_bitrange_from",
-    "granule": "min_alloc_size min_alloc_shift",
-    "block_bits": "bitmap_block_bits",
-    "block_shift": "off_to_block_index",
-    "block_mask": "off_to_block_off",
-    "nr_empty_pop_pages": "float_of",
-    "largest": "min_unit_size",
-    "page": "page_size page_shift pfn_down pfn_up",
-    "empty_high": "empty_pop_pages_high",
-    "empty_low": "empty_pop_pages_low",
-    "relegation_slot": "slot_fail_threshold",
-    "work_pending": "schedule_work",
-    "chunk_lists": "search_lists",
-    "cpus": "for_each_possible_cpu",
-    "charged": "obj_cgroup_charge obj_cgroup_uncharge",
-    "objcg_refs": "obj_cgroup_get obj_cgroup_put",
-    "clear_area": "memset",
-    "next": "list_for_each_entry list_for_each_entry_safe list_first_entry",
-    "chunk_move": "list_move list_move_tail",
-}
-_SPELLING: Final = {other: word for word, others in _SAME.items() for other in others.split()}
+_SAME: Final = Path(__file__).with_name("spelling.txt").read_text("utf-8").splitlines()[1:]
+_SPELLING: Final = {
+    other: word for word, _, others in (line.partition(": ") for line in _SAME)
+    for other in others.split()
+}  # fmt: skip
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _PREFIX: Final = re.compile(r"^_*(trace_percpu_|pcpu_)?")
 

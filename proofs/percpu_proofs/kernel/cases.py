@@ -11,22 +11,20 @@ boot need not be equal any more.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from itertools import chain, count, islice
+from itertools import count, islice
 from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
-from percpu_proofs.explore.shrink import Program, ShrinkResult, simpler, smaller
-from percpu_proofs.explore.shrink import shrink as shrink_by
 from percpu_proofs.kernel.instance import BuildForm, KernelStopped, Library
 from percpu_proofs.kernel.model import ModelVariant
 from percpu_proofs.kernel.pair import Pair
 from percpu_proofs.run.choices import Choices, drawn
 from percpu_proofs.run.driver import HandleError
-from percpu_proofs.run.operations import Operation, parse_operations, renumbered, text_of
+from percpu_proofs.run.operations import Operation, parse_operations, text_of
 from percpu_proofs.run.state_record import Difference, placed
 from percpu_spec.geometry import LEAST_UNIT, Geometry
 
@@ -239,9 +237,6 @@ def _lines(
 _gauges = attrgetter("live_pages", "charged", "objcg_refs")
 _MOST: Final = 12  # differences that are shown
 
-Trial = Callable[[list[Operation]], int | None]
-"""Runs operations; returns how many it took until a difference showed, or None."""
-
 
 def run_case(
     library: Library,
@@ -278,25 +273,6 @@ def _beside(pair: Pair, found: Difference) -> Iterator[Difference]:
         yield from (other for other in islice(pair.differences(), _MOST) if other != found)
     except KernelStopped:
         return
-
-
-def shrink(
-    geometry: Geometry, operations: Sequence[Operation], trial: Trial, tries: int
-) -> ShrinkResult[Case]:
-    """Return a case from which no operation can be left out, as far as so many tries allow.
-
-    Stretches are left out, allocations merged, sizes, alignments and flags made plain.
-    """
-
-    def shows(program: Program) -> Program | None:
-        taken = trial(list(program.setup))
-        return None if taken is None else Program(program.setup[:taken])
-
-    whole = Program(tuple(operations))
-    small = shrink_by(
-        shows(whole) or whole, lambda best: chain(smaller(best), simpler(best)), shows, tries
-    )
-    return ShrinkResult(Case(geometry, renumbered(small.best.setup)), small.stopped)
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from multiprocessing import get_context
 from multiprocessing.synchronize import Event
 from typing import Any, Final, TypeVar
 
+from percpu_proofs.explore.shrink import Program, shrink, simpler, smaller
 from percpu_proofs.kernel import random_schedules
-from percpu_proofs.kernel.cases import Case, Parting, draw_case, go_on, run_case, shrink
+from percpu_proofs.kernel.cases import Case, Parting, draw_case, go_on, run_case
 from percpu_proofs.kernel.instance import KernelStopped, Library
 from percpu_proofs.kernel.model import ModelVariant
 from percpu_proofs.kernel.pair import Pair
@@ -23,6 +25,7 @@ from percpu_proofs.run import inputs
 from percpu_proofs.run.choices import drawn
 from percpu_proofs.run.driver import HandleError
 from percpu_proofs.run.inputs import InputError
+from percpu_proofs.run.operations import renumbered
 from percpu_proofs.run.processes import start_worker
 from percpu_proofs.run.state_record import Difference
 from percpu_spec.geometry import Geometry
@@ -228,16 +231,19 @@ def shrink_found(
 
 
 def shrink_case(found: DifferingCase) -> DifferingCase:
-    """Return a difference made small."""
+    """Return a difference made small, as far as TRIES allow.
+
+    Stretches are left out, allocations merged, sizes, alignments and flags made plain.
+    """
     task, case = found.task, found.case
     judge = task.judge and run_case(task.library, case, task.model) is None
     stops = 0
 
-    def trial(operations: Sequence[Any]) -> int | None:
+    def shows(program: Program) -> Program | None:
         nonlocal stops
         if stops == TRIES_THAT_STOP:
             return None
-        attempt = Case(case.geometry, list(operations))
+        attempt = Case(case.geometry, list(program.setup))
         try:
             result = run_case(
                 task.library, attempt, task.model, judge=judge, every=judge, hasty=True
@@ -248,20 +254,24 @@ def shrink_case(found: DifferingCase) -> DifferingCase:
             return None
         count, differences = result
         stops += differences[0].field == "stopped"
-        return count
+        return Program(program.setup[:count])
 
-    shrunk_case = shrink(case.geometry, case.operations, trial, TRIES)
-    # the trials looked at the last state only: the difference may show before
-    again = run_case(task.library, shrunk_case.best, task.model, judge=judge)
+    whole = Program(tuple(case.operations))
+    small = shrink(
+        shows(whole) or whole, lambda best: chain(smaller(best), simpler(best)), shows, TRIES
+    )
+    operations = renumbered(small.best.setup)
+    # the tries looked at the last state only: the difference may show before
+    again = run_case(task.library, Case(case.geometry, operations), task.model, judge=judge)
     if again is None:  # the library itself is not deterministic; say so with the whole case
         return replace(found, difference=Difference("repeat", "differs once", "agrees again"))
     count, (difference, *others) = again
-    last = Case(case.geometry, shrunk_case.best.operations[:count])
+    stopped = small.stopped
+    if stops == TRIES_THAT_STOP:
+        stopped = f"stopped after {stops} tries in which the kernel stops"
     return replace(
-        found, case=last, difference=difference, others=tuple(others),
-        stopped=f"stopped after {stops} tries in which the kernel stops"
-        if stops == TRIES_THAT_STOP
-        else shrunk_case.stopped,
+        found, case=Case(case.geometry, operations[:count]), difference=difference,
+        others=tuple(others), stopped=stopped,
     )  # fmt: skip
 
 

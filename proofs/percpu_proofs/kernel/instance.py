@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -124,17 +125,11 @@ def places_of(library: Path, addresses: Iterable[int]) -> dict[int, tuple[Source
         ["addr2line", "-a", "-f", "-i", "-e", str(library), *(hex(a - 1) for a in wanted)],
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    found: dict[int, tuple[SourceLocation, ...]] = {}
-    lines = done.stdout.splitlines()
-    at = 0
-    for address in wanted:
-        at += 1  # the address
-        end = at
-        while end < len(lines) and not lines[end].startswith("0x"):
-            end += 2
-        found[address] = tuple(_places(lines[at:end]))
-        at = end
-    return found
+    _, *answers = re.split(r"^0x.*\n", done.stdout, flags=re.MULTILINE)  # it repeats the address
+    return {
+        address: tuple(_places(answer.splitlines()))
+        for address, answer in zip(wanted, answers, strict=True)
+    }
 
 
 def _places(lines: Sequence[str]) -> Iterable[SourceLocation]:
@@ -201,6 +196,14 @@ class LoadedLibrary:
         shape.root_objcg = library.root_objcg
         self.check(self.lib.percpu_boot(shape))
 
+    def fill(self, entry: Any, operation: Operation) -> Any:
+        """Write an operation into a struct percpu_operation, which is returned."""
+        kind, arg, size, align, reserved, gfp = operation
+        entry.kind, entry.align, entry.reserved, entry.gfp = ord(kind), align, reserved, gfp
+        entry.size = size if kind in HANDLES else 0 if kind in WRONG else arg
+        entry.handle = self._numbers.setdefault(arg, len(self._numbers)) if kind in HANDLES else 0
+        return entry
+
     def check(self, code: int) -> int:
         """Return a call's result; raises KernelStopped with the reason if it is negative."""
         if code < 0:
@@ -254,38 +257,31 @@ class Kernel(LoadedLibrary):
 
     def apply(self, operation: Operation) -> OperationResult:
         """Apply one operation. Raises HandleError for a handle named wrongly, KernelStopped."""
-        outcome = self._outcome
-        self.check(self.lib.percpu_apply(self.enter(operation), outcome))
-        ok = bool(outcome.ok)
+        self.check(self.lib.percpu_apply(self.enter(operation), self._outcome))
+        result = self._result()
         if operation[0] == "a":
-            self._held[operation[1]] = ok
-        return OperationResult(ok, outcome.chunk, outcome.off, outcome.warned)
+            self.note(operation[1], result.ok)
+        return result
+
+    def _result(self) -> OperationResult:
+        outcome = self._outcome
+        return OperationResult(bool(outcome.ok), outcome.chunk, outcome.off, outcome.warned)
 
     def enter(self, operation: Operation) -> Any:
         """Return an operation as the library takes it, its handle checked and noted."""
-        kind, arg, size, align, reserved, gfp = operation
-        entry = self._operation
-        entry.kind = ord(kind)
+        kind, arg = operation[:2]
         if kind == "a":
             if self._held.get(arg):
                 raise HandleError(f"handle {arg} is in use")
-            number = self._numbers.get(arg)
-            if number is None:
-                number = self._numbers[arg] = len(self._numbers)
-            entry.handle, entry.size, entry.align = number, size, align
-            entry.reserved, entry.gfp = reserved, gfp
             self._held[arg] = False
         elif kind == "f":
             if self._held.pop(arg, None) is None:
                 raise HandleError(f"handle {arg} holds nothing")
-            entry.handle = self._numbers[arg]
-        elif kind in WRONG and kind in HANDLES:
-            if arg not in self._numbers or (kind == "d" and arg in self._held):
-                raise HandleError(f"handle {arg} has not been freed")
-            entry.handle, entry.size = self._numbers[arg], size
-        else:
-            entry.handle, entry.size = 0, 0 if kind in WRONG else arg
-        return entry
+        elif kind in HANDLES and (
+            arg not in self._numbers or (kind == "d" and arg in self._held)
+        ):
+            raise HandleError(f"handle {arg} has not been freed")
+        return self.fill(self._operation, operation)
 
     @property
     def requests(self) -> dict[MemoryRequest, int]:
@@ -297,7 +293,7 @@ class Kernel(LoadedLibrary):
         }
 
     def note(self, handle: int, ok: bool) -> None:
-        """Note how the allocation of an actor ended."""
+        """Note how an allocation ended."""
         self._held[handle] = ok
 
     def prepare(self, operations: Sequence[Operation]) -> tuple[Any, int]:
@@ -305,8 +301,6 @@ class Kernel(LoadedLibrary):
         entries = self.ffi.new("struct percpu_operation[]", len(operations))
         for number, operation in enumerate(operations):
             entries[number] = self.enter(operation)[0]
-            if operation[0] == "a":
-                self._held[operation[1]] = False  # only the run tells, and it checks nothing
         return entries, len(operations)
 
     def run(self, prepared: tuple[Any, int]) -> None:
@@ -320,9 +314,7 @@ class Kernel(LoadedLibrary):
 
     def step(self, actor: int) -> tuple[int, OperationResult]:
         """Run an actor to its next point; return that and, once DONE, what it did."""
-        outcome = self._outcome
-        point = self.check(self.lib.percpu_step(actor, outcome))
-        return point, OperationResult(bool(outcome.ok), outcome.chunk, outcome.off, outcome.warned)
+        return self.check(self.lib.percpu_step(actor, self._outcome)), self._result()
 
 
 def load(ffi: Any, path: Path) -> Any:

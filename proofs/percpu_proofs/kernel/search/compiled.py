@@ -18,7 +18,7 @@ from percpu_proofs.kernel.instance import (
     as_compiled,
 )
 from percpu_proofs.run.inputs import InputError
-from percpu_proofs.run.operations import HANDLES, WRONG, Operation, text_of
+from percpu_proofs.run.operations import Operation, text_of
 from percpu_spec.geometry import Geometry
 
 LOCKS: Final = (UNLOCKED, RELEASED)
@@ -111,8 +111,7 @@ class CompiledSearch(LoadedLibrary):
                 raise InputError("memory", None, "room at the addresses that a search keeps to")
             self.boot(library, geometry)
             for operation in plan.setup:
-                entry = self.ffi.new("struct percpu_operation *")
-                self._fill(entry, operation)
+                entry = self.fill(self.ffi.new("struct percpu_operation *"), operation)
                 self.check(self.lib.percpu_apply(entry, self.ffi.new("struct percpu_outcome *")))
             self._begin(library)
             # how many lists, then the numbers of sidelined, free and to_depopulate
@@ -132,7 +131,7 @@ class CompiledSearch(LoadedLibrary):
             raise InputError("tree", None, f"at most {MOST_VARIABLES} variables of its own")
         entry.nr_operations = len(plan.operations)
         for number, operation in enumerate(plan.operations):
-            self._fill(self.ffi.addressof(entry.operations, number), operation)
+            self.fill(self.ffi.addressof(entry.operations, number), operation)
         entry.open, entry.longest, entry.together = bool(plan.longest), plan.longest, plan.together
         entry.works, entry.waiting, entry.failures = plan.works, plan.waiting, plan.failures
         entry.faults = sum(1 << FAULTS.index(name) for name in plan.faults)
@@ -148,13 +147,12 @@ class CompiledSearch(LoadedLibrary):
             self.lib.percpu_nr_access_stops = len(plan.stops_at)
         self.check(self.lib.percpu_search_begin(entry))
 
-    def _fill(self, entry: Any, operation: Operation) -> None:
-        kind, arg, size, align, reserved, gfp = operation
-        entry.kind, entry.align, entry.reserved, entry.gfp = ord(kind), align, reserved, gfp
-        entry.size = size if kind in HANDLES else 0 if kind in WRONG else arg
-        entry.handle = self._numbers.setdefault(arg, len(self._numbers)) if kind in HANDLES else 0
+    def fill(self, entry: Any, operation: Operation) -> Any:
+        """Write an operation. Raises InputError for more handles than a search has room for."""
+        super().fill(entry, operation)
         if len(self._numbers) > MOST_HANDLES:
             raise InputError("setup", None, f"at most {MOST_HANDLES} handles")
+        return entry
 
     def end(self) -> None:
         """Give back what the library has taken."""
