@@ -39,12 +39,6 @@ class BuildForm(NamedTuple):
         """Return the form of a kernel with this geometry."""
         return cls(geometry.backing, geometry.page, geometry.smp)
 
-    def require(self, geometry: Geometry) -> None:
-        """Raise InputError for a geometry that a kernel of this form cannot have."""
-        wanted = BuildForm.of(geometry)
-        if wanted != self:
-            raise InputError("geometry", None, str(self), str(wanted))
-
     def __str__(self) -> str:
         return f"{self.backing}-{self.page >> 10}k" + ("" if self.smp else "-up")
 
@@ -244,7 +238,9 @@ class Kernel(LoadedLibrary):
         refuses: it is asked for frees that name no live area, where a kernel may refuse (API-2).
         hasty: a loop is soon called one without end, for tries of which the last is repeated.
         """
-        library.form.require(geometry.require_kernel())
+        form = BuildForm.of(geometry.require_kernel())
+        if form != library.form:
+            raise InputError("geometry", None, str(library.form), str(form))
         super().__init__(library, "interface.h")
         self.geometry = geometry
         self._operation = self.ffi.new("struct percpu_operation *")

@@ -255,13 +255,12 @@ def _small(
             return taken
         return None
 
-    best = shrink(labels, _fewer, shows, _TRIES).best
+    def fewer(labels: Labels) -> Iterator[Labels]:
+        for gone in stretches(len(labels)):
+            yield labels[: gone.start] + labels[gone.stop :]
+
+    best = shrink(labels, fewer, shows, _TRIES).best
     return best, wrong[best]
-
-
-def _fewer(labels: Labels) -> Iterator[Labels]:
-    for gone in stretches(len(labels)):
-        yield labels[: gone.start] + labels[gone.stop :]
 
 
 def _followed(library: Library, plan: SearchPlan, labels: Labels) -> tuple[Labels, dict[str, str]]:

@@ -81,7 +81,10 @@ class SearchJudge:
     def look(self) -> Iterator[BrokenClause]:
         """Yield what is broken in what the search has met since it was looked at last."""
         lib, tally = self.search.lib, self.search.tally
-        self._read_records(tally.records)
+        for number in self._new("records", tally.records):
+            at = lib.percpu_record_words + lib.percpu_record_at[number]
+            words = memoryview(self.search.ffi.buffer(at, at[0] * 4)).cast("i")
+            self._records.append(Record(words, number, self.geometry.block_bits))
         for number in self._new("states", tally.allocator_states):
             entry = lib.percpu_states[number]
             for clause, wrong in self._state(self.state(number), entry.flags):
@@ -116,20 +119,11 @@ class SearchJudge:
             known = self._states[number] = SearchState(self.search, words, self._records)
         return known
 
-    def _read_records(self, count: int) -> None:
-        lib, ffi, bits = self.search.lib, self.search.ffi, self.geometry.block_bits
-        for number in range(len(self._records), count):
-            at = lib.percpu_record_words + lib.percpu_record_at[number]
-            words = memoryview(ffi.buffer(at, at[0] * 4)).cast("i")
-            self._records.append(Record(words, number, bits))
-
     def _state(self, state: SearchState, flags: int) -> Iterator[tuple[str, str]]:
         settled = bool(flags & SETTLED)
         for chunk in (*state.live, *([state.reserved_chunk] if state.reserved_chunk else ())):
             yield from self._whole.broken_by(chunk, self.geometry, settled)
-        questions = _ALWAYS
-        if state.has_isolated:
-            questions = _ALWAYS + _ISOLATED
+        questions = _ALWAYS + _ISOLATED if state.has_isolated else _ALWAYS
         quiescent = bool(flags & QUIESCENT) and not state.work_pending
         if quiescent:
             questions = questions + _QUIESCENT
@@ -152,8 +146,7 @@ class SearchJudge:
             entry, self.state(entry.before), self.state(entry.after), self._differences,
             self.search.needed,
         )  # fmt: skip
-        verdicts = list(judged_run(move) if entry.whole else self._step(move))
-        for clause, wrong in verdicts:
+        for clause, wrong in judged_run(move) if entry.whole else self._step(move):
             self.judged[clause] += 1
             if wrong is not None:
                 yield clause, wrong
@@ -165,11 +158,7 @@ class SearchJudge:
         yield from judged_operation(move, self.search.plan.faults)
         if self.search.plan.points == LOCKS:
             yield from judged_reclaim(move)
-        yield from self._watched(move)
-
-    def _watched(self, move: KernelMove) -> Iterator[Judged]:
-        """Yield what the stubs watch in a step; what they see is a trouble of its own."""
-        if self.noted:
+        if self.noted:  # what the stubs watch is a trouble of its own
             yield "LOCK-1", None
             yield "LOCK-2", None
         if move.entry.chunk >= 0:

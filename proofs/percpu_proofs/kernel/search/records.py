@@ -47,9 +47,7 @@ class Record(CompiledChunk):
             at += size
             return bytes(unpacked(raw[at - size : at], count))
 
-        self.populated = take(64)[: self.nr_pages]
-        self.mapped = take(64)[: self.nr_pages]
-        self.stale = take(64)[: self.nr_pages]
+        self.populated, self.mapped, self.stale = (take(64)[: self.nr_pages] for _ in range(3))
         bits = self.nr_pages * block_bits
         self.chunk_md = Block(bits)
         self.md_blocks = [Block(block_bits) for _ in range(self.nr_pages)]
