@@ -90,10 +90,7 @@ def as_json(found: DifferingCase, model: ModelVariant) -> dict[str, Any]:
 
 
 def _plain(difference: Difference) -> dict[str, Any]:
-    kernel, model = (
-        value if isinstance(value, int | str | list | dict) else repr(value)
-        for value in (difference.kernel, difference.model)
-    )
+    kernel, model = difference.plain
     return {
         "field": difference.field,
         "words": meaning(difference).words,

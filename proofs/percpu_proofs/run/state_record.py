@@ -230,6 +230,15 @@ class Difference(NamedTuple):
     model: object
     detail: str = ""
 
+    @property
+    def plain(self) -> tuple[Any, Any]:
+        """Both values as JSON has them."""
+        kernel, model = (
+            value if isinstance(value, int | str | list | dict) else repr(value)
+            for value in (self.kernel, self.model)
+        )
+        return kernel, model
+
 
 class _Missing:
     def __repr__(self) -> str:
