@@ -55,5 +55,5 @@ def model_of(library: Library) -> ModelVariant:
 def run_task(task: CaseTask) -> Tally:
     """Draw and run the cases or schedules of a task; make small what first shows a difference."""
     tally = draw_task(task)
-    tally.found, tally.found_schedule = shrink_found(tally.found, tally.found_schedule)
+    tally.found, tally.found_schedule = shrink_found((tally.found, tally.found_schedule))
     return tally

@@ -205,7 +205,7 @@ def _run_files(
         except HandleError:  # run by the model alone, the list says at which line
             Driver(build(shop.model.variant(), read.geometry)).run(read.listed)
             raise
-    tally.found, tally.found_schedule = shrink_found(tally.found, tally.found_schedule)
+    tally.found, tally.found_schedule = shrink_found((tally.found, tally.found_schedule))
 
 
 @click.command()

@@ -5,14 +5,12 @@ from __future__ import annotations
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ProcessPoolExecutor, wait
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
 from itertools import chain
-from multiprocessing import get_context
-from multiprocessing.synchronize import Event
-from typing import Any, Final, TypeVar
+from typing import Final
 
 from percpu_proofs.explore.shrink import Program, shrink, simpler, smaller
 from percpu_proofs.kernel import random_schedules
@@ -21,16 +19,13 @@ from percpu_proofs.kernel.instance import KernelStopped, Library
 from percpu_proofs.kernel.model import ModelVariant
 from percpu_proofs.kernel.pair import Pair
 from percpu_proofs.kernel.random_schedules import DifferingSchedule
-from percpu_proofs.run import inputs
 from percpu_proofs.run.choices import drawn
 from percpu_proofs.run.driver import HandleError
 from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.operations import renumbered
-from percpu_proofs.run.processes import start_worker
+from percpu_proofs.run.processes import broken_off, executor_of, submit
 from percpu_proofs.run.state_record import Difference
 from percpu_spec.geometry import Geometry
-
-_R = TypeVar("_R")
 
 CASES: Final = 20
 """Cases of one task."""
@@ -43,8 +38,6 @@ TRIES: Final = 4000
 TRIES_OF_SCHEDULES: Final = 300
 TRIES_THAT_STOP: Final = 500
 """Of these, those in which the kernel stops: a loop takes long until it is known to have no end."""
-GRACE: Final = 10.0
-"""Seconds that workers get to end the case they are at, when a run is interrupted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +133,14 @@ class Tally:
         return self.found is not None or self.found_schedule is not None
 
 
+def draw_until_interrupted(task: CaseTask) -> Tally:
+    """Draw and run a task; return what was done until Ctrl-C."""
+    tally = Tally()
+    with suppress(KeyboardInterrupt):
+        draw_task(task, tally)
+    return tally
+
+
 def draw_task(task: CaseTask, into: Tally | None = None) -> Tally:
     """Draw and run the cases or schedules of a task; go on to the next one behind a difference.
 
@@ -149,7 +150,7 @@ def draw_task(task: CaseTask, into: Tally | None = None) -> Tally:
     if task.schedules:
         return _run_schedules(task, tally)
     for number in range(task.cases):
-        if tally.stopped or _stopped():
+        if tally.stopped:
             break
         choices = drawn(f"{task.seed}/{number}")
         case = draw_case(choices, task.library.form, task.operations)
@@ -162,7 +163,7 @@ def draw_task(task: CaseTask, into: Tally | None = None) -> Tally:
 def _run_schedules(task: CaseTask, tally: Tally) -> Tally:
     expected = task.model.variant().EXPECTED
     for number in range(task.seed * task.schedules, (task.seed + 1) * task.schedules):
-        if tally.stopped or _stopped():
+        if tally.stopped:
             break
         plan = random_schedules.draw(number, task.library.form.page)
         done, schedule = random_schedules.run_drawn(task.library, task.model, plan, number)
@@ -216,13 +217,16 @@ def run_one(task: CaseTask, case: Case) -> Tally:
     return tally
 
 
-def shrink_found(
-    found: DifferingCase | None, schedule: DifferingSchedule | None
-) -> tuple[DifferingCase | None, DifferingSchedule | None]:
+Found = tuple[DifferingCase | None, DifferingSchedule | None]
+"""What first showed a difference."""
+
+
+def shrink_found(both: Found) -> Found:
     """Make the case that first showed a difference small, or the schedule if no case did.
 
     A schedule says less than a case.
     """
+    found, schedule = both
     if found is not None:
         found = shrink_case(found)
     elif schedule is not None:
@@ -275,20 +279,6 @@ def shrink_case(found: DifferingCase) -> DifferingCase:
     )  # fmt: skip
 
 
-_stop: Event | None = None  # in a worker: set when the run is interrupted
-
-
-def _begin(stop: Event) -> None:
-    """Leave signals to the parent, which asks the workers for what they have."""
-    global _stop
-    _stop = stop
-    start_worker()
-
-
-def _stopped() -> bool:
-    return _stop is not None and _stop.is_set()
-
-
 def run_tasks(
     tasks: Iterator[CaseTask],
     into: Tally,
@@ -326,40 +316,30 @@ def run_tasks(
             finally:
                 into.add(part)
                 into.seconds = time.monotonic() - began
-        into.found, into.found_schedule = shrink_found(into.found, into.found_schedule)
+        into.found, into.found_schedule = shrink_found((into.found, into.found_schedule))
         return
-    context = get_context("spawn")
-    stop = context.Event()
-    with ProcessPoolExecutor(
-        jobs, mp_context=context, initializer=_begin, initargs=(stop,)
-    ) as pool:
-        running: deque[Future[Tally]] = deque()
-
-        def submit(run: Callable[..., _R], *given: Any) -> Future[_R]:
-            return pool.submit(inputs.run_guarded, inputs.LIMIT, run, *given)
-
-        try:
-            while not enough():
-                while len(running) < 2 * jobs:
-                    running.append(submit(draw_task, next(tasks)))
-                # in their order, so that what was run is the same on any machine
-                into.add(running[0].result())
-                running.popleft()
-            for future in running:
-                future.cancel()
-            into.found, into.found_schedule = submit(
-                shrink_found, into.found, into.found_schedule
-            ).result()
-        except KeyboardInterrupt:
-            stop.set()
-            for future in wait(running, GRACE).done:
-                if not future.cancelled():
+    running: deque[Future[Tally]] = deque()
+    try:
+        with executor_of(jobs) as executor:
+            try:
+                while not enough():
+                    while len(running) < 2 * jobs:
+                        running.append(submit(executor, draw_until_interrupted, next(tasks)))
+                    # in their order, so that what was run is the same on any machine
+                    into.add(running[0].result())
+                    running.popleft()
+                for future in running:
+                    future.cancel()
+                shrinking = submit(executor, shrink_found, (into.found, into.found_schedule))
+                into.found, into.found_schedule = shrinking.result()
+            except KeyboardInterrupt:
+                ready = [future for future in running if future.done()]
+                for future in (*ready, *broken_off(executor, running)):
                     into.add(future.result())
-            raise
-        except BrokenProcessPool:
-            raise InputError(
-                "kernel", None, "a kernel that leaves its process alive (--jobs 1 shows where)"
-            ) from None
-        finally:
-            into.seconds = time.monotonic() - began
-            pool.shutdown(wait=False, cancel_futures=True)
+                raise
+    except BrokenProcessPool:
+        raise InputError(
+            "kernel", None, "a kernel that leaves its process alive (--jobs 1 shows where)"
+        ) from None
+    finally:
+        into.seconds = time.monotonic() - began
