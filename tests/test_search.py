@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -109,8 +108,8 @@ def test_keys_of_all_memory_reach_the_same_states(name: str, operations: int, bu
     """A key that left something out would merge states that go on differently."""
     library = search_library(FOUND[-1], built / FOUND[-1].name)
     search = SEARCHES[name]
-    search = replace(search, plan=replace(search.plan, longest=operations))
-    raw = replace(search, plan=replace(search.plan, raw=True))
+    search = search.with_plan(longest=operations)
+    raw = search.with_plan(raw=True)
     assert _states(library, search) == _states(library, raw)
 
 
@@ -183,7 +182,7 @@ def test_bounds_are_told_and_go_further_or_less_far() -> None:
 
 
 def test_a_search_that_is_full_says_how_far_it_came(built: Path) -> None:
-    search = replace(SEARCHES["pages"], plan=replace(SEARCHES["pages"].plan, most_states=2000))
+    search = SEARCHES["pages"].with_plan(most_states=2000)
     library = search_library(FOUND[-1], built / FOUND[-1].name)
     outcome = searched(TreeJob("base", library, search))
     assert not outcome.complete

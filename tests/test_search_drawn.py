@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -32,7 +31,7 @@ def late(tmp_path_factory: pytest.TempPathFactory, built: Path) -> TreeOutcome:
     tree = CompiledTree(
         changed(into / "tree", freeing(LATE)), built / into.name, name="patched"
     )
-    search = replace(DRAWN, plan=replace(DRAWN.plan, programs=100))
+    search = DRAWN.with_plan(programs=100)
     library = tree.search_library(search)
     return searched(TreeJob(tree.name, library, search, known=frozenset(FEWEST)))
 
@@ -73,7 +72,7 @@ def test_what_chance_finds_on_one_tree_is_tried_on_the_other(
 @pytest.mark.deep
 def test_the_tree_itself_breaks_what_is_known(built: Path) -> None:
     library = search_library(FOUND[-1], built / FOUND[-1].name)
-    search = replace(DRAWN, plan=replace(DRAWN.plan, programs=20))
+    search = DRAWN.with_plan(programs=20)
     outcome = searched(TreeJob("base", library, search))
     assert {"BAL-2", "HINT-4"} <= outcome.examples.keys() <= FEWEST.keys()
     again = searched(TreeJob("base", library, search))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from time import sleep
 from typing import Any
@@ -69,7 +68,7 @@ def test_what_the_stubs_see_has_a_clause(
 ) -> None:
     tree = changed(tmp_path / "tree", change)
     name = "accesses in pages" if clause.startswith("LOCK") else "pages"
-    search = replace(SEARCHES[name], plan=replace(SEARCHES[name].plan, longest=3))
+    search = SEARCHES[name].with_plan(longest=3)
     examples = outcome_of(tree, built / tmp_path.name, search).examples
     assert clause in examples, examples.keys()
     assert said in examples[clause].message
@@ -120,7 +119,7 @@ def deep_in_work(text: str) -> str:
 @pytest.mark.deep
 def test_a_stack_that_overflows_is_told_with_its_line(built: Path, tmp_path: Path) -> None:
     tree = changed(tmp_path / "tree", deep_in_work)
-    search = replace(SEARCHES["pages"], plan=replace(SEARCHES["pages"].plan, longest=2))
+    search = SEARCHES["pages"].with_plan(longest=2)
     example = outcome_of(tree, built / tmp_path.name, search).examples["BUG"]
     assert example.message == "a stack overflow"
     assert example.retraced.steps[-1].function == "pcpu_deep"
@@ -139,7 +138,7 @@ _DEADLY = {
 def test_a_patch_that_loops_or_crashes_is_a_finding(what: str, built: Path, tmp_path: Path) -> None:
     """Neither hangs the tool nor takes it down; the operations that lead there are named."""
     tree = changed(tmp_path / "tree", freeing(_DEADLY[what]))
-    search = replace(SEARCHES["pages"], plan=replace(SEARCHES["pages"].plan, longest=3))
+    search = SEARCHES["pages"].with_plan(longest=3)
     outcome = outcome_of(tree, built / tmp_path.name, search)
     assert outcome.examples.keys() & {what.partition(" ")[0], "BUG"}
     assert not outcome.complete
@@ -249,7 +248,7 @@ def test_what_no_description_shows_is_part_of_the_key(
         tree = changed(tmp_path / "tree", _with_field, "mm/percpu-internal.h")
         path = tree.top / SOURCE
         path.write_text(freeing("chunk->turn = (chunk->turn + 1) % 3;")(path.read_text()))
-    search = replace(SEARCHES["pages"], plan=replace(SEARCHES["pages"].plan, longest=4))
+    search = SEARCHES["pages"].with_plan(longest=4)
     ours = outcome_of(tree, built / tmp_path.name, search)
     plain = searched(TreeJob("base", search_library(FOUND[-1], built / FOUND[-1].name), search))
     assert ours.states > plain.states

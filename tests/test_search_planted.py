@@ -131,7 +131,7 @@ def test_scenarios_have_their_verdict(scenario: Scenario, built: Path) -> None:
 def test_a_search_of_a_scenario_stops_wherever_the_kernel_may(built: Path) -> None:
     library = search_library(FOUND[-1], built / FOUND[-1].name)
     search = of_scenario(SCENARIOS["reuse"])
-    at_locks = replace(search, plan=replace(search.plan, points=LOCKS))
+    at_locks = search.with_plan(points=LOCKS)
     finer, coarser = (searched(TreeJob("base", library, one)) for one in (search, at_locks))
     assert finer.states > coarser.states
     assert finer.examples.keys() == coarser.examples.keys()

@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from percpu_proofs.explore.modes import Spread, search
@@ -113,8 +113,7 @@ def _compiled(tree: CompiledTree, search: TreeSearch) -> Rate:
 
 def of_tree(tree: CompiledTree) -> list[Rate]:
     """Return the rates of two searches of a tree: a scenario, and lists to a million states."""
-    million = deeper(search_named("whole"))
-    million = replace(million, plan=replace(million.plan, most_states=1_000_000))
+    million = deeper(search_named("whole")).with_plan(most_states=1_000_000)
     return [
         _compiled(tree, of_scenario(SCENARIOS[SCENARIO], fine=False)),
         _compiled(tree, million),

@@ -372,7 +372,7 @@ def _second_round(
     """Return the jobs that draw programs, and those that stop where a patch adds accesses."""
     drawing = [search for search in searches if search.plan.programs]
     if _refused(outcomes):
-        drawing = [replace(one, plan=replace(one.plan, refuses=True)) for one in drawing]
+        drawing = [one.with_plan(refuses=True) for one in drawing]
     places = tuple(sorted({entry.pc for entry in added_accesses(outcomes)})[:MOST_STOPS])
     stopping = jobs_for(trees[-1:], stopping_at(places, searches)) if places else []
     return [

@@ -42,6 +42,10 @@ class TreeSearch:
     plan: SearchPlan
     noted: bool = False  # accesses without pcpu_lock are noted
 
+    def with_plan(self, **changes: Any) -> TreeSearch:
+        """Return the same search with some of its plan changed."""
+        return replace(self, plan=replace(self.plan, **changes))
+
     @property
     def form(self) -> BuildForm:
         """The form that the tree is compiled in."""
@@ -71,15 +75,16 @@ _TABLES: Final = tomllib.loads(Path(__file__).with_name("searches.toml").read_te
 def _read(table: str) -> Iterator[TreeSearch]:
     """Yield the searches of a table."""
     requests: dict[str, Sequence[str]] = {one.name: one.alphabet.requests for one in SEQUENCES}
-    for name, fields in _TABLES[table].items():
-        given: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value for key, value in fields.items()
-        }
-        what, texts = given.pop("what"), given.pop("requests")
+    for name, entry in _TABLES[table].items():
+        fields = dict(entry)
+        texts = fields.pop("requests")
         requests[name] = requests[texts] if isinstance(texts, str) else texts
         listed = parse_operations(Path("alphabet"), [f"a 0 {text}" for text in requests[name]])
-        given["sizes"] = ",".join([KERNEL_32K, *given.get("sizes", "").split()])
-        yield TreeSearch(name, what, SearchPlan(operations=tuple(listed.operations), **given))
+        sizes = ",".join([KERNEL_32K, *fields.pop("sizes", "").split()])
+        plan = SearchPlan(sizes, tuple(listed.operations))
+        if "faults" in fields:
+            fields["faults"] = tuple(fields["faults"])
+        yield TreeSearch(name, fields.pop("what"), plan).with_plan(**fields)
 
 
 def of_scenario(scenario: Scenario, *, fine: bool = True) -> TreeSearch:
@@ -109,11 +114,8 @@ def deeper(search: TreeSearch) -> TreeSearch:
     plan = search.plan
     if not plan.longest:
         return search
-    if plan.programs:
-        more = replace(plan, programs=40 * plan.programs)
-    else:
-        more = replace(plan, longest=plan.longest + 2)
-    return replace(search, plan=replace(more, most_states=4_000_000))
+    more = {"programs": 40 * plan.programs} if plan.programs else {"longest": plan.longest + 2}
+    return search.with_plan(**more, most_states=4_000_000)
 
 
 def shallower(search: TreeSearch) -> TreeSearch:
@@ -122,8 +124,8 @@ def shallower(search: TreeSearch) -> TreeSearch:
     if not plan.longest:
         return search
     if plan.programs:
-        return replace(search, plan=replace(plan, programs=plan.programs // 3))
-    return replace(search, plan=replace(plan, longest=plan.longest - 1))
+        return search.with_plan(programs=plan.programs // 3)
+    return search.with_plan(longest=plan.longest - 1)
 
 
 STOPS = "stops at "
@@ -142,15 +144,8 @@ def noting() -> list[TreeSearch]:
 
 def stopping_at(places: tuple[int, ...], searches: Iterable[TreeSearch]) -> list[TreeSearch]:
     """Return searches that note accesses with actors standing still at some of these."""
-    return [
-        replace(
-            search,
-            name=f"{STOPS}{search.name}",
-            plan=replace(search.plan, stops_at=places, points=(*search.plan.points, ACCESS)),
-        )
-        for search in searches
-        if search.noted
-    ]
+    noting = (replace(one, name=f"{STOPS}{one.name}") for one in searches if one.noted)
+    return [one.with_plan(stops_at=places, points=(*one.plan.points, ACCESS)) for one in noting]
 
 
 def at_page(search: TreeSearch, page: int) -> TreeSearch:
@@ -174,7 +169,7 @@ def at_page(search: TreeSearch, page: int) -> TreeSearch:
         dyn=unit - static - reserved,
     ).require_kernel()  # fmt: skip
     requests = dict.fromkeys(_scaled(o, before, sizes) for o in search.plan.operations)
-    return replace(search, plan=replace(search.plan, sizes=sizes.text, operations=tuple(requests)))
+    return search.with_plan(sizes=sizes.text, operations=tuple(requests))
 
 
 def _scaled(operation: Operation, before: Geometry, after: Geometry) -> Operation:
