@@ -20,7 +20,7 @@ from percpu_proofs.kernel.difference_report import moved_by
 from percpu_proofs.kernel.differential import CaseTask
 from percpu_proofs.kernel.model import ASKING, FORMS, LimitsInScope, ModelVariant, form_of, probe
 from percpu_proofs.kernel.pair import Pair
-from percpu_proofs.kernel.search.job import TreeJob, searched
+from percpu_proofs.kernel.search.job import TreeJob, run_here
 from percpu_proofs.kernel.tree import copy_tree
 from percpu_proofs.run.driver import Driver
 from percpu_proofs.run.inputs import InputError
@@ -342,7 +342,7 @@ def test_the_comparison_tells_an_edit(bug: Bug, tmp_path: Path) -> None:
 @TREE
 def test_the_search_asks_for_both_limits(built: Path) -> None:
     library = search_library(FOUND[-1], built / FOUND[-1].name)
-    outcome = searched(TreeJob("base", library, SEARCHES["limits"]))
+    outcome = run_here(TreeJob("base", library, SEARCHES["limits"]))
     assert outcome.complete and outcome.asked["GFP-1"] and outcome.asked["GFP-2"]
     assert outcome.examples.keys() <= FEWEST.keys()
 

@@ -263,7 +263,7 @@ def test_one_change_more_or_less_is_a_backport(name: str, tmp_path: Path) -> Non
     assert (model.name, set(model.backports)) == (variant, more)
     tally = run_task(CaseTask(library, model, 3, True, cases=1, operations=300))
     tally.add(run_task(CaseTask(library, model, 3, True, schedules=20)))
-    assert not tally.differs, (tally.found, tally.found_schedule)
+    assert not tally.differs, (tally.differing_case, tally.differing_schedule)
 
 
 # what the rest of the kernel gives a task of the root group

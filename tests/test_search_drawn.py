@@ -13,7 +13,7 @@ from percpu_proofs.explore.schedulers.drawn import Pct, Uniform
 from percpu_proofs.explore.system import Restorable, Scheduler, scheduled
 from percpu_proofs.kernel.search.compiled import CompiledSearch, CompiledSystem
 from percpu_proofs.kernel.search.example import broken_by, follow
-from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome, searched
+from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome, run_here
 from percpu_proofs.kernel.search.judge import SearchJudge
 from percpu_proofs.kernel.search.plans import deeper, of_scenario, shallower
 from percpu_proofs.kernel.search.trees import CompiledTree, crosses
@@ -33,7 +33,7 @@ def late(tmp_path_factory: pytest.TempPathFactory, built: Path) -> TreeOutcome:
     )
     search = DRAWN.with_plan(programs=100)
     library = tree.search_library(search)
-    return searched(TreeJob(tree.name, library, search, known=frozenset(FEWEST)))
+    return run_here(TreeJob(tree.name, library, search, known=frozenset(FEWEST)))
 
 
 def test_a_bug_that_comes_late_is_found_and_made_small(late: TreeOutcome) -> None:
@@ -62,7 +62,7 @@ def test_what_chance_finds_on_one_tree_is_tried_on_the_other(
     for other in (sound, same):
         (job,) = crosses([other], [late])
         assert job.schedule == late.examples["FLT-1"].labels
-        outcome = searched(job)
+        outcome = run_here(job)
         assert outcome.complete
         broken.append("FLT-1" in outcome.examples)
     assert broken == [False, True]
@@ -73,9 +73,9 @@ def test_what_chance_finds_on_one_tree_is_tried_on_the_other(
 def test_the_tree_itself_breaks_what_is_known(built: Path) -> None:
     library = search_library(FOUND[-1], built / FOUND[-1].name)
     search = DRAWN.with_plan(programs=20)
-    outcome = searched(TreeJob("base", library, search))
+    outcome = run_here(TreeJob("base", library, search))
     assert {"BAL-2", "HINT-4"} <= outcome.examples.keys() <= FEWEST.keys()
-    again = searched(TreeJob("base", library, search))
+    again = run_here(TreeJob("base", library, search))
     assert again.examples == outcome.examples  # drawn from a seed
     assert "20 drawn programs" in outcome.bound
 

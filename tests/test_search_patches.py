@@ -28,7 +28,7 @@ from searched_trees import (
 
 from percpu_proofs.cli import main
 from percpu_proofs.kernel.build import compile_tree
-from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome, run, searched
+from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome, run, run_here
 from percpu_proofs.kernel.search.trees import CompiledTree
 from percpu_proofs.run.inputs import InputError
 
@@ -122,7 +122,7 @@ def test_a_stack_that_overflows_is_told_with_its_line(built: Path, tmp_path: Pat
     search = SEARCHES["pages"].with_plan(longest=2)
     example = outcome_of(tree, built / tmp_path.name, search).examples["BUG"]
     assert example.message == "a stack overflow"
-    assert example.retraced.steps[-1].function == "pcpu_deep"
+    assert example.trace.steps[-1].function == "pcpu_deep"
 
 
 _DEADLY = {
@@ -142,9 +142,9 @@ def test_a_patch_that_loops_or_crashes_is_a_finding(what: str, built: Path, tmp_
     outcome = outcome_of(tree, built / tmp_path.name, search)
     assert outcome.examples.keys() & {what.partition(" ")[0], "BUG"}
     assert not outcome.complete
-    assert all(e.retraced.operations for e in outcome.examples.values())
+    assert all(e.trace.operations for e in outcome.examples.values())
     for clause in outcome.examples.keys() & {"BAL-3", "BUG"}:
-        step = outcome.examples[clause].retraced.steps[-1]
+        step = outcome.examples[clause].trace.steps[-1]
         assert step.function and step.line.startswith("mm/percpu"), step
 
 
@@ -250,7 +250,7 @@ def test_what_no_description_shows_is_part_of_the_key(
         path.write_text(freeing("chunk->turn = (chunk->turn + 1) % 3;")(path.read_text()))
     search = SEARCHES["pages"].with_plan(longest=4)
     ours = outcome_of(tree, built / tmp_path.name, search)
-    plain = searched(TreeJob("base", search_library(FOUND[-1], built / FOUND[-1].name), search))
+    plain = run_here(TreeJob("base", search_library(FOUND[-1], built / FOUND[-1].name), search))
     assert ours.states > plain.states
 
 

@@ -21,7 +21,7 @@ from percpu_proofs.commands import options as command_options
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.kernel.instance import USUAL, Library
 from percpu_proofs.kernel.model import ModelVariant
-from percpu_proofs.kernel.search.accesses import Access, added
+from percpu_proofs.kernel.search.accesses import Access, new_accesses
 from percpu_proofs.kernel.search.compiled import RUNS, SearchPlan
 from percpu_proofs.kernel.search.example import Retrace, TreeExample
 from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome
@@ -154,8 +154,8 @@ def test_accesses_that_a_patch_adds() -> None:
     one = Access("free_percpu", "mm/percpu.c:10", "free_bytes", False, False, False)
     moved = replace(one, line="mm/percpu.c:12")
     new = replace(one, line="mm/percpu.c:11", write=True)
-    assert added([one], [moved, new]) == [new]
-    assert added([], [moved, new]) == sorted([moved, new])
+    assert new_accesses([one], [moved, new]) == [new]
+    assert new_accesses([], [moved, new]) == sorted([moved, new])
 
 
 LOCKED = {"locked": True, "mutex": False}

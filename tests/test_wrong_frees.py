@@ -274,7 +274,7 @@ def test_an_edit_of_the_refusal_is_a_breach(name: str, tmp_path: Path) -> None:
     outcome = outcome_of(changed(tmp_path / "tree", undone(name)), tmp_path / "out", UNNAMED)
     example = outcome.examples["API-2"]
     assert UNDONE[name][2] in example.message
-    assert example.retraced.operations[-1][0] in "dw"
+    assert example.trace.operations[-1][0] in "dw"
     assert example.length <= 3
 
 

@@ -19,7 +19,7 @@ from typing import Any
 from percpu_proofs.explore.modes import Spread, search
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.search import Exploration, Mode
-from percpu_proofs.kernel.search.job import TreeJob, searched
+from percpu_proofs.kernel.search.job import TreeJob, run_here
 from percpu_proofs.kernel.search.plans import TreeSearch, deeper, of_scenario, search_named
 from percpu_proofs.kernel.search.trees import CompiledTree
 from percpu_proofs.run.processes import default_jobs
@@ -103,7 +103,7 @@ def _compiled(tree: CompiledTree, search: TreeSearch) -> Rate:
     """Return the rate of a search of compiled code, every state and step judged."""
     library = tree.search_library(search)
     began = time.process_time()
-    found = searched(TreeJob(tree.name, library, search))
+    found = run_here(TreeJob(tree.name, library, search))
     seconds = time.process_time() - began
     return Rate(
         "compiled kernel, states matched", search.name, int(max(found.schedules, 0)), found.edges,

@@ -61,7 +61,7 @@ def spelled(name: str) -> str:
     return _SPELLING.get(name, name)
 
 
-def collected(found: Iterable[tuple[str, Role]], kind: str = "") -> dict[str, Role]:
+def weigh_words(found: Iterable[tuple[str, Role]], kind: str = "") -> dict[str, Role]:
     """Return words with the weightiest of their roles, and the kind of the statement."""
     words: dict[str, Role] = {KINDS[kind]: Role.ASSIGNED} if kind in KINDS else {}
     for name, role in found:

@@ -98,7 +98,7 @@ def texts_of(tree: Tree) -> dict[str, str]:
     return {name: tree.text(name) for name in tree.files if name.startswith("mm/")}
 
 
-def everything(sources: ComparisonSources) -> list[Comparison]:
+def compare_all(sources: ComparisonSources) -> list[Comparison]:
     """Return all functions that the model follows and the kernel has, in the order of its files."""
     found = [
         compare(sources, name, "km" if file == BACKINGS["km"] else "vm")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Final
 
-from percpu_proofs.beside.alignment import FunctionStep, Role, collected
+from percpu_proofs.beside.alignment import FunctionStep, Role, weigh_words
 from percpu_proofs.run.inputs import InputError
 from percpu_reference.environment import Environment
 from percpu_reference.kernel_names import PART_OF, origin
@@ -94,7 +94,7 @@ class _Reading:
 
     def steps(self, one: Definition, overridden: list[Definition], part: str) -> list[FunctionStep]:
         found: list[FunctionStep] = [
-            FunctionStep(d.lineno, d.end_lineno or d.lineno, collected([("locked", Role.CALLED)]))
+            FunctionStep(d.lineno, d.end_lineno or d.lineno, weigh_words([("locked", Role.CALLED)]))
             for d in one.tree.decorator_list
             if isinstance(d, ast.Call) and isinstance(d.args[0], ast.Constant)
             if d.args[0].value == _HELD
@@ -121,14 +121,14 @@ class _Reading:
             return
         if isinstance(statement, ast.AnnAssign) and statement.value is None:
             return
-        kind, head, blocks = _taken_apart(statement)
+        kind, head, blocks = _head_and_blocks(statement)
         called = [
             inlined for expression in head for node in ast.walk(expression)
             if (inlined := self._inlined(node, overridden)) is not None
         ]  # fmt: skip
         last = max((e.end_lineno or e.lineno for e in head), default=statement.lineno)
         found = [pair for expression in head for pair in _words(expression)]
-        yield FunctionStep(statement.lineno, last, collected(found, kind))
+        yield FunctionStep(statement.lineno, last, weigh_words(found, kind))
         for definition, more in called:
             overrides = bool(overridden) and definition == overridden[0]
             whole = f"{definition.owner.__name__}.{definition.name}"
@@ -166,7 +166,7 @@ def _is_gap(statement: ast.stmt) -> bool:
     return empty or isinstance(statement.value, ast.Yield)
 
 
-def _taken_apart(
+def _head_and_blocks(
     statement: ast.stmt,
 ) -> tuple[str, list[ast.expr | ast.stmt], list[list[ast.stmt]]]:
     """Return the kind of a statement, what stands in its head, and its blocks."""
@@ -185,7 +185,7 @@ def _taken_apart(
 
 def words_of(tree: ast.AST) -> dict[str, Role]:
     """Return the words of any piece of Python."""
-    return collected(_words(tree))
+    return weigh_words(_words(tree))
 
 
 def _words(tree: ast.AST) -> Iterator[tuple[str, Role]]:

@@ -12,7 +12,7 @@ from percpu_proofs.beside.comparison import (
     Comparison,
     ComparisonSources,
     compare,
-    everything,
+    compare_all,
     texts_of,
 )
 from percpu_proofs.beside.pages import NARROW, lines_of
@@ -56,7 +56,7 @@ def beside(
         raise InputError("beside", None, "either FUNCTION or --all", function)
     with tree.compiled() as trees:
         sources = sources_of(trees, variant)
-        found = everything(sources) if function is None else [compare(sources, function, backing)]
+        found = compare_all(sources) if function is None else [compare(sources, function, backing)]
     if page is not None:
         output.write_file(page, pages.page(found))
     if as_json:

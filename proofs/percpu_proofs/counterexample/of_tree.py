@@ -22,7 +22,7 @@ def of_tree(example: TreeExample, subject: str, bound: str) -> Counterexample:
     """
     broken = {example.clause: example.message}
     found = of_retraced(
-        subject, example.clause, broken, example.plan, example.retraced, example.token
+        subject, example.clause, broken, example.plan, example.trace, example.token
     )
     return replace(found, bound=bound)
 

@@ -276,7 +276,7 @@ def _beside(pair: Pair, found: Difference) -> Iterator[Difference]:
 
 
 @dataclass(frozen=True, slots=True)
-class Parting:
+class Divergence:
     """What became of a case in which model and kernel have parted."""
 
     at: int  # the operation after which they first differed, from 1; 0: at boot
@@ -288,7 +288,7 @@ class Parting:
     left: int  # operations that it did not do
 
 
-def go_on(pair: Pair, at: int, operations: Sequence[Operation]) -> Parting:
+def go_on(pair: Pair, at: int, operations: Sequence[Operation]) -> Divergence:
     """Let both do the operations behind a difference; see after each whether they agree again."""
     alike, again, stopped = 0, None, ""
     done = 0
@@ -307,7 +307,7 @@ def go_on(pair: Pair, at: int, operations: Sequence[Operation]) -> Parting:
             alike += 1
             again = again or at + done
     by = "" if again is None else text_of(operations[again - at - 1])
-    return Parting(at, done, alike, again, by, stopped, len(operations) - done)
+    return Divergence(at, done, alike, again, by, stopped, len(operations) - done)
 
 
 def agree(pair: Pair) -> bool:

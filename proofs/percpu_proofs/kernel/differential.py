@@ -14,7 +14,7 @@ from typing import Final
 
 from percpu_proofs.explore.shrink import Program, shrink, simpler, smaller
 from percpu_proofs.kernel import random_schedules
-from percpu_proofs.kernel.cases import Case, Parting, draw_case, go_on, run_case
+from percpu_proofs.kernel.cases import Case, Divergence, draw_case, go_on, run_case
 from percpu_proofs.kernel.instance import KernelStopped, Library
 from percpu_proofs.kernel.model import ModelVariant
 from percpu_proofs.kernel.pair import Pair
@@ -60,7 +60,7 @@ class DifferingCase:
     task: CaseTask
     case: Case
     difference: Difference
-    parting: Parting | None = None  # what became of the case as drawn
+    divergence: Divergence | None = None  # what became of the case as drawn
     others: tuple[Difference, ...] = ()  # that show with it
     stopped: str = ""  # why more may be left out
 
@@ -69,14 +69,10 @@ class DifferingCase:
         """What shows it."""
         return self.task.library
 
-    def __lt__(self, other: DifferingCase) -> bool:
-        """Return whether it takes fewer operations than another, and so less to be made small."""
-        return len(self.case.operations) < len(other.case.operations)
-
 
 _ADDED: Final = (
     "cases", "operations", "kinds", "broken", "judged", "declared", "partings", "schedules",
-    "steps", "gaps", "schedules_parted",
+    "steps", "gaps", "differing_schedules",
 )  # fmt: skip
 """Of a tally, what parts of a run add up."""
 
@@ -94,13 +90,13 @@ class Tally:
     new: dict[str, str] = field(default_factory=dict)  # that the variant does not, and what is so
     judged: int = 0
     declared: int = 0  # operations with a declared difference, behind which all else is equal
-    partings: list[Parting] = field(default_factory=list)  # one for each case that differs
+    divergences: list[Divergence] = field(default_factory=list)  # one for each case that differs
     schedules: int = 0
     steps: int = 0  # of schedules
     gaps: Counter[str] = field(default_factory=Counter)  # in which an actor stood, others ran
-    schedules_parted: int = 0
-    found_schedule: DifferingSchedule | None = None
-    found: DifferingCase | None = None
+    differing_schedules: int = 0
+    differing_schedule: DifferingSchedule | None = None
+    differing_case: DifferingCase | None = None
     stopped: str = ""  # why the kernel could not go on; nothing more was drawn then
     seconds: float = 0.0
     interrupted: bool = False
@@ -112,15 +108,16 @@ class Tally:
         self.chunks = max(self.chunks, other.chunks)
         self.geometries |= other.geometries
         self.new = other.new | self.new
-        if other.found is not None and (self.found is None or other.found < self.found):
-            self.found = other.found
-        self.found_schedule = self.found_schedule or other.found_schedule
+        # the shorter one takes less to be made small
+        cases = filter(None, (self.differing_case, other.differing_case))
+        self.differing_case = min(cases, key=lambda one: len(one.case.operations), default=None)
+        self.differing_schedule = self.differing_schedule or other.differing_schedule
         self.stopped = self.stopped or other.stopped
 
     @property
     def behind(self) -> int:
         """Operations done behind differences."""
-        return sum(parting.operations for parting in self.partings)
+        return sum(divergence.operations for divergence in self.divergences)
 
     @property
     def done(self) -> int:
@@ -130,7 +127,7 @@ class Tally:
     @property
     def differs(self) -> bool:
         """Whether a difference was found."""
-        return self.found is not None or self.found_schedule is not None
+        return self.differing_case is not None or self.differing_schedule is not None
 
 
 def draw_until_interrupted(task: CaseTask) -> Tally:
@@ -176,10 +173,10 @@ def _run_schedules(task: CaseTask, tally: Tally) -> Tally:
             if clause not in expected:
                 tally.new.setdefault(clause, wrong)
         if done.difference is not None:
-            tally.schedules_parted += 1
+            tally.differing_schedules += 1
             tally.stopped = done.stopped
-            if tally.found_schedule is None:
-                tally.found_schedule = DifferingSchedule(
+            if tally.differing_schedule is None:
+                tally.differing_schedule = DifferingSchedule(
                     task.library, task.model, plan, number, schedule, done.difference
                 )
     return tally
@@ -193,7 +190,7 @@ def run_one(task: CaseTask, case: Case) -> Tally:
         pair = Pair(task.library, case.geometry, task.model, judge=task.judge)
     except KernelStopped as stopped:
         stop = Difference("stopped", str(stopped), "boots")
-        tally.found = DifferingCase(task, Case(case.geometry, []), stop)
+        tally.differing_case = DifferingCase(task, Case(case.geometry, []), stop)
         tally.stopped = str(stopped)
         return tally
     with closing(pair):
@@ -203,13 +200,14 @@ def run_one(task: CaseTask, case: Case) -> Tally:
             at = tally.operations
             if difference.field == "stopped":
                 tally.stopped = str(difference.kernel)
-                parting = Parting(at, 0, 0, None, "", tally.stopped, len(case.operations) - at)
+                left = len(case.operations) - at
+                divergence = Divergence(at, 0, 0, None, "", tally.stopped, left)
             else:
-                parting = go_on(pair, at, case.operations[at:])
-                tally.stopped = parting.stopped
-            tally.partings = [parting]
+                divergence = go_on(pair, at, case.operations[at:])
+                tally.stopped = divergence.stopped
+            tally.divergences = [divergence]
             shown = Case(case.geometry, case.operations[:at])
-            tally.found = DifferingCase(task, shown, difference, parting)
+            tally.differing_case = DifferingCase(task, shown, difference, divergence)
         tally.chunks = sum(1 for _ in pair.driver.allocator.chunks())
         tally.broken += pair.broken
         tally.new = pair.new
@@ -217,21 +215,18 @@ def run_one(task: CaseTask, case: Case) -> Tally:
     return tally
 
 
-Found = tuple[DifferingCase | None, DifferingSchedule | None]
-"""What first showed a difference."""
-
-
-def shrink_found(both: Found) -> Found:
+def shrink_first(tally: Tally) -> Tally:
     """Make the case that first showed a difference small, or the schedule if no case did.
 
     A schedule says less than a case.
     """
-    found, schedule = both
-    if found is not None:
-        found = shrink_case(found)
-    elif schedule is not None:
-        schedule = random_schedules.shrink_schedule(schedule, TRIES_OF_SCHEDULES)
-    return found, schedule
+    if tally.differing_case is not None:
+        tally.differing_case = shrink_case(tally.differing_case)
+    elif tally.differing_schedule is not None:
+        tally.differing_schedule = random_schedules.shrink_schedule(
+            tally.differing_schedule, TRIES_OF_SCHEDULES
+        )
+    return tally
 
 
 def shrink_case(found: DifferingCase) -> DifferingCase:
@@ -316,7 +311,7 @@ def run_tasks(
             finally:
                 into.add(part)
                 into.seconds = time.monotonic() - began
-        into.found, into.found_schedule = shrink_found((into.found, into.found_schedule))
+        shrink_first(into)
         return
     running: deque[Future[Tally]] = deque()
     try:
@@ -330,8 +325,9 @@ def run_tasks(
                     running.popleft()
                 for future in running:
                     future.cancel()
-                shrinking = submit(executor, shrink_found, (into.found, into.found_schedule))
-                into.found, into.found_schedule = shrinking.result()
+                small = submit(executor, shrink_first, into).result()
+                into.differing_case = small.differing_case
+                into.differing_schedule = small.differing_schedule
             except KeyboardInterrupt:
                 ready = [future for future in running if future.done()]
                 for future in (*ready, *broken_off(executor, running)):

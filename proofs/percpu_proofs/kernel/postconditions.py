@@ -21,7 +21,7 @@ from percpu_spec.definitions import area_size, is_legal
 from percpu_spec.geometry import Geometry
 from percpu_spec.views import AllocatorView, ChunkView
 
-ASKED: Final = (
+OPERATION_CLAUSES: Final = (
     "ACC-1", "ACC-2", "API-1", "API-4", "API-5", "API-7", "API-9", "BAL-5", "BAL-7", "MAP-4",
     "POP-4", "SLOT-1",
 )  # fmt: skip

@@ -125,8 +125,9 @@ def read_tree(top: Path, source: Path | None = None) -> Tree:
             source, None, "Linux 5.14 or later, with partial depopulation",
             ".".join(map(str, version)),
         )  # fmt: skip
-    told = MEMCONTROL if (top / MEMCONTROL).is_file() else "mm/percpu.c"
-    return Tree(top, version, source, told, "obj_cgroup_is_root(" in read_text(top / told))
+    root_file = MEMCONTROL if (top / MEMCONTROL).is_file() else "mm/percpu.c"
+    root_objcg = "obj_cgroup_is_root(" in read_text(top / root_file)
+    return Tree(top, version, source, root_file, root_objcg)
 
 
 def unpack(archive: Path, into: Path) -> Path:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from percpu_contracts.registry import COMPILED
-from percpu_proofs.kernel.search.accesses import AccessSite, added
+from percpu_proofs.kernel.search.accesses import AccessSite, new_accesses
 from percpu_proofs.kernel.search.example import TreeExample
 from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome, parcel, run, run_parcel
 from percpu_proofs.kernel.search.judge import CRASH
@@ -18,9 +18,9 @@ from percpu_proofs.kernel.search.plans import (
     STOPS,
     UNNAMED,
     TreeSearch,
+    access_searches,
     at_page,
     deeper,
-    noting,
     shallower,
     stopping_at,
 )
@@ -33,8 +33,8 @@ from percpu_proofs.kernel.search.trees import (
     broken_on,
     crosses,
     jobs_for,
-    left_out,
     schedules,
+    unsupported,
 )
 from percpu_proofs.review.cache import TreeCache
 from percpu_proofs.review.changes import Changes
@@ -85,13 +85,13 @@ def example_record(e: TreeExample) -> dict[str, Any]:
     """Return a counterexample of a tree with plain values only."""
     return {
         "message": e.message,
-        "operations": [*e.plan.setup_texts, *e.retraced.operations],
+        "operations": [*e.plan.setup_texts, *e.trace.operations],
         "schedule": list(e.labels),
         "length": e.length,
         "search": e.search,
         "token": e.token,
-        "steps": [step.as_json() for step in e.retraced.steps],
-        "stopped": e.retraced.stopped,
+        "steps": [step.as_json() for step in e.trace.steps],
+        "stopped": e.trace.stopped,
         "model_token": e.on_model.token,
         "model_reason": e.on_model.reason,
     }
@@ -281,7 +281,7 @@ def searches_for(
     """
     known = {
         search.name: at_page(search, page)
-        for search in (*QUICK, UNNAMED, *noting(), *DRAWN)
+        for search in (*QUICK, UNNAMED, *access_searches(), *DRAWN)
         if search.plan.longest or page == search.plan.geometry.page
     }
     for name in names:
@@ -289,7 +289,7 @@ def searches_for(
             raise InputError("--search", None, one_of(name, known), name)
     chosen = [known[name] for name in names or known]
     if quick:  # of those that note accesses one of lists and one of schedules are enough
-        return [shallower(one) for one in chosen if not one.noted or one.name in _QUICK_NOTED]
+        return [s for s in map(shallower, chosen) if not s.notes_accesses or s.name in _QUICK_NOTED]
     return [deeper(search) for search in chosen] if deep else chosen
 
 
@@ -306,7 +306,7 @@ def results_of(
     planned: list[TreeJob] = []
     outcomes: list[TreeOutcome] = []
     model = trees[0].model
-    not_searched = left_out(trees, searches)
+    not_searched = unsupported(trees, searches)
     searches = [one for one in searches if one.name not in not_searched]
     kept = TreeCache(workers.cache if workers.dask is None else None, trees)
 
@@ -384,4 +384,4 @@ def added_accesses(outcomes: Sequence[TreeOutcome]) -> list[AccessSite]:
     """Return the accesses without pcpu_lock that only the patched tree makes."""
     base = [entry.access for entry in accesses(outcomes, BASE)]
     patched = {entry.access: entry for entry in accesses(outcomes, PATCHED)}
-    return [patched[access] for access in added(base, patched)]
+    return [patched[access] for access in new_accesses(base, patched)]

@@ -121,7 +121,7 @@ def _name(what: int, offsets: dict[int, str], library: Library) -> str | None:
     return offsets[max(offset for offset in offsets if 0 <= offset <= what)]
 
 
-def added(base: Iterable[Access], patched: Iterable[Access]) -> list[Access]:
+def new_accesses(base: Iterable[Access], patched: Iterable[Access]) -> list[Access]:
     """Return the accesses that a patch adds: no function of the base makes the same."""
     known = {access.what for access in base}
     return sorted(access for access in set(patched) if access.what not in known)

@@ -178,7 +178,7 @@ class CompiledSearch(LoadedLibrary):
         """Go to where labels lead; return whether the kernel came there."""
         return bool(self.lib.percpu_search_replay(list(labels), len(labels)) == len(labels))
 
-    def comes_to_rest(self, labels: Sequence[int]) -> bool:
+    def run_work_alone(self, labels: Sequence[int]) -> bool:
         """Go to where labels lead and let the work run alone; return whether labels lead there."""
         can = self.replay(labels)
         self.lib.percpu_nr_stop_trace = 0

@@ -92,11 +92,11 @@ class Retrace:
 
 
 def retrace(
-    search: CompiledSearch, library: Library, labels: Sequence[int], *, rest: bool = False
+    search: CompiledSearch, library: Library, labels: Sequence[int], *, work_alone: bool = False
 ) -> Retrace:
     """Run a schedule again. Handles are numbered as they are allocated into.
 
-    rest: what is wrong is how the work goes on from there, alone.
+    work_alone: what is wrong is how the work goes on from there, alone.
     """
     numbers = dict(search.handles)
     operations: list[str] = []
@@ -118,7 +118,7 @@ def retrace(
             break
         if point == points.DONE and search.plan.longest:
             del under_way[actor]
-    if rest and not stopped and search.comes_to_rest(labels):
+    if work_alone and not stopped and search.run_work_alone(labels):
         begins = bool(search.plan.longest) or 0 not in under_way
         rows.append((0, "b", begins, WORK, points.DONE, search.stop_trace(), None))
     places = places_of(library.path, [address for row in rows for address in row[5]])
@@ -200,7 +200,7 @@ class TreeExample:
     length: int  # operations of callers
     labels: Labels
     plan: SearchPlan
-    retraced: Retrace
+    trace: Retrace
     token: str
     search: str
     on_model: OnModel = NOT_TRIED
@@ -215,11 +215,11 @@ class TreeExample:
     @property
     def parts(self) -> list[tuple[str, list[str]]]:
         """How its operations run, and these: as `overlap.parts` has it."""
-        return list(parts(self.plan.setup_texts, self.retraced.spans))
+        return list(parts(self.plan.setup_texts, self.trace.spans))
 
     def with_model(self, variant: str) -> TreeExample:
         """Return it with what a variant of the model does with its operations."""
-        tried = search_model(variant, self.clause, self.plan, self.retraced)
+        tried = search_model(variant, self.clause, self.plan, self.trace)
         return replace(self, on_model=tried)
 
 
@@ -236,7 +236,7 @@ def example(
     if search.plan.programs:
         labels, wrong = _small(library, plan, broken, labels)
     with CompiledSearch(library, plan) as compiled:
-        shown = retrace(compiled, library, labels, rest=broken.rest)
+        shown = retrace(compiled, library, labels, work_alone=broken.work_alone)
         length = operations_of(compiled, labels)
     token = str(TreeToken(broken.clause, library.release, plan, labels))
     return TreeExample(broken.clause, wrong, length, labels, plan, shown, token, search.name)

@@ -144,14 +144,14 @@ def _send(sender: Any, job: TreeJob) -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
     try:
         with suppress(KeyboardInterrupt):  # before there was anything to tell
-            sender.send(searched(job))
+            sender.send(run_here(job))
     except Exception as error:
         sender.send(error)
     finally:
         sender.close()
 
 
-def searched(job: TreeJob) -> TreeOutcome:
+def run_here(job: TreeJob) -> TreeOutcome:
     """Search in this process; return what was met, of an interrupted search too."""
     outcome = TreeOutcome(job)
     began = time.perf_counter()
@@ -164,7 +164,7 @@ def searched(job: TreeJob) -> TreeOutcome:
         return outcome
     best: dict[str, _Best] = {}
     with search:
-        judge = SearchJudge(search, noted=job.search.noted)
+        judge = SearchJudge(search, notes_accesses=job.search.notes_accesses)
         try:
             for _ in _slices(search, job):
                 for broken in judge.look():
@@ -175,7 +175,7 @@ def searched(job: TreeJob) -> TreeOutcome:
             outcome.interrupted = True
         _count(search, outcome, cut_off="BAL-3" in best)
         outcome.asked = judge.asked()
-        if job.search.noted:
+        if job.search.notes_accesses:
             outcome.accesses = access_sites(search, job.library)
             for unlocked in filter(None, (site.broken for site in outcome.accesses)):
                 _enter(search, best, unlocked)

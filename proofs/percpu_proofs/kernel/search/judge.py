@@ -46,25 +46,25 @@ CRASH: Final = "BUG"
 class BrokenClause(NamedTuple):
     """A clause broken in a state of the search: the state it was left from, and by which step.
 
-    label None: in the state itself, or with rest, by the work that goes on from there alone.
+    label None: in the state itself, or with work_alone, by the work that goes on from there alone.
     """
 
     clause: str
     wrong: str
     node: int
     label: int | None
-    rest: bool = False
+    work_alone: bool = False
 
 
 class SearchJudge:
     """Asks the clauses of what a search meets. `judged` counts how often each was asked.
 
-    noted: accesses without pcpu_lock are, so that LOCK-1 and LOCK-2 are asked.
+    notes_accesses: accesses without pcpu_lock are, so that LOCK-1 and LOCK-2 are asked.
     """
 
-    def __init__(self, search: CompiledSearch, *, noted: bool = False) -> None:
+    def __init__(self, search: CompiledSearch, *, notes_accesses: bool = False) -> None:
         self.search = search
-        self.noted = noted
+        self.notes_accesses = notes_accesses
         self.geometry = search.geometry
         self.judged: Counter[str] = Counter()
         self._seen: Counter[str] = Counter()  # how many of each kind the search has met
@@ -100,8 +100,8 @@ class SearchJudge:
             if not sep or clause not in clauses():
                 clause, wrong = CRASH, text
             self.judged[clause] += 1
-            rest = trouble.label < 0
-            yield BrokenClause(clause, wrong, trouble.node, None if rest else trouble.label, rest)
+            label = None if trouble.label < 0 else trouble.label
+            yield BrokenClause(clause, wrong, trouble.node, label, work_alone=label is None)
 
     def _new(self, kind: str, count: int) -> range:
         """Return the numbers of what has come since it was looked at last; there are so many."""
@@ -158,7 +158,7 @@ class SearchJudge:
         yield from judged_operation(move, self.search.plan.faults)
         if self.search.plan.points == LOCKS:
             yield from judged_reclaim(move)
-        if self.noted:  # what the stubs watch is a trouble of its own
+        if self.notes_accesses:  # what the stubs watch is a trouble of its own
             yield "LOCK-1", None
             yield "LOCK-2", None
         if move.entry.chunk >= 0:

@@ -40,7 +40,7 @@ class TreeSearch:
     name: str
     what: str
     plan: SearchPlan
-    noted: bool = False  # accesses without pcpu_lock are noted
+    notes_accesses: bool = False  # accesses without pcpu_lock are noted
 
     def with_plan(self, **changes: Any) -> TreeSearch:
         """Return the same search with some of its plan changed."""
@@ -133,10 +133,10 @@ STOPS = "stops at "
 _NOTED = ("pages", "pairs", "refused", "reclaim-frees", "no-memory", "only-isolated")
 
 
-def noting() -> list[TreeSearch]:
+def access_searches() -> list[TreeSearch]:
     """Return the searches that note accesses without pcpu_lock, one operation shorter."""
     return [
-        replace(shallower(search), name=f"accesses in {search.name}", noted=True)
+        replace(shallower(search), name=f"accesses in {search.name}", notes_accesses=True)
         for search in QUICK
         if search.name in _NOTED
     ]
@@ -144,7 +144,7 @@ def noting() -> list[TreeSearch]:
 
 def stopping_at(places: tuple[int, ...], searches: Iterable[TreeSearch]) -> list[TreeSearch]:
     """Return searches that note accesses with actors standing still at some of these."""
-    noting = (replace(one, name=f"{STOPS}{one.name}") for one in searches if one.noted)
+    noting = (replace(one, name=f"{STOPS}{one.name}") for one in searches if one.notes_accesses)
     return [one.with_plan(stops_at=places, points=(*one.plan.points, ACCESS)) for one in noting]
 
 

@@ -38,11 +38,11 @@ class CompiledTree(TreeBuild):
 
     def search_library(self, search: TreeSearch) -> Library:
         """Return the library for a search. Raises InputError for a tree that does not compile."""
-        wanted = search.form, search.noted
+        wanted = search.form, search.notes_accesses
         if wanted not in self.searchable:
             self.searchable[wanted] = compile_search(
                 self.tree, self.folder, search.form,
-                stub=self.stub, noted=search.noted, shared=self.folder.parent,
+                stub=self.stub, notes_accesses=search.notes_accesses, shared=self.folder.parent,
             )  # fmt: skip
         return self.searchable[wanted]
 
@@ -95,7 +95,7 @@ def jobs_for(trees: Sequence[CompiledTree], searches: Sequence[TreeSearch]) -> l
     asking = [one for one in searches if one.plan.refuses and not one.plan.programs]
     if asking and not trees[0].refuses:
         searches = [one for one in searches if one not in asking]
-    one_of_each = {(search.form, search.noted): search for search in searches}.values()
+    one_of_each = {(search.form, search.notes_accesses): search for search in searches}.values()
     for search in one_of_each:  # what is the same for all is compiled with the first
         trees[0].search_library(search)
     with ThreadPoolExecutor() as pool:  # the compiler's processes side by side
@@ -107,7 +107,7 @@ def jobs_for(trees: Sequence[CompiledTree], searches: Sequence[TreeSearch]) -> l
     ]
 
 
-def left_out(trees: Sequence[CompiledTree], searches: Sequence[TreeSearch]) -> dict[str, str]:
+def unsupported(trees: Sequence[CompiledTree], searches: Sequence[TreeSearch]) -> dict[str, str]:
     """Return the searches that cannot be made on all of the trees, each with why not."""
     return {
         search.name: f"the tree has no {BACKINGS[search.form.backing]}"
