@@ -10,7 +10,7 @@ from searched_trees import FEWEST, SEARCHES, changed, freeing, search_library
 
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.schedulers.drawn import Pct, Uniform
-from percpu_proofs.explore.system import Restorable, Scheduler, scheduled
+from percpu_proofs.explore.system import Scheduler, scheduled
 from percpu_proofs.kernel.search.compiled import CompiledSearch, CompiledSystem
 from percpu_proofs.kernel.search.example import broken_by, follow
 from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome, run_here
@@ -86,15 +86,15 @@ def test_schedulers_of_the_model_drive_the_compiled_kernel(strategy: str, built:
     plan = of_scenario(SCENARIOS["reclaim-frees"]).plan
     with CompiledSearch(search_library(FOUND[-1], built / FOUND[-1].name), plan) as search:
         judge = SearchJudge(search)
-        system: Restorable = CompiledSystem(search)
-        begin, first = system.save(), system.enabled()
+        system = CompiledSystem(search)
+        begin, first = system.node, system.enabled()
         broken = set()
         for number in range(150):
             choices = drawn(f"{strategy}/{number}")
             pick: Scheduler = Uniform(choices) if strategy == "uniform" else Pct(choices, 3, 12)
             for step in scheduled(system, pick):
                 assert system.step(step)
-            assert system.at_rest
+            assert not system.enabled()
             broken |= {found.clause for found in judge.look()}
             system.load(begin)
             assert system.enabled() == first

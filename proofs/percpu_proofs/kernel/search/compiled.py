@@ -167,12 +167,12 @@ class CompiledSearch(LoadedLibrary):
         """Search on for about so many steps; return whether there is more."""
         return bool(self.lib.percpu_search_go(edges))
 
-    def path(self, node: int) -> list[int]:
-        """Return the labels that lead from the start to a state of the search."""
+    def path(self, node: int, label: int | None) -> tuple[int, ...]:
+        """Return the labels that lead from the start to a state of the search, and a last one."""
         most = self.lib.percpu_nodes[node].depth
         labels = self.ffi.new("int[]", most + 1)
         self.lib.percpu_search_path(node, labels, most)
-        return list(labels[0:most])
+        return (*labels[0:most], *(() if label is None else (label,)))
 
     def replay(self, labels: Sequence[int]) -> bool:
         """Go to where labels lead; return whether the kernel came there."""
@@ -233,9 +233,9 @@ class CompiledSearch(LoadedLibrary):
 
 
 class CompiledSystem:
-    """The operations of a compiled kernel (Restorable). What is met is entered in its search.
+    """The operations of a compiled kernel (Steppable). What is met is entered in its search.
 
-    Steps are labels. A saved state is the number of a node; the start is 0.
+    Steps are labels, states the numbers of nodes; the start is 0.
     """
 
     def __init__(self, search: CompiledSearch) -> None:
@@ -267,16 +267,7 @@ class CompiledSystem:
             self.load(node)
         return True
 
-    @property
-    def at_rest(self) -> bool:
-        """Whether no operation is under way."""
-        return not any(step % REFUSED < WORK for step in self.enabled())
-
-    def save(self) -> int:
-        """Return what `load` comes back to."""
-        return self.node
-
-    def load(self, saved: int) -> None:
-        """Go back to a saved state."""
-        self.node = saved
-        self.stopped = not self.search.lib.percpu_search_come(saved)
+    def load(self, node: int) -> None:
+        """Go back to a state."""
+        self.node = node
+        self.stopped = not self.search.lib.percpu_search_come(node)

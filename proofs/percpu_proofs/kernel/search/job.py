@@ -179,7 +179,9 @@ def run_here(job: TreeJob) -> TreeOutcome:
             outcome.accesses = access_sites(search, job.library)
             for unlocked in filter(None, (site.broken for site in outcome.accesses)):
                 _enter(search, best, unlocked)
-        labels = {clause: _labels(search, found.broken) for clause, found in best.items()}
+        labels = {
+            clause: search.path(broken.node, broken.label) for clause, (*_, broken) in best.items()
+        }
     for clause in labels.keys() - job.known:
         broken = best[clause].broken
         outcome.examples[clause] = example(job.library, job.search, broken, labels[clause])
@@ -194,10 +196,9 @@ def _slices(search: CompiledSearch, job: TreeJob) -> Iterator[object]:
     elif search.plan.programs:
         yield from draw(search, job.search.name)
     else:
-        more = True
-        while more:
-            more = search.go(_SLICE)
-            yield more
+        while search.go(_SLICE):
+            yield None
+        yield None
 
 
 def _count(search: CompiledSearch, outcome: TreeOutcome, *, cut_off: bool) -> None:
@@ -230,11 +231,6 @@ def _enter(search: CompiledSearch, best: dict[str, _Best], broken: BrokenClause)
     known = best.get(broken.clause)
     if known is None or found[:2] < known[:2]:
         best[broken.clause] = found
-
-
-def _labels(search: CompiledSearch, broken: BrokenClause) -> tuple[int, ...]:
-    last = () if broken.label is None else (broken.label,)
-    return (*search.path(broken.node), *last)
 
 
 @dataclass(frozen=True, slots=True)

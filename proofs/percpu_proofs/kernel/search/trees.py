@@ -133,8 +133,7 @@ def crosses(trees: Sequence[CompiledTree], outcomes: Sequence[TreeOutcome]) -> l
                 example = outcome.examples[clause]
                 if outcome.job.search.plan.programs and example.labels:
                     search = replace(outcome.job.search, plan=example.plan)
-                    library = tree.search_library(search)
-                    jobs.append(TreeJob(tree.name, library, search, schedule=example.labels))
+                    jobs.append(_following(tree, search, example))
     return jobs
 
 
@@ -144,9 +143,12 @@ def schedules(tree: CompiledTree, examples: Mapping[str, TreeExample | None]) ->
     for clause, example in examples.items():
         if example is not None and example.labels and not example.plan.stops_at:
             search = TreeSearch(example.search, clause, example.plan)
-            library = tree.search_library(search)
-            jobs[clause] = TreeJob(tree.name, library, search, schedule=example.labels)
+            jobs[clause] = _following(tree, search, example)
     return jobs
+
+
+def _following(tree: CompiledTree, search: TreeSearch, example: TreeExample) -> TreeJob:
+    return TreeJob(tree.name, tree.search_library(search), search, schedule=example.labels)
 
 
 def accesses(outcomes: Sequence[TreeOutcome], tree: str) -> list[AccessSite]:
