@@ -71,7 +71,7 @@ class DifferingCase:
 
 
 _ADDED: Final = (
-    "cases", "operations", "kinds", "broken", "judged", "declared", "partings", "schedules",
+    "cases", "operations", "kinds", "broken", "judged", "declared", "divergences", "schedules",
     "steps", "gaps", "differing_schedules",
 )  # fmt: skip
 """Of a tally, what parts of a run add up."""
