@@ -135,8 +135,7 @@ def maps(found: DifferingCase, model: ModelVariant) -> tuple[str, str]:
     except KernelStopped as stopped:
         return str(stopped), ""
     with closing(pair):
-        for number, operation in enumerate(found.case.operations, 1):
-            pair.step(number, operation)
+        pair.run(found.case.operations)
         allocator = pair.driver.allocator
         ours = picture_of_state(allocator, pending=allocator.work_pending)
         try:

@@ -219,8 +219,8 @@ class TreeExample:
 
     def with_model(self, variant: str) -> TreeExample:
         """Return it with what a variant of the model does with its operations."""
-        tried = search_model(variant, self.clause, self.plan, self.trace)
-        return replace(self, on_model=tried)
+        on_model = _search_model(variant, self.clause, self.plan, self.trace)
+        return replace(self, on_model=on_model)
 
 
 def of_process(search: TreeSearch, message: str) -> TreeExample:
@@ -249,7 +249,8 @@ def _small(
     wrong = {labels: broken.wrong}
 
     def shows(candidate: Labels) -> Labels | None:
-        taken, found = _followed(library, plan, candidate)
+        with CompiledSearch(library, plan) as compiled:
+            taken, found = _judge(compiled, candidate)
         if broken.clause in found:
             wrong[taken] = found[broken.clause]
             return taken
@@ -263,11 +264,11 @@ def _small(
     return best, wrong[best]
 
 
-def _followed(library: Library, plan: SearchPlan, labels: Labels) -> tuple[Labels, dict[str, str]]:
-    with CompiledSearch(library, plan) as compiled:
-        judge = SearchJudge(compiled)
-        taken = follow(compiled, labels)
-        return taken, {broken.clause: broken.wrong for broken in judge.look()}
+def _judge(search: CompiledSearch, labels: Labels) -> tuple[Labels, dict[str, str]]:
+    """Follow a schedule from the start; return the steps taken and what they break."""
+    judge = SearchJudge(search)
+    taken = follow(search, labels)
+    return taken, {broken.clause: broken.wrong for broken in judge.look()}
 
 
 def follow(search: CompiledSearch, labels: Labels) -> Labels:
@@ -286,21 +287,19 @@ def broken_by(
     search: CompiledSearch, library: Library, labels: Labels, *, accesses: bool
 ) -> dict[str, str]:
     """Return what a schedule breaks, each clause with what is wrong; of a search not begun."""
-    judge = SearchJudge(search)
-    taken = follow(search, labels)
+    taken, found = _judge(search, labels)
     stops = any(search.lib.percpu_troubles[i].stopped for i in range(search.tally.troubles))
     if taken != labels and not stops:
         step = next(n for n in range(len(labels)) if taken[n : n + 1] != labels[n : n + 1])
         expected = "a schedule that is possible on this tree"
         raise InputError("token", None, expected, f"step {step + 1}")
-    found = {broken.clause: broken.wrong for broken in judge.look()}
     for site in access_sites(search, library) if accesses else ():
         if site.broken is not None:
             found.setdefault(site.broken.clause, site.broken.wrong)
     return found
 
 
-def search_model(variant: str, clause: str, plan: SearchPlan, retraced: Retrace) -> OnModel:
+def _search_model(variant: str, clause: str, plan: SearchPlan, trace: Retrace) -> OnModel:
     """Search a variant for a schedule of the same operations that breaks the same clause.
 
     What ran alone on the compiled code is done first; all schedules of the rest are searched, as
@@ -309,9 +308,9 @@ def search_model(variant: str, clause: str, plan: SearchPlan, retraced: Retrace)
     if clause not in variant_class(variant).EXPECTED:
         reason = f"{variant}, the model of the kernel without a patch, does not declare {clause}"
         return OnModel(None, reason)
-    if any(step.refused for step in retraced.steps):
+    if any(step.refused for step in trace.steps):
         return OnModel(None, "requests were refused: the model is refused others")
-    alone, together = _parts(retraced.spans)
+    alone, together = _parts(trace.spans)
     actors = tuple(operation for operation in together if operation != "b")
     works = max(together.count("b"), 1)
     scenario = Scenario(
