@@ -454,7 +454,7 @@ def test_seeded_bug_is_found(
     unseen = bug.name in NOT_IN_LISTS
     found = drawn(
         library, ModelVariant(), range(2 if unseen else 30), cases=4, operations=1000
-    ).found
+    ).differing_case
     assert (found is None) is unseen
     if found is not None:  # what is shown is short, repeats, and shows at its last operation
         assert len(found.case.operations) <= (30 if bug.name == TAKES_MANY_CHUNKS else 20)

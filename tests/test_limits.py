@@ -334,7 +334,7 @@ def test_the_comparison_tells_an_edit(bug: Bug, tmp_path: Path) -> None:
     tree = changed(tmp_path / "tree", lambda text: seeded(text, bug), bug.file)
     library = compile_tree(tree, tmp_path)
     model = probe(library, MERGED)  # as its base is: alone it is between two known behaviours
-    found = run_task(CaseTask(library, model, 1, False, cases=4, operations=400)).found
+    found = run_task(CaseTask(library, model, 1, False, cases=4, operations=400)).differing_case
     assert found is not None and found.difference.field.startswith("asked for")
     assert len(found.case.operations) <= 4
 
@@ -428,4 +428,4 @@ def test_how_a_tree_asks_is_found_by_trying(form: str, tmp_path: Path) -> None:
     assert (SCOPED_SINCE in model.changes) is (form == SCOPED)
     assert model.asks == form and any(form in said for said in model.declared)
     done = run_task(CaseTask(library, model, 1, False, cases=3, operations=400))
-    assert done.found is None
+    assert done.differing_case is None

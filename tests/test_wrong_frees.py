@@ -246,9 +246,9 @@ def test_a_tree_that_refuses_is_compared_and_searched(tmp_path: Path) -> None:
     assert model.variant().CHECKS_FREES
     assert "a free that names no live area is refused (7.0, by backport)" in model.declared
     done = run_task(CaseTask(library, model, 1, False, schedules=40))
-    assert done.found_schedule is None
+    assert done.differing_schedule is None
     done = run_task(CaseTask(library, model, 1, False, cases=4, operations=600))
-    assert done.found is None
+    assert done.differing_case is None
     assert all(done.kinds[kind] for kind in "dws")
     plain = compile_tree(tree_of(FOUND[-1]), tmp_path)
     assert not probe(plain).variant().CHECKS_FREES
