@@ -140,8 +140,12 @@ def align(left: Sequence[FunctionStep], right: Sequence[FunctionStep]) -> list[A
 
 def _share_a_deed(one: Words, other: Words) -> bool:
     """Return whether both call or assign the same, more than that both are of a kind."""
-    shared = one.keys() & other.keys() - KINDS.values()
-    return any(min(one[word], other[word]) > Role.READ for word in shared)
+    return bool(deeds(one).keys() & deeds(other).keys() - KINDS.values())
+
+
+def deeds(words: Words) -> dict[str, Role]:
+    """Return what a step assigns and calls."""
+    return {word: role for word, role in words.items() if role > Role.READ}
 
 
 def _rows(

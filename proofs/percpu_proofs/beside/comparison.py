@@ -6,14 +6,14 @@ import ast
 import importlib
 import inspect
 import textwrap
-from collections.abc import Container, Iterable, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from difflib import SequenceMatcher, get_close_matches
 from functools import cache
 from typing import Any, Final
 
 from percpu_contracts.contract import Condition, marks_of, sentence
-from percpu_proofs.beside.alignment import AlignmentRow, FunctionStep, Likeness, Role, align
+from percpu_proofs.beside.alignment import AlignmentRow, FunctionStep, Likeness, Role, align, deeds
 from percpu_proofs.beside.kernel_code import Function, functions
 from percpu_proofs.beside.model_code import Definition, definitions, steps, words_of
 from percpu_proofs.kernel.tree import BACKINGS, Tree
@@ -269,22 +269,17 @@ def _contract(
     if not rows:
         return says
     alike = Likeness([step.words for step in (*kernel, *model)])
-    deeds = [_deeds(model[j] for j in row.right) for row in rows]
+    done = [dict(d for j in row.right for d in deeds(model[j].words).items()) for row in rows]
     for mark in marks_of(variant, name):
         if mark.kind == "old" or mark.is_note or mark.level == "fast":
             continue
         at = 0
         if mark.kind == "ensure":
             words = _condition_words(mark.condition)
-            likes = [alike(words, deed) for deed in deeds]
+            likes = [alike(words, one) for one in done]
             at = likes.index(max(likes)) if max(likes) >= _SPEAKS_OF else len(rows) - 1
         says[at].append(f"{mark.kind}s {sentence(mark)}")
     return says
-
-
-def _deeds(of: Iterable[FunctionStep]) -> dict[str, Role]:
-    """Return what steps assign and call."""
-    return {w: role for step in of for w, role in step.words.items() if role > Role.READ}
 
 
 @cache

@@ -151,12 +151,8 @@ _CLAUSE: Final = re.compile(r"\b[A-Z]{2,5}-\d+\b")
 _CALL: Final = re.compile(r"\b\w+(?=\()")
 
 
-def nowhere(_: str) -> None:
-    """Return None: a page without clauses."""
-
-
 def html_fragment(
-    comparison: Comparison, *, link: Link = nowhere, functions: Iterable[str] = ()
+    comparison: Comparison, *, link: Link = lambda name: None, functions: Iterable[str] = ()
 ) -> Markup:
     """Return a comparison as a <section>, to stand on a page with `style()`.
 

@@ -70,8 +70,9 @@ def mending(found: DifferingCase, model: ModelVariant) -> list[str]:
     """
     if model.fixes:
         return []
+    library = found.task.library
     fixed = ((fix.NAME, replace(model, fixes=(fix.NAME,))) for fix in FIXES)
-    return [name for name, other in fixed if run_case(found.library, found.case, other) is None]
+    return [name for name, other in fixed if run_case(library, found.case, other) is None]
 
 
 def as_json(found: DifferingCase, model: ModelVariant) -> dict[str, Any]:
@@ -131,7 +132,7 @@ def maps(found: DifferingCase, model: ModelVariant) -> tuple[str, str]:
     match = _CHUNK.search(found.difference.field)
     name = match[1] if match else None
     try:
-        pair = Pair(found.library, found.case.geometry, model)
+        pair = Pair(found.task.library, found.case.geometry, model)
     except KernelStopped as stopped:
         return str(stopped), ""
     with closing(pair):
@@ -157,16 +158,16 @@ def save(found: DifferingCase, model: ModelVariant, path: Path) -> Path:
 
     Raises InputError where nothing can be written.
     """
-    lines = found.case.texts
+    library, lines = found.task.library, found.case.texts
     listed = OperationList(path, found.case.operations, range(2, len(lines) + 2))
     recording = VectorRecording(path.name, found.case.geometry, listed, lines)
     with writing(path):
         try:
-            write_vector(path, found.library, model.version, recording)
+            write_vector(path, library, model.version, recording)
             return path
         except KernelStopped as stopped:
             reason = str(stopped)
         path = path.with_name(path.name.partition(".")[0] + ".ops")
-        head = f"# {found.library.release}: {reason}\n# --geometry {found.case.geometry.text}\n"
+        head = f"# {library.release}: {reason}\n# --geometry {found.case.geometry.text}\n"
         path.write_text(head + "".join(f"{line}\n" for line in lines))
     return path

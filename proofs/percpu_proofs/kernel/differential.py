@@ -64,11 +64,6 @@ class DifferingCase:
     others: tuple[Difference, ...] = ()  # that show with it
     stopped: str = ""  # why more may be left out
 
-    @property
-    def library(self) -> Library:
-        """What shows it."""
-        return self.task.library
-
 
 _ADDED: Final = (
     "cases", "operations", "kinds", "broken", "judged", "declared", "divergences", "schedules",

@@ -69,16 +69,14 @@ def _own_file(path: str) -> str | None:
 
 def all_warnings(tree: Tree, warnings: Iterable[CompilerWarning]) -> list[CompilerWarning]:
     """Return the warnings of a tree, each once, those of lines of patches first."""
-    ours = [_in_patch(tree, warned) for warned in dict.fromkeys(warnings)]
-    return [w for w in ours if w.patch] + [w for w in ours if not w.patch]
-
-
-def _in_patch(tree: Tree, warned: CompilerWarning) -> CompilerWarning:
-    text, shown = _shown(tree, warned.file, warned.line, added=True)
-    if shown is None:
-        return warned
-    patch, at = shown
-    return CompilerWarning(warned.file, at, f"{text} ({warned.text})", patch)
+    found = []
+    for warning in dict.fromkeys(warnings):
+        text, shown = _shown(tree, warning.file, warning.line, added=True)
+        if shown is not None:
+            patch, line = shown
+            warning = CompilerWarning(warning.file, line, f"{text} ({warning.text})", patch)
+        found.append(warning)
+    return sorted(found, key=lambda warning: warning.patch is None)
 
 
 def _shown(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from typing import Any, Final, NamedTuple
 
 from percpu_contracts.clauses.isolation import released_is_hidden
@@ -19,14 +20,15 @@ from percpu_contracts.whole_state import KERNELS
 from percpu_proofs.kernel.postconditions import CompiledWholeState, judged_pages, wrong_charges
 from percpu_proofs.kernel.search.compiled import LOCKS, CompiledSearch
 from percpu_proofs.kernel.search.moves import (
-    Differences,
     KernelMove,
+    deeds_between,
     judged_operation,
     judged_reclaim,
     judged_run,
 )
 from percpu_proofs.kernel.search.records import Record, SearchState
 from percpu_spec.catalogue import clauses
+from percpu_spec.steps import Deed
 
 QUIESCENT: Final = 1
 SETTLED: Final = 2
@@ -69,7 +71,7 @@ class SearchJudge:
         self.judged: Counter[str] = Counter()
         self._seen: Counter[str] = Counter()  # how many of each kind the search has met
         self._records: list[Record] = []
-        self._differences = Differences()
+        self._deeds = cache(self._deeds_between)
         self._states: dict[int, SearchState] = {}
         _, _, free_slot, _ = search.lists
         self._whole = CompiledWholeState(free_slot)
@@ -108,6 +110,12 @@ class SearchJudge:
         first, self._seen[kind] = self._seen[kind], count
         return range(first, count)
 
+    def _deeds_between(
+        self, was: int, now: int, places: bool
+    ) -> tuple[tuple[Deed, int, int], ...]:
+        before = None if was < 0 else self._records[was]
+        return tuple(deeds_between(before, self._records[now], places))
+
     def state(self, number: int) -> SearchState:
         """Return a state of the allocator that the search has met."""
         known = self._states.get(number)
@@ -143,7 +151,7 @@ class SearchJudge:
 
     def _move(self, entry: Any) -> Iterator[tuple[str, str]]:
         move = KernelMove(
-            entry, self.state(entry.before), self.state(entry.after), self._differences,
+            entry, self.state(entry.before), self.state(entry.after), self._deeds,
             self.search.needed,
         )  # fmt: skip
         for clause, wrong in judged_run(move) if entry.whole else self._step(move):
