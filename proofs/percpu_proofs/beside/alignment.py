@@ -1,4 +1,7 @@
-"""A step of a function, in C or in Python, and the words by which the two are told to be one."""
+"""Steps of a function in C and in Python, aligned by the words that they share.
+
+`spelling.txt` has names of both sides that stand for the same.
+"""
 
 from __future__ import annotations
 

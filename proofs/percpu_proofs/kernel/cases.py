@@ -1,12 +1,12 @@
-"""What a differential run does: geometries and operations, drawn in phases.
+"""Cases of a differential run: drawn in phases, run on both, gone on with behind a difference.
 
 A phase has chances of its own for requests, frees, balance work and scripted failures, and the seed
 that its operations follow from.
 
-Behind a difference both go on and the kernel is judged by itself. They may agree again, as where a
-patch moves a threshold: then the lists hold equal chunks in the same order, all hints and maps are
-equal, and every area lies in the same place. Numbers of chunks and counts of what was done since
-boot need not be equal any more.
+Behind a difference the kernel is judged by itself. Both may agree again, as where a patch moves a
+threshold: then the lists hold equal chunks in the same order, all hints and maps are equal, and
+every area lies in the same place. Numbers of chunks and counts of what was done since boot need not
+be equal any more.
 """
 
 from __future__ import annotations
@@ -55,6 +55,8 @@ _FAULTS: Final = (
 )  # fmt: skip
 
 
+_MOST_SHOWN: Final = 12  # differences
+_gauges = attrgetter("live_pages", "charged", "objcg_refs")
 _PIN: Final = parse_operations(Path("pin"), ["a 0 4 4 -"]).operations
 """Holds the first chunk of a kernel without SMP: were it wholly free, the work would destroy it,
 and the kernel goes on with what is gone. Areas from boot keep every such kernel from that."""
@@ -234,10 +236,6 @@ def _lines(
             yield "B" if number(10) < 8 else "b"
 
 
-_gauges = attrgetter("live_pages", "charged", "objcg_refs")
-_MOST: Final = 12  # differences that are shown
-
-
 def run_case(
     library: Library,
     case: Case,
@@ -270,7 +268,7 @@ def _beside(pair: Pair, found: Difference) -> Iterator[Difference]:
     if found.field == "stopped":
         return
     try:
-        yield from (other for other in islice(pair.differences(), _MOST) if other != found)
+        yield from (other for other in islice(pair.differences(), _MOST_SHOWN) if other != found)
     except KernelStopped:
         return
 

@@ -1,6 +1,6 @@
-"""A compiled allocator: what of a geometry is fixed when it is compiled, and what it tells.
+"""A compiled allocator: the form that it is compiled in, its library, and kernels booted of it.
 
-Which functions and lines of a tree its addresses belong to, addr2line says, inlined ones too.
+addr2line tells which functions and lines of its tree addresses in a library belong to.
 """
 
 from __future__ import annotations
@@ -93,50 +93,16 @@ class Library:
     warnings: tuple[CompilerWarning, ...] = ()  # of the compiler
 
 
-_NAMES: Final = frozenset(Path(name).name for name in FILES)
+class Point:
+    """Points at which an actor stands, as the stubs number them (locks.h), and what it does."""
 
-
-class SourceLocation(NamedTuple):
-    """A line of the tree and the function that it stands in."""
-
-    function: str
-    file: str  # below the tree's top
-    line: int
-
-    def __str__(self) -> str:
-        return f"{self.function} ({self.file}:{self.line})"
-
-
-def places_of(library: Path, addresses: Iterable[int]) -> dict[int, tuple[SourceLocation, ...]]:
-    """Return the places in the tree of each return address in a library, the innermost first.
-
-    Without addr2line, none.
-    """
-    wanted = sorted(set(addresses))
-    if not wanted or shutil.which("addr2line") is None:
-        return dict.fromkeys(wanted, ())
-    done = subprocess.run(
-        ["addr2line", "-a", "-f", "-i", "-e", str(library), *(hex(a - 1) for a in wanted)],
-        capture_output=True, text=True, check=True,
+    DONE, UNLOCKED, MEMORY, RELEASED, FAILED, RESCHED, WAITING, ACCESS = range(8)
+    WORDS = (
+        "ends", "pcpu_lock released", "asks for memory", "pcpu_alloc_mutex released",
+        "reports a failure", "may be preempted", "waits for pcpu_alloc_mutex",
+        "accesses shared memory",
     )  # fmt: skip
-    _, *answers = re.split(r"^0x.*\n", done.stdout, flags=re.MULTILINE)  # it repeats the address
-    return {
-        address: tuple(_places(answer.splitlines()))
-        for address, answer in zip(wanted, answers, strict=True)
-    }
 
-
-def _places(lines: Sequence[str]) -> Iterable[SourceLocation]:
-    for function, where in zip(lines[::2], lines[1::2], strict=False):
-        path, _, number = where.partition(" ")[0].rpartition(":")
-        name = Path(path).name
-        if name in _NAMES and number.isdecimal():
-            yield SourceLocation(function, f"{Path(path).parent.name}/{name}", int(number))
-
-
-DONE: Final = 0
-UNLOCKED, MEMORY, RELEASED, FAILED, RESCHED, WAITING, ACCESS = range(1, 8)
-"""Points at which an actor stands, as the stubs number them (locks.h)."""
 
 HASTE: Final = 5
 """Part of the time after which a loop is called endless, where that is soon."""
@@ -324,3 +290,44 @@ def load(ffi: Any, path: Path) -> Any:
         raise InputError(path, None, f"a library that can be loaded ({error})") from None
     finally:
         Path(name).unlink()
+
+
+_NAMES: Final = frozenset(Path(name).name for name in FILES)
+
+
+class SourceLocation(NamedTuple):
+    """A line of the tree and the function that it stands in."""
+
+    function: str
+    file: str  # below the tree's top
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.function} ({self.file}:{self.line})"
+
+
+def places_of(library: Path, addresses: Iterable[int]) -> dict[int, tuple[SourceLocation, ...]]:
+    """Return the places in the tree of each return address in a library, the innermost first.
+
+    Without addr2line, none.
+    """
+    wanted = sorted(set(addresses))
+    if not wanted or shutil.which("addr2line") is None:
+        return dict.fromkeys(wanted, ())
+    done = subprocess.run(
+        ["addr2line", "-a", "-f", "-i", "-e", str(library), *(hex(a - 1) for a in wanted)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    _, *answers = re.split(r"^0x.*\n", done.stdout, flags=re.MULTILINE)  # it repeats the address
+    return {
+        address: tuple(_places(answer.splitlines()))
+        for address, answer in zip(wanted, answers, strict=True)
+    }
+
+
+def _places(lines: Sequence[str]) -> Iterable[SourceLocation]:
+    for function, where in zip(lines[::2], lines[1::2], strict=False):
+        path, _, number = where.partition(" ")[0].rpartition(":")
+        name = Path(path).name
+        if name in _NAMES and number.isdecimal():
+            yield SourceLocation(function, f"{Path(path).parent.name}/{name}", int(number))

@@ -1,4 +1,4 @@
-"""A Linux source tree, or Debian's archive of one: its version and the files of its allocator."""
+"""A Linux source tree, or Debian's archive of one: the files of its allocator, and patches to it."""
 
 from __future__ import annotations
 

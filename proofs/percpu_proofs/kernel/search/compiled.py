@@ -6,24 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from percpu_proofs.kernel.instance import (
-    DESCRIBED,
-    FAILED,
-    MEMORY,
-    RELEASED,
-    RESCHED,
-    UNLOCKED,
-    Library,
-    LoadedLibrary,
-    as_compiled,
-)
+from percpu_proofs.kernel.instance import DESCRIBED, Library, LoadedLibrary, Point, as_compiled
 from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.operations import Operation, text_of
 from percpu_spec.geometry import Geometry
 
-LOCKS: Final = (UNLOCKED, RELEASED)
+LOCKS: Final = (Point.UNLOCKED, Point.RELEASED)
 """Points at which an actor of the kernel stands wherever a lock has been released."""
-ALL_POINTS: Final = (UNLOCKED, MEMORY, RELEASED, FAILED, RESCHED)
+ALL_POINTS: Final = tuple(range(Point.UNLOCKED, Point.WAITING))
 FAULTS: Final = (
     "page", "area", "metadata", "mapping", "charge", "wait",
     "second metadata", "third metadata", "fourth metadata", "second mapping",

@@ -1,4 +1,4 @@
-"""A schedule of a compiled kernel run again, step by step, in words for people."""
+"""Counterexamples of compiled code: made small, run again in words, looked for on the model."""
 
 from __future__ import annotations
 
@@ -12,8 +12,13 @@ from percpu_proofs.explore.rerun import OperationSpan, OperationStep, parts, spa
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.shrink import shrink, stretches
 from percpu_proofs.explore.token import Token
-from percpu_proofs.kernel import instance as points
-from percpu_proofs.kernel.instance import KernelStopped, Library, SourceLocation, places_of
+from percpu_proofs.kernel.instance import (
+    KernelStopped,
+    Library,
+    Point,
+    SourceLocation,
+    places_of,
+)
 from percpu_proofs.kernel.search.accesses import access_sites
 from percpu_proofs.kernel.search.compiled import (
     BEGIN,
@@ -34,16 +39,6 @@ from percpu_proofs.run.operations import HANDLES, Operation, text_of
 from percpu_proofs.show.text import StateRows, state_of
 from percpu_reference.variants import variant_class
 
-_STANDS: Final = {
-    points.DONE: "ends",
-    points.UNLOCKED: "pcpu_lock released",
-    points.MEMORY: "asks for memory",
-    points.RELEASED: "pcpu_alloc_mutex released",
-    points.FAILED: "reports a failure",
-    points.RESCHED: "may be preempted",
-    points.WAITING: "waits for pcpu_alloc_mutex",
-    points.ACCESS: "accesses shared memory",
-}
 _OWN = 0xFF  # of a label: whose step, or what begins
 
 
@@ -112,15 +107,15 @@ def retrace(
         if begins:
             under_way[actor] = _began(search, actor, numbers)
             operations.append(under_way[actor])
-        point, addresses = search.trace(actor) if seen else (points.DONE, search.stop_trace())
+        point, addresses = search.trace(actor) if seen else (Point.DONE, search.stop_trace())
         rows.append((actor, under_way[actor], begins, label, point, addresses, seen))
         if seen is None:
             break
-        if point == points.DONE and search.plan.longest:
+        if point == Point.DONE and search.plan.longest:
             del under_way[actor]
     if work_alone and not stopped and search.run_work_alone(labels):
         begins = bool(search.plan.longest) or 0 not in under_way
-        rows.append((0, "b", begins, WORK, points.DONE, search.stop_trace(), None))
+        rows.append((0, "b", begins, WORK, Point.DONE, search.stop_trace(), None))
     places = places_of(library.path, [address for row in rows for address in row[5]])
     steps = tuple(_step(row, places) for row in rows)
     return Retrace(tuple(operations), steps, stopped, before and before[1])
@@ -142,8 +137,8 @@ def _step(row: tuple[Any, ...], places: dict[int, tuple[SourceLocation, ...]]) -
     holder, state = seen if seen is not None else (None, None)
     refused = [name for bit, name in enumerate(FAULTS) if label >> 8 + bit & 1]
     return TreeStep(
-        actor, operation, begins, seen is not None and point == points.DONE,
-        ", ".join(refused), _STANDS[point] if seen is not None else "the kernel stops",
+        actor, operation, begins, seen is not None and point == Point.DONE,
+        ", ".join(refused), Point.WORDS[point] if seen is not None else "the kernel stops",
         here.function if here else "", f"{here.file}:{here.line}" if here else "",
         holder, state,
     )  # fmt: skip

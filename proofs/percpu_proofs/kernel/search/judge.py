@@ -1,6 +1,7 @@
 """Judging a search of a compiled kernel: each chunk's record, each state, each move once.
 
-And what the stubs know of a state beside the allocator's own books: page tables, charges, pages.
+What the stubs know of a state beside the allocator's own books is asked too: page tables, charges,
+pages.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from percpu_proofs.explore.scenario import KERNEL_32K, Scenario
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.searches import SEQUENCES
 from percpu_proofs.explore.system import scheduled
-from percpu_proofs.kernel.instance import ACCESS, BuildForm
+from percpu_proofs.kernel.instance import BuildForm, Point
 from percpu_proofs.kernel.search.compiled import (
     ALL_POINTS,
     BEGIN,
@@ -144,8 +144,13 @@ def access_searches() -> list[TreeSearch]:
 
 def stopping_at(places: tuple[int, ...], searches: Iterable[TreeSearch]) -> list[TreeSearch]:
     """Return searches that note accesses with actors standing still at some of these."""
-    noting = (replace(one, name=f"{STOPS}{one.name}") for one in searches if one.notes_accesses)
-    return [one.with_plan(stops_at=places, points=(*one.plan.points, ACCESS)) for one in noting]
+    return [
+        replace(one, name=f"{STOPS}{one.name}").with_plan(
+            stops_at=places, points=(*one.plan.points, Point.ACCESS)
+        )
+        for one in searches
+        if one.notes_accesses
+    ]
 
 
 def at_page(search: TreeSearch, page: int) -> TreeSearch:
