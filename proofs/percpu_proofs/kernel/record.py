@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 
 from percpu_proofs.kernel.instance import Kernel, Library
 from percpu_proofs.kernel.views import CompiledState
-from percpu_proofs.recorded.vectors import MANIFEST, boot_record, changed_record
+from percpu_proofs.recorded.vectors import MANIFEST, boot_record, changed_record, sizes_record
 from percpu_proofs.run.driver import HandleError, handle_problem
 from percpu_proofs.run.inputs import writing
 from percpu_proofs.run.operations import OperationList
@@ -119,7 +119,7 @@ def records(library: Library, version: str, recording: VectorRecording) -> Itera
         state = CompiledState(kernel)
         recorder = Recorder(state)
         before = recorder.read()
-        yield boot_record(_sizes(geometry), version, state, before)
+        yield boot_record(sizes_record(geometry), version, state, before)
         for n, operation in enumerate(recording.listed.operations, 1):
             try:
                 result = kernel.apply(operation)
@@ -135,16 +135,6 @@ def records(library: Library, version: str, recording: VectorRecording) -> Itera
             before = after
 
 
-def _sizes(geometry: Geometry) -> Record:
-    rest = {"page": geometry.page, "spare": geometry.spare, "backing": geometry.backing}
-    return {
-        "unit": geometry.unit, "static": geometry.static, "reserved": geometry.reserved,
-        "dyn": geometry.dyn, "cpus": geometry.cpus, "groups": geometry.groups,
-        "memcg": int(geometry.memcg), "async": int(geometry.async_enabled),
-        **{name: value for name, value in rest.items() if value != getattr(Geometry(), name)},
-    }  # fmt: skip
-
-
 def write_vector(path: Path, library: Library, version: str, recording: VectorRecording) -> Record:
     """Write a vector file and return its entry of a manifest."""
     text = io.StringIO()
@@ -158,7 +148,7 @@ def write_vector(path: Path, library: Library, version: str, recording: VectorRe
         path.write_bytes(packed.getvalue())
     return {
         "file": path.name,
-        "geom": _sizes(recording.geometry),
+        "geom": sizes_record(recording.geometry),
         "ops": len(recording.listed.operations),
         "sha256": hashlib.sha256(packed.getvalue()).hexdigest(),
         "final_crc": last["crc"],

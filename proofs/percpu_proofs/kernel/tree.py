@@ -1,4 +1,4 @@
-"""A Linux source tree, or Debian's archive of one: the files of its allocator, and patches to it."""
+"""A Linux source tree, or Debian's archive of one: its allocator's files, and patches to them."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ MANIFEST: Final = "manifest.json"
 SUFFIX: Final = ".jsonl.gz"
 
 _GEOMETRY: Final = ("unit", "static", "reserved", "dyn", "cpus", "groups", "memcg", "async")
-_MORE: Final = {"page", "spare", "backing"}
+_MORE: Final = ("page", "spare", "backing")
 """Of a geometry, where they are not 4096 bytes, no unit without CPU, and vm."""
 _STATE: Final = frozenset({"n", "op", "crc", "x", "g", "slots"})
 _INITIAL: Final = _STATE | {
@@ -171,7 +171,7 @@ def _check_chunks(path: Path, line: int, chunks: object) -> None:
 
 def _geometry(path: Path, sizes: object) -> Geometry:
     """Return the recorded geometry, which must be one that a kernel boots with."""
-    if not isinstance(sizes, dict) or set(sizes) - _MORE != set(_GEOMETRY):
+    if not isinstance(sizes, dict) or set(sizes) - set(_MORE) != set(_GEOMETRY):
         raise InputError(path, 1, f"geom with fields {', '.join(_GEOMETRY)}", str(sizes))
     try:
         return Geometry().with_mapping(sizes).require_kernel()
@@ -268,6 +268,13 @@ def compare_vector(vector: Vector, report: VectorReport) -> None:
         model |= changed_record(allocator, state_before, state)
         report.operations += 1
         _compare(report, vector, n, kernel["in"], kernel, model, skip)
+
+
+def sizes_record(geometry: Geometry) -> Record:
+    """Return a geometry as the vectors write it."""
+    values = asdict(geometry) | {"async": geometry.async_enabled}
+    unusual = (name for name in _MORE if values[name] != getattr(Geometry(), name))
+    return {name: int(values[name]) for name in _GEOMETRY} | {n: values[n] for n in unusual}
 
 
 def boot_record(geometry: Record, version: str, allocator: Any, state: StateRecord) -> Record:
