@@ -48,6 +48,12 @@ _SPELLING: Final = {
 }  # fmt: skip
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _PREFIX: Final = re.compile(r"^_*(trace_percpu_|pcpu_)?")
+LIKE: Final = 0.3
+"""How alike two steps must be to be one, from 0 (no word in common) to 1 (the same words)."""
+LIKE_ELSEWHERE: Final = 0.5
+"""How alike where the one stands elsewhere, as what a `goto` leads to does."""
+
+Words = Mapping[str, Role]
 
 
 def spelled(name: str) -> str:
@@ -71,14 +77,6 @@ def weigh_words(found: Iterable[tuple[str, Role]], kind: str = "") -> dict[str, 
         word = spelled(name)
         words[word] = max(words.get(word, role), role)
     return words
-
-
-LIKE: Final = 0.3
-"""How alike two steps must be to be one, from 0 (no word in common) to 1 (the same words)."""
-LIKE_ELSEWHERE: Final = 0.5
-"""How alike where the one stands elsewhere, as what a `goto` leads to does."""
-
-Words = Mapping[str, Role]
 
 
 class Likeness:

@@ -25,6 +25,11 @@ _LEGEND: Final = (
     "says, + added by the patch"
 )
 _TAB: Final = 4  # columns of a tab of the kernel's
+Link = Callable[[str], str | None]
+"""Returns where a clause stands on the page, None for nowhere."""
+
+_CLAUSE: Final = re.compile(r"\b[A-Z]{2,5}-\d+\b")
+_CALL: Final = re.compile(r"\b\w+(?=\()")
 
 
 def lines_of(comparison: Comparison, width: int) -> Iterator[str]:
@@ -142,13 +147,6 @@ def _wrap_lines(lines: Sequence[SourceLine], width: int) -> Iterator[tuple[str, 
         number = f"{'+' if line.added else ''}{line.number}"
         for at, piece in enumerate(pieces or [""]):
             yield line.part if not at else "", number if not at else "", piece
-
-
-Link = Callable[[str], str | None]
-"""Returns where a clause stands on the page, None for nowhere."""
-
-_CLAUSE: Final = re.compile(r"\b[A-Z]{2,5}-\d+\b")
-_CALL: Final = re.compile(r"\b\w+(?=\()")
 
 
 def html_fragment(

@@ -69,6 +69,7 @@ _SECTION: Final = re.compile(
 _VARIABLE: Final = re.compile(
     r"^[0-9a-f]+ .*(\.data\S*|\.bss)\s+([0-9a-f]+) (?:\.hidden )?(\S+)$", re.MULTILINE
 )  # of objdump -t
+ONE_UNIT: Final = "km counts a chunk's pages once for each unit, so it is compared on one CPU"
 
 
 def compile_tree(
@@ -256,9 +257,6 @@ def _make_headers(tree: Tree, folder: Path, backing: Backing) -> None:
 def _write(header: Path, text: str) -> None:
     header.parent.mkdir(parents=True, exist_ok=True)
     header.write_text(text)
-
-
-ONE_UNIT: Final = "km counts a chunk's pages once for each unit, so it is compared on one CPU"
 
 
 @dataclass

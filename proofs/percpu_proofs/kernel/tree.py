@@ -52,6 +52,13 @@ LANDMARKS: Final[Mapping[str, tuple[str, ...]]] = {
 
 HOW_TO_GET: Final = "apt-get install linux-source-6.12 brings one"
 _NUMBER = re.compile(r"^(VERSION|PATCHLEVEL|SUBLEVEL)\s*=\s*(\d+)\s*$", re.MULTILINE)
+PATCHED: Final = FILES[1:]
+"""The files that patches are applied to, by name below a tree's top."""
+
+_OPTIONS: Final = ("-u", "--batch", "--forward", "--no-backup-if-mismatch", "--reject-file=-")
+_QUOTE: Final = re.compile(r"^([> \t]*)\+\+\+ \S", re.MULTILINE)
+_CHANGE: Final = re.compile(r"[+-](?!(\+\+|--?)( |$))")
+"""A line that is added or taken away; no name of a file, and not what a signature begins with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,15 +204,6 @@ def copy_tree(tree: Tree, into: Path) -> Tree:
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(tree.top / name, target)
     return replace(tree, top=into)
-
-
-PATCHED: Final = FILES[1:]
-"""The files that patches are applied to, by name below a tree's top."""
-
-_OPTIONS: Final = ("-u", "--batch", "--forward", "--no-backup-if-mismatch", "--reject-file=-")
-_QUOTE: Final = re.compile(r"^([> \t]*)\+\+\+ \S", re.MULTILINE)
-_CHANGE: Final = re.compile(r"[+-](?!(\+\+|--?)( |$))")
-"""A line that is added or taken away; no name of a file, and not what a signature begins with."""
 
 
 class FileChange(NamedTuple):

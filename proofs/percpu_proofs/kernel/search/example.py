@@ -40,6 +40,12 @@ from percpu_proofs.show.text import StateRows, state_of
 from percpu_reference.variants import variant_class
 
 _OWN = 0xFF  # of a label: whose step, or what begins
+Labels = tuple[int, ...]
+
+_MOST_STEPS: Final = 200_000
+"""Of the search of the model."""
+_TRIES = 400
+"""Of making a schedule small that was drawn; a search breadth first has the shortest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,21 +166,6 @@ def _state(search: CompiledSearch) -> tuple[int | None, StateRows] | None:
     return None if holder < 0 else holder, state
 
 
-def operations_of(search: CompiledSearch, labels: Sequence[int]) -> int:
-    """Return how many operations of callers a schedule begins, the setup's included."""
-    if search.plan.longest:
-        return sum((label & _OWN) >= BEGIN for label in labels)
-    return len(search.plan.setup) + len(search.plan.operations)
-
-
-Labels = tuple[int, ...]
-
-_MOST_STEPS: Final = 200_000
-"""Of the search of the model."""
-_TRIES = 400
-"""Of making a schedule small that was drawn; a search breadth first has the shortest."""
-
-
 @dataclass(frozen=True, slots=True)
 class OnModel:
     """A token of the model that breaks the same clause with the same operations, or why not."""
@@ -192,7 +183,7 @@ class TreeExample:
 
     clause: str
     message: str
-    length: int  # operations of callers
+    length: int  # operations of callers, the setup's included
     labels: Labels
     plan: SearchPlan
     trace: Retrace
@@ -232,7 +223,8 @@ def example(
         labels, wrong = _small(library, plan, broken, labels)
     with CompiledSearch(library, plan) as compiled:
         shown = retrace(compiled, library, labels, work_alone=broken.work_alone)
-        length = operations_of(compiled, labels)
+    begun = sum((label & _OWN) >= BEGIN for label in labels)
+    length = begun if plan.longest else len(plan.setup) + len(plan.operations)
     token = str(TreeToken(broken.clause, library.release, plan, labels))
     return TreeExample(broken.clause, wrong, length, labels, plan, shown, token, search.name)
 

@@ -141,11 +141,10 @@ class SearchJudge:
             wrong = holds(state)
             if wrong is not None:
                 yield clause, wrong
-        below = list(broken_below(state, settled))
+        yield from broken_below(state, settled)
         if quiescent:
-            below += broken_when_quiescent(state)
+            yield from broken_when_quiescent(state)
             self.judged.update(("BAL-3", "POP-4", *(["ACC-1"] if self.geometry.memcg else ())))
-        yield from below
         self._looked += 1
         if quiescent or self._looked % _LOOK_EACH == 1:
             self._sightings.look(state, self._history, quiescent=quiescent)
