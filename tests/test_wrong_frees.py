@@ -253,7 +253,7 @@ def test_a_tree_that_refuses_is_compared_and_searched(tmp_path: Path) -> None:
     plain = compile_tree(tree_of(FOUND[-1]), tmp_path)
     assert not probe(plain).variant().CHECKS_FREES
     done = run_task(CaseTask(plain, probe(plain), 1, False, cases=2, operations=600))
-    assert done.found is None and done.kinds["d"]
+    assert done.differing_case is None and done.kinds["d"]
 
 
 @TREE
