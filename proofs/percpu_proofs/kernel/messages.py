@@ -99,22 +99,23 @@ def _place(line: str, name: str) -> str:
     at = _ERROR.match(line)
     if at is not None and Path(at[1]).is_relative_to(STUBS):
         return str(Path(at[1]).relative_to(STUBS))
-    owner = _OWNER.search(line)
-    known = re.compile(rf"\b(?:struct|union) {owner[1]} \{{" if owner else rf"\b{name}\b")
+    known = _owner_defined(line) or rf"\b{name}\b"
     for header in sorted(STUBS.glob("*.h")):
-        if known.search(header.read_text()):
+        if re.search(known, header.read_text()):
             return header.name
     return next((file for part, file in _PLACES if part in name.lower()), "types.h")
 
 
 def _is_of_tree(tree: Tree, line: str, name: str) -> bool:
     """Return whether an error is about what the tree's own files define, so that no stub helps."""
+    defined = _owner_defined(line) or rf"^\w[^;={{}}]*\b{name}\([^;{{}}]*\)\s*\{{"
+    return any(re.search(defined, tree.text(file), re.MULTILINE) for file in tree.files)
+
+
+def _owner_defined(line: str) -> str | None:
+    """Return what finds the definition of the type that lacks a member, None for other errors."""
     owner = _OWNER.search(line)
-    if owner is not None:
-        defined = re.compile(rf"\b(?:struct|union) {owner[1]} \{{")
-    else:
-        defined = re.compile(rf"^\w[^;={{}}]*\b{name}\([^;{{}}]*\)\s*\{{", re.MULTILINE)
-    return any(defined.search(tree.text(file)) for file in FILES if (tree.top / file).is_file())
+    return owner and rf"\b(?:struct|union) {owner[1]} \{{"
 
 
 def compile_error(tree: Tree, output: str) -> InputError:

@@ -58,13 +58,9 @@ def meaning(difference: Difference) -> FieldMeaning:
     clause = difference.field.removeprefix("clause ")
     if clause != difference.field:
         return FieldMeaning(f"{clause} is broken", "", clause)
-    names: list[str] = []
-    numbers: list[int] = []
-    for name, number in _PART.findall(difference.field):
-        if name:
-            names.append(name)
-        else:
-            numbers.append(int(number))
+    parts = _PART.findall(difference.field)
+    names = [name for name, _ in parts if name]
+    numbers = [int(number) for _, number in parts if number]
     if names[0] == "chunks":
         at, *inner = numbers
         if len(names) == 1:
