@@ -29,12 +29,6 @@ class Definition:
     tree: ast.FunctionDef
     file: str
 
-    @property
-    def body(self) -> list[ast.stmt]:
-        """Return its statements without its docstring."""
-        body = self.tree.body
-        return body[1:] if ast.get_docstring(self.tree) is not None else body
-
 
 def definitions(variant: type, name: str) -> list[Definition]:
     """Return the definitions of a function that a variant has, the one that runs first.
@@ -99,7 +93,8 @@ class _Reading:
             if isinstance(d, ast.Call) and isinstance(d.args[0], ast.Constant)
             if d.args[0].value == _HELD
         ]
-        for made in self._block(one.body, overridden):
+        body = one.tree.body[1:] if ast.get_docstring(one.tree) else one.tree.body
+        for made in self._block(body, overridden):
             if isinstance(made, FunctionStep):
                 found.append(made)
             elif found:  # a jump: it belongs to the step before it
@@ -158,12 +153,10 @@ class _Reading:
 
 def _is_gap(statement: ast.stmt) -> bool:
     """Return whether a statement only lets others run."""
-    if not isinstance(statement, ast.Expr):
-        return False
-    empty = isinstance(statement.value, ast.YieldFrom) and isinstance(
-        statement.value.value, ast.Tuple
-    )
-    return empty or isinstance(statement.value, ast.Yield)
+    value = statement.value if isinstance(statement, ast.Expr) else None
+    if isinstance(value, ast.YieldFrom):
+        return isinstance(value.value, ast.Tuple)
+    return isinstance(value, ast.Yield)
 
 
 def _head_and_blocks(

@@ -203,7 +203,7 @@ def _code(lines: Iterable[SourceLine], known: frozenset[str]) -> Markup:
     shown = []
     for line in lines:
         head = escape(f"{line.number:>5} ")
-        text = line.text.expandtabs(4)
+        text = line.text.expandtabs(_TAB)
         code = _link_names(text, _CALL, lambda n: f"#beside-{n}" if n in known else None)
         label = Markup("<i># in {}</i>\n").format(line.part) if line.part else Markup()
         if line.added:

@@ -6,7 +6,6 @@ addr2line tells which functions and lines of its tree addresses in a library bel
 from __future__ import annotations
 
 import functools
-import os
 import re
 import shutil
 import subprocess
@@ -281,15 +280,12 @@ class Kernel(LoadedLibrary):
 
 def load(ffi: Any, path: Path) -> Any:
     """Load a copy of a library: the loader gives the same file the same variables."""
-    handle, name = tempfile.mkstemp(suffix=".so")
-    os.close(handle)
     try:
-        shutil.copyfile(path, name)
-        return ffi.dlopen(name)
+        with tempfile.NamedTemporaryFile(suffix=".so") as own:
+            shutil.copyfile(path, own.name)
+            return ffi.dlopen(own.name)
     except OSError as error:
         raise InputError(path, None, f"a library that can be loaded ({error})") from None
-    finally:
-        Path(name).unlink()
 
 
 _NAMES: Final = frozenset(Path(name).name for name in FILES)

@@ -54,12 +54,11 @@ class CompilerWarning(NamedTuple):
 
 def warnings_of(output: str) -> tuple[CompilerWarning, ...]:
     """Return what a compiler has said of a tree's own files, each once; not of our stubs."""
-    found: dict[CompilerWarning, None] = {}
-    for path, line, text in _WARNING.findall(output):
-        name = _own_file(path)
-        if name is not None and STUBS not in Path(path).parents:
-            found[CompilerWarning(name, int(line), text)] = None
-    return tuple(found)
+    return tuple(dict.fromkeys(
+        CompilerWarning(name, int(line), text)
+        for path, line, text in _WARNING.findall(output)
+        if (name := _own_file(path)) is not None and STUBS not in Path(path).parents
+    ))  # fmt: skip
 
 
 def _own_file(path: str) -> str | None:

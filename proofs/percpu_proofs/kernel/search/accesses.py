@@ -56,11 +56,7 @@ class Access:
         return self.function, self.field, self.write
 
     def __str__(self) -> str:
-        locks = [
-            name
-            for name, held in (("pcpu_lock", self.locked), ("pcpu_alloc_mutex", self.mutex))
-            if not held
-        ]
+        locks = ["pcpu_lock"] * (not self.locked) + ["pcpu_alloc_mutex"] * (not self.mutex)
         verb = "writes" if self.write else "reads"
         return f"{self.function} ({self.line}) {verb} {self.field} without {' and '.join(locks)}"
 

@@ -127,14 +127,13 @@ class CompiledSearch(LoadedLibrary):
         entry.faults = sum(1 << FAULTS.index(name) for name in plan.faults)
         entry.stops = sum(1 << point for point in plan.points)
         entry.merge, entry.raw, entry.most_states = plan.merge, plan.raw, plan.most_states
-        for number, (_, offset, size) in enumerate(undescribed):
-            self.lib.percpu_undescribed[2 * number] = offset
-            self.lib.percpu_undescribed[2 * number + 1] = size
-        self.lib.percpu_nr_undescribed = 2 * len(undescribed)
-        if plan.stops_at:
-            for number, offset in enumerate(plan.stops_at):
-                self.lib.percpu_access_stops[number] = self.lib.percpu_base() + offset
-            self.lib.percpu_nr_access_stops = len(plan.stops_at)
+        words = [word for one in undescribed for word in (one.offset, one.size)]
+        self.lib.percpu_undescribed[0 : len(words)] = words
+        self.lib.percpu_nr_undescribed = len(words)
+        if plan.stops_at:  # only a library that notes accesses has room for them
+            stops = [self.lib.percpu_base() + offset for offset in plan.stops_at]
+            self.lib.percpu_access_stops[0 : len(stops)] = stops
+            self.lib.percpu_nr_access_stops = len(stops)
         self.check(self.lib.percpu_search_begin(entry))
 
     def fill(self, entry: Any, operation: Operation) -> Any:

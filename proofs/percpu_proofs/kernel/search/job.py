@@ -228,9 +228,8 @@ def _enter(search: CompiledSearch, best: dict[str, _Best], broken: BrokenClause)
     node = search.lib.percpu_nodes[broken.node]
     begins = broken.label is not None and search.plan.longest and (broken.label & 0xFF) >= BEGIN
     found = _Best(node.operations + bool(begins), node.depth + (broken.label is not None), broken)
-    known = best.get(broken.clause)
-    if known is None or found[:2] < known[:2]:
-        best[broken.clause] = found
+    known = best.get(broken.clause, found)
+    best[broken.clause] = min(known, found, key=lambda one: one[:2])
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, Final, NamedTuple
 
 from percpu_contracts.clauses.isolation import released_is_hidden
@@ -73,7 +73,7 @@ class SearchJudge:
         self._seen: Counter[str] = Counter()  # how many of each kind the search has met
         self._records: list[Record] = []
         self._deeds = cache(self._deeds_between)
-        self._states: dict[int, SearchState] = {}
+        self.state = lru_cache(_MOST_STATES)(self._read_state)
         _, _, free_slot, _ = search.lists
         self._whole = CompiledWholeState(free_slot)
         self._sightings = SituationCoverage()
@@ -117,16 +117,11 @@ class SearchJudge:
         before = None if was < 0 else self._records[was]
         return tuple(deeds_between(before, self._records[now], places))
 
-    def state(self, number: int) -> SearchState:
+    def _read_state(self, number: int) -> SearchState:
         """Return a state of the allocator that the search has met."""
-        known = self._states.get(number)
-        if known is None:
-            if len(self._states) > _MOST_STATES:
-                self._states.clear()
-            entry = self.search.lib.percpu_states[number]
-            words = self.search.ffi.unpack(entry.words, entry.length)
-            known = self._states[number] = SearchState(self.search, words, self._records)
-        return known
+        entry = self.search.lib.percpu_states[number]
+        words = self.search.ffi.unpack(entry.words, entry.length)
+        return SearchState(self.search, words, self._records)
 
     def _state(self, state: SearchState, flags: int) -> Iterator[tuple[str, str]]:
         settled = bool(flags & SETTLED)
