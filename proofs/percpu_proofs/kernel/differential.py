@@ -320,11 +320,13 @@ def run_tasks(
                     running.popleft()
                 for future in running:
                     future.cancel()
-                small = submit(executor, shrink_first, into).result()
-                into.differing_case = small.differing_case
-                into.differing_schedule = small.differing_schedule
+                if into.differs:
+                    small = submit(executor, shrink_first, into).result()
+                    into.differing_case = small.differing_case
+                    into.differing_schedule = small.differing_schedule
+                list(broken_off(executor, running))  # the tasks under way come too late
             except KeyboardInterrupt:
-                ready = [future for future in running if future.done()]
+                ready = [one for one in running if one.done() and not one.cancelled()]
                 for future in (*ready, *broken_off(executor, running)):
                     into.add(future.result())
                 raise
