@@ -8,7 +8,7 @@ from shutil import rmtree
 from tempfile import gettempdir, mkdtemp
 
 from percpu_proofs.kernel.build import compile_tree
-from percpu_proofs.kernel.differential import CaseTask, Tally, draw_task, shrink_found
+from percpu_proofs.kernel.differential import CaseTask, Tally, draw_task, shrink_first
 from percpu_proofs.kernel.instance import USUAL, BuildForm, Library
 from percpu_proofs.kernel.model import ModelVariant, probe
 from percpu_proofs.kernel.tree import Tree, read_tree, unpack
@@ -54,6 +54,4 @@ def model_of(library: Library) -> ModelVariant:
 
 def run_task(task: CaseTask) -> Tally:
     """Draw and run the cases or schedules of a task; make small what first shows a difference."""
-    tally = draw_task(task)
-    tally.found, tally.found_schedule = shrink_found(tally.found, tally.found_schedule)
-    return tally
+    return shrink_first(draw_task(task))

@@ -11,7 +11,7 @@ from pathlib import Path
 from percpu_proofs.kernel.differential import CaseTask, draw_task
 from percpu_proofs.kernel.instance import BuildForm, Library
 from percpu_proofs.kernel.model import ModelVariant
-from percpu_proofs.kernel.search.job import TreeJob, searched
+from percpu_proofs.kernel.search.job import TreeJob, run_here
 from percpu_proofs.kernel.search.plans import TreeSearch, search_named, shallower
 from percpu_reference.variants import variant_class
 
@@ -35,7 +35,7 @@ def as_known(library: Library) -> bool:
     searches = [shallower(search_named(name)) for name in SEARCHES[library.form.backing]]
     broken: set[str] = set()
     for search in searches:
-        broken |= searched(TreeJob("base", library, _short(search))).examples.keys()
+        broken |= run_here(TreeJob("base", library, _short(search))).examples.keys()
     return broken <= set(variant_class("linux_6_12").EXPECTED)
 
 

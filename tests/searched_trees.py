@@ -13,12 +13,12 @@ from search_bugs import Edit
 
 from percpu_proofs.kernel.build import compile_search
 from percpu_proofs.kernel.instance import Library
-from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome, searched
-from percpu_proofs.kernel.search.plans import DRAWN, QUICK, TreeSearch, noting
+from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome, run_here
+from percpu_proofs.kernel.search.plans import DRAWN, QUICK, TreeSearch, access_searches
 from percpu_proofs.kernel.search.trees import CompiledTree
 from percpu_proofs.kernel.tree import Tree, copy_tree
 
-SEARCHES = {search.name: search for search in (*QUICK, *DRAWN, *noting())}
+SEARCHES = {search.name: search for search in (*QUICK, *DRAWN, *access_searches())}
 SOURCE = "mm/percpu.c"
 FREES = "size = pcpu_free_area(chunk, off);"
 """The statement of free_percpu under pcpu_lock that frees."""
@@ -43,9 +43,9 @@ def outcome_of(
 
     until: what ends the search once one of them is broken, and alone is wanted then.
     """
-    library = CompiledTree("base", tree, into, None).library(search)
+    library = CompiledTree(tree, into).search_library(search)
     known = frozenset(FEWEST) if until else frozenset[str]()
-    return searched(TreeJob("base", library, search, known=known, until=until))
+    return run_here(TreeJob("base", library, search, known=known, until=until))
 
 
 def edited(into: Path, edit: Edit) -> Tree:

@@ -16,7 +16,7 @@ from percpu_proofs.beside.comparison import (
     Comparison,
     ComparisonSources,
     compare,
-    everything,
+    compare_all,
     texts_of,
 )
 from percpu_proofs.beside.kernel_code import functions
@@ -265,7 +265,7 @@ BOUNDS = {
 
 @needs_tree
 def test_every_function_that_the_model_follows_has_its_share_of_steps_in_it() -> None:
-    found = everything(linux())
+    found = compare_all(linux())
     assert {one.function for one in found} == {n for names in FILES.values() for n in names}
     short = {
         one.function: one.share for one in found

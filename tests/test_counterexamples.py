@@ -283,7 +283,7 @@ def test_rows_are_numbered_from_1_and_the_steps_before_counted() -> None:
 def test_what_a_review_of_a_tree_found_has_the_bound_of_its_search() -> None:
     """Also of a search that no token names, as it stops where a patch adds accesses."""
     named = search_named("pages")
-    search = replace(named, plan=replace(named.plan, stops_at=(5,)))
+    search = named.with_plan(stops_at=(5,))
     job = TreeJob("base", Library(Path(), "6.12", named.form), search)
     found = {CRASH: of_process(search, "it ends")}
     cell = verdicts([TreeOutcome(job, examples=found, complete=True)], "base")[CRASH]

@@ -161,7 +161,7 @@ def test_drawn_cases_agree(archive: Path, form: BuildForm, folder: Callable[[Pat
     library = library_of(archive, folder(archive), form)
     model = model_of(library_of(archive, folder(archive)))
     tally = run_task(CaseTask(library, model, 7, True, cases=8, operations=500))
-    assert not tally.differs, tally.found
+    assert not tally.differs, tally.differing_case
     assert tally.operations > 2000
     assert len(tally.geometries) >= 8
     assert tally.judged == tally.operations
@@ -188,13 +188,13 @@ def test_other_pages_and_kernels_without_smp_agree(
     model = model_of(library)
     other = library_of(NEWEST, folder(NEWEST), form)
     tally = run_task(CaseTask(other, model, 5, True, cases=5, operations=200))
-    assert not tally.differs, tally.found
+    assert not tally.differs, tally.differing_case
     assert {g.page for g in tally.geometries} == {form.page}
     assert all(g.smp == form.smp for g in tally.geometries)
     assert tally.chunks > 2
     if form.backing == "vm":
         tally = run_task(CaseTask(other, model, 3, True, schedules=20))
-        assert not tally.differs, tally.found_schedule
+        assert not tally.differs, tally.differing_schedule
         assert tally.steps > 100
 
 
@@ -235,7 +235,7 @@ def test_a_kernel_without_smp_destroys_a_first_chunk_that_is_wholly_free(
 def test_drawn_schedules_agree(archive: Path, folder: Callable[[Path], Path]) -> None:
     library = library_of(archive, folder(archive))
     tally = run_task(CaseTask(library, model_of(library), 3, True, schedules=150))
-    assert not tally.differs, tally.found_schedule
+    assert not tally.differs, tally.differing_schedule
     assert tally.steps > 1500
     assert {"BAL-1", "BAL-2", "RCL-3"} <= set(tally.broken)
 
@@ -417,7 +417,7 @@ def test_kernel_with_all_fixes_is_reference(tmp_path: Path) -> None:
     library = patched(tmp_path, *FIX_NAMES)
     tally = run_task(CaseTask(library, ModelVariant("reference"), 2, True, cases=6, operations=600))
     tally.add(run_task(CaseTask(library, ModelVariant("reference"), 2, True, schedules=100)))
-    assert not tally.differs, (tally.found, tally.found_schedule)
+    assert not tally.differs, (tally.differing_case, tally.differing_schedule)
     assert not tally.broken
 
 
@@ -448,13 +448,13 @@ def test_seeded_bug_is_found(
     if bug.gaps or bug.clause:
         tally = drawn(library, ModelVariant(), range(5), schedules=100)
         # behind a difference a schedule is not judged: a search of the edit names its clause
-        assert not bug.clause or bug.clause in tally.broken or tally.found_schedule is not None
+        assert not bug.clause or bug.clause in tally.broken or tally.differing_schedule is not None
         assert tally.differs
         return
     unseen = bug.name in NOT_IN_LISTS
     found = drawn(
         library, ModelVariant(), range(2 if unseen else 30), cases=4, operations=1000
-    ).found
+    ).differing_case
     assert (found is None) is unseen
     if found is not None:  # what is shown is short, repeats, and shows at its last operation
         assert len(found.case.operations) <= (30 if bug.name == TAKES_MANY_CHUNKS else 20)
@@ -478,12 +478,12 @@ def test_difference_is_shrunk_saved_and_drawn(
     bug = next(bug for bug in BUGS if bug.name == "wrong list end")
     library = bugged(bug, tmp_path)
     tally = drawn(library, ModelVariant(), range(6), cases=6, operations=500)
-    assert tally.found is not None
-    assert len(tally.found.case.operations) <= 12
-    path = found.save(tally.found, ModelVariant(), tmp_path / "difference.jsonl.gz")
+    assert tally.differing_case is not None
+    assert len(tally.differing_case.case.operations) <= 12
+    path = found.save(tally.differing_case, ModelVariant(), tmp_path / "difference.jsonl.gz")
     report = conform_vectors([path])
     assert report.mismatches
-    kernel, model = found.maps(tally.found, ModelVariant())
+    kernel, model = found.maps(tally.differing_case, ModelVariant())
     assert kernel != model
     assert "slot" in kernel
 
@@ -492,11 +492,11 @@ def test_difference_in_a_schedule_has_a_token(tmp_path: Path) -> None:
     bug = next(bug for bug in BUGS if bug.gaps)
     library = bugged(bug, tmp_path)
     tally = drawn(library, ModelVariant(), range(5), schedules=100)
-    assert tally.found_schedule is not None
-    assert tally.found_schedule.token.startswith("p2.")
-    assert "differs at step" in found.schedule_text(tally.found_schedule)
-    again = confirm(library, ModelVariant(), read_token(tally.found_schedule.token))
-    assert again.difference == tally.found_schedule.difference
+    assert tally.differing_schedule is not None
+    assert tally.differing_schedule.token.startswith("p2.")
+    assert "differs at step" in found.schedule_text(tally.differing_schedule)
+    again = confirm(library, ModelVariant(), read_token(tally.differing_schedule.token))
+    assert again.difference == tally.differing_schedule.difference
 
 
 # stubs

@@ -8,21 +8,23 @@ import shutil
 import subprocess
 import tarfile
 from collections.abc import Callable
+from itertools import chain
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner, Result
 
 from percpu_proofs.cli import main
+from percpu_proofs.explore.shrink import Program, shrink, simpler, smaller
 from percpu_proofs.kernel.build import compile_tree
-from percpu_proofs.kernel.cases import expand, shrink
+from percpu_proofs.kernel.cases import expand
 from percpu_proofs.kernel.instance import SourceLocation, places_of
 from percpu_proofs.kernel.messages import STUBS
 from percpu_proofs.kernel.model import ModelVariant
 from percpu_proofs.kernel.random_schedules import draw
 from percpu_proofs.kernel.tree import FILES, LANDMARKS, damage, read_tree
 from percpu_proofs.run.inputs import InputError
-from percpu_proofs.run.operations import parse_operations, text_of
+from percpu_proofs.run.operations import parse_operations, renumbered, text_of
 from percpu_spec.geometry import Geometry
 from percpu_spec.gfp import KERNEL, NOIO
 
@@ -243,19 +245,20 @@ def test_shrinking_keeps_what_matters() -> None:
     lines = [f"a {n} 64 8 A" for n in range(50)] + [f"f {n}" for n in range(0, 50, 2)]
     operations = parse_operations(Path("x"), lines).operations
 
-    def trial(candidate: list[tuple[str, int, int, int, bool, int]]) -> int | None:
+    def shows(program: Program) -> Program | None:
         """A difference shows with the second free after at least 128 bytes were asked for."""
         asked = frees = 0
-        for number, (kind, _, size, *_) in enumerate(candidate, 1):
+        for number, (kind, _, size, *_) in enumerate(program.setup, 1):
             asked += size
             frees += kind == "f"
             if frees == 2 and asked >= 128:
-                return number
+                return Program(program.setup[:number])
         return None
 
-    small = shrink(Geometry(), operations, trial, 2000)
+    whole = Program(tuple(operations))
+    small = shrink(whole, lambda best: chain(smaller(best), simpler(best)), shows, 2000)
     assert not small.stopped
-    assert [text_of(operation) for operation in small.best.operations] in (
+    assert [text_of(operation) for operation in renumbered(small.best.setup)] in (
         ["a 1 64 4 -", "a 2 64 4 -", "f 1", "f 2"],
         ["a 1 64 4 -", "f 1", "a 2 64 4 -", "f 2"],
     )

@@ -20,7 +20,7 @@ from percpu_proofs.kernel.difference_report import moved_by
 from percpu_proofs.kernel.differential import CaseTask
 from percpu_proofs.kernel.model import ASKING, FORMS, LimitsInScope, ModelVariant, form_of, probe
 from percpu_proofs.kernel.pair import Pair
-from percpu_proofs.kernel.search.job import TreeJob, searched
+from percpu_proofs.kernel.search.job import TreeJob, run_here
 from percpu_proofs.kernel.tree import copy_tree
 from percpu_proofs.run.driver import Driver
 from percpu_proofs.run.inputs import InputError
@@ -334,7 +334,7 @@ def test_the_comparison_tells_an_edit(bug: Bug, tmp_path: Path) -> None:
     tree = changed(tmp_path / "tree", lambda text: seeded(text, bug), bug.file)
     library = compile_tree(tree, tmp_path)
     model = probe(library, MERGED)  # as its base is: alone it is between two known behaviours
-    found = run_task(CaseTask(library, model, 1, False, cases=4, operations=400)).found
+    found = run_task(CaseTask(library, model, 1, False, cases=4, operations=400)).differing_case
     assert found is not None and found.difference.field.startswith("asked for")
     assert len(found.case.operations) <= 4
 
@@ -342,7 +342,7 @@ def test_the_comparison_tells_an_edit(bug: Bug, tmp_path: Path) -> None:
 @TREE
 def test_the_search_asks_for_both_limits(built: Path) -> None:
     library = search_library(FOUND[-1], built / FOUND[-1].name)
-    outcome = searched(TreeJob("base", library, SEARCHES["limits"]))
+    outcome = run_here(TreeJob("base", library, SEARCHES["limits"]))
     assert outcome.complete and outcome.asked["GFP-1"] and outcome.asked["GFP-2"]
     assert outcome.examples.keys() <= FEWEST.keys()
 
@@ -428,4 +428,4 @@ def test_how_a_tree_asks_is_found_by_trying(form: str, tmp_path: Path) -> None:
     assert (SCOPED_SINCE in model.changes) is (form == SCOPED)
     assert model.asks == form and any(form in said for said in model.declared)
     done = run_task(CaseTask(library, model, 1, False, cases=3, operations=400))
-    assert done.found is None
+    assert done.differing_case is None

@@ -227,8 +227,8 @@ def test_the_command_says_so_in_one_line(tmp_path: Path) -> None:
 @pytest.mark.deep
 def test_a_search_takes_such_a_tree_by_its_version(tmp_path: Path) -> None:
     tree = edited(tmp_path / "tree", float_never_tested)
-    searched = CompiledTree("base", tree, tmp_path / "out", None)
-    assert searched.model().name == "linux_6_12"
+    searched = CompiledTree(tree, tmp_path / "out")
+    assert searched.model.name == "linux_6_12"
     assert searched.between.startswith(f"by its version alone; {tree.top}: a tree between two")
 
 
@@ -263,7 +263,7 @@ def test_one_change_more_or_less_is_a_backport(name: str, tmp_path: Path) -> Non
     assert (model.name, set(model.backports)) == (variant, more)
     tally = run_task(CaseTask(library, model, 3, True, cases=1, operations=300))
     tally.add(run_task(CaseTask(library, model, 3, True, schedules=20)))
-    assert not tally.differs, (tally.found, tally.found_schedule)
+    assert not tally.differs, (tally.differing_case, tally.differing_schedule)
 
 
 # what the rest of the kernel gives a task of the root group

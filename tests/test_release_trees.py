@@ -65,7 +65,7 @@ def test_a_tree_is_the_variant_whose_changes_it_has(name: str, tmp_path: Path) -
     model, tally = compared(tmp_path, *EDITS[name])
     assert model.name == name
     assert model.declared == []
-    assert not tally.differs, (tally.found, tally.found_schedule)
+    assert not tally.differs, (tally.differing_case, tally.differing_schedule)
 
 
 @pytest.mark.deep
@@ -138,7 +138,7 @@ def test_backports_are_declared(
 ) -> None:
     model, tally = compared(tmp_path, *edits)
     assert (model.name, model.declared) == (name, declared)
-    assert not tally.differs, (tally.found, tally.found_schedule)
+    assert not tally.differs, (tally.differing_case, tally.differing_schedule)
 
 
 def test_a_tree_behind_its_version_says_so(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_charges_of_whole_pages_and_counters_of_nodes_compile(tmp_path: Path) ->
     model = probe(library)
     assert (model.name, model.declared) == ("linux_6_12", [])
     tally = run_task(CaseTask(library, model, 3, False, cases=2, operations=300))
-    assert not tally.differs, tally.found
+    assert not tally.differs, tally.differing_case
 
 
 def test_a_named_variant_is_taken_without_probes(tmp_path: Path) -> None:

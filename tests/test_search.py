@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -31,7 +30,7 @@ from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.kernel import build
 from percpu_proofs.kernel.instance import Library
 from percpu_proofs.kernel.search.compiled import CompiledSearch
-from percpu_proofs.kernel.search.job import TreeJob, searched
+from percpu_proofs.kernel.search.job import TreeJob, run_here
 from percpu_proofs.kernel.search.judge import SearchJudge
 from percpu_proofs.kernel.search.plans import (
     TreeSearch,
@@ -64,7 +63,7 @@ def test_breaks_what_is_known_with_the_fewest_operations(
     archive: Path, name: str, built: Path
 ) -> None:
     library = search_library(archive, built / archive.name)
-    outcome = searched(TreeJob("base", library, SEARCHES[name]))
+    outcome = run_here(TreeJob("base", library, SEARCHES[name]))
     assert outcome.complete
     found = {clause: example.length for clause, example in outcome.examples.items()}
     wanted = {clause: n for clause, (search, n) in FEWEST.items() if search == name}
@@ -76,7 +75,7 @@ def test_breaks_what_is_known_with_the_fewest_operations(
 def test_states_edges_and_schedules_are_those_of_the_model(name: str, built: Path) -> None:
     library = search_library(FOUND[-1], built / FOUND[-1].name)
     scenario = SCENARIOS[name]
-    ours = searched(TreeJob("base", library, of_scenario(scenario, fine=False)))
+    ours = run_here(TreeJob("base", library, of_scenario(scenario, fine=False)))
     model = model_search(scenario.start("linux_6_12"), "matching")
     assert int(ours.schedules) == model.schedules
     # where an actor stands is told by its live stack, in which words that nobody reads may differ:
@@ -110,8 +109,8 @@ def test_keys_of_all_memory_reach_the_same_states(name: str, operations: int, bu
     """A key that left something out would merge states that go on differently."""
     library = search_library(FOUND[-1], built / FOUND[-1].name)
     search = SEARCHES[name]
-    search = replace(search, plan=replace(search.plan, longest=operations))
-    raw = replace(search, plan=replace(search.plan, raw=True))
+    search = search.with_plan(longest=operations)
+    raw = search.with_plan(raw=True)
     assert _states(library, search) == _states(library, raw)
 
 
@@ -124,10 +123,10 @@ def test_on_machines_without_a_switch_of_our_own_the_search_is_the_same(
     switching = search_library(FOUND[-1], built / FOUND[-1].name)
     search = SEARCHES["reclaim-frees"]
     assert _states(library, search) == _states(switching, search)
-    ours, theirs = (searched(TreeJob("base", each, search)) for each in (library, switching))
+    ours, theirs = (run_here(TreeJob("base", each, search)) for each in (library, switching))
     assert ours.schedules == theirs.schedules
     stands = [
-        [(step.function, step.line) for step in outcome.examples["RCL-3"].retraced.steps]
+        [(step.function, step.line) for step in outcome.examples["RCL-3"].trace.steps]
         for outcome in (ours, theirs)
     ]
     assert stands[0] == stands[1]
@@ -144,7 +143,7 @@ def test_an_edit_is_found_under_its_clause(edit: Edit, built: Path, tmp_path: Pa
     outcome = outcome_of(edited(tmp_path / "tree", edit), into, search, wanted)
     new = outcome.examples.keys() - FEWEST.keys()
     assert edit.clauses & new, {c: e.message for c, e in outcome.examples.items()}
-    if edit.clauses & {"LOCK-1"} and SEARCHES[edit.search].noted:
+    if edit.clauses & {"LOCK-1"} and SEARCHES[edit.search].notes_accesses:
         assert "without pcpu_lock" in outcome.examples["LOCK-1"].message
 
 
@@ -184,9 +183,9 @@ def test_bounds_are_told_and_go_further_or_less_far() -> None:
 
 
 def test_a_search_that_is_full_says_how_far_it_came(built: Path) -> None:
-    search = replace(SEARCHES["pages"], plan=replace(SEARCHES["pages"].plan, most_states=2000))
+    search = SEARCHES["pages"].with_plan(most_states=2000)
     library = search_library(FOUND[-1], built / FOUND[-1].name)
-    outcome = searched(TreeJob("base", library, search))
+    outcome = run_here(TreeJob("base", library, search))
     assert not outcome.complete
     assert outcome.states == 2000
     assert f"whole up to {outcome.operations} operations" in outcome.bound
@@ -205,13 +204,13 @@ def test_what_the_tree_breaks_the_model_breaks(name: str, built: Path) -> None:
     tree = tree_of(FOUND[-1])
     library = search_library(FOUND[-1], built / FOUND[-1].name)
     search = SEARCHES[name]
-    outcome = searched(TreeJob("base", library, search))
+    outcome = run_here(TreeJob("base", library, search))
     assert outcome.examples
     for clause, example in outcome.examples.items():
         token = example.with_model("linux_6_12").on_model.token
         assert token is not None, clause
         assert clause in of_token(token).broken
-        released = [step for step in example.retraced.steps if "released" in step.stands]
+        released = [step for step in example.trace.steps if "released" in step.stands]
         assert released
         for file, _, number in (step.line.partition(":") for step in released):
             assert "unlock" in tree.text(file).split("\n")[int(number) - 1]

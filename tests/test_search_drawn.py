@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,7 @@ from percpu_proofs.explore.schedulers.drawn import Pct, Uniform
 from percpu_proofs.explore.system import Scheduler, scheduled
 from percpu_proofs.kernel.search.compiled import CompiledSearch, CompiledSystem
 from percpu_proofs.kernel.search.example import broken_by, follow
-from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome, searched
+from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome, run_here
 from percpu_proofs.kernel.search.judge import SearchJudge
 from percpu_proofs.kernel.search.plans import deeper, of_scenario, shallower
 from percpu_proofs.kernel.search.trees import CompiledTree, crosses
@@ -29,9 +28,12 @@ LATE = "if (pcpu_nr_populated > 60) pcpu_nr_empty_pop_pages--;"
 @pytest.fixture(scope="module")
 def late(tmp_path_factory: pytest.TempPathFactory, built: Path) -> TreeOutcome:
     into = tmp_path_factory.mktemp("late")
-    tree = CompiledTree("patched", changed(into / "tree", freeing(LATE)), built / into.name, None)
-    search = replace(DRAWN, plan=replace(DRAWN.plan, programs=100))
-    return searched(TreeJob(tree.name, tree.library(search), search, known=frozenset(FEWEST)))
+    tree = CompiledTree(
+        changed(into / "tree", freeing(LATE)), built / into.name, name="patched"
+    )
+    search = DRAWN.with_plan(programs=100)
+    library = tree.search_library(search)
+    return run_here(TreeJob(tree.name, library, search, known=frozenset(FEWEST)))
 
 
 def test_a_bug_that_comes_late_is_found_and_made_small(late: TreeOutcome) -> None:
@@ -53,14 +55,14 @@ def test_a_bug_that_comes_late_is_found_and_made_small(late: TreeOutcome) -> Non
 def test_what_chance_finds_on_one_tree_is_tried_on_the_other(
     late: TreeOutcome, built: Path
 ) -> None:
-    sound = CompiledTree("base", tree_of(FOUND[-1]), built / "sound", None)
+    sound = CompiledTree(tree_of(FOUND[-1]), built / "sound")
     library = late.job.library
-    same = CompiledTree("base", sound.tree, built, None, libraries={(library.form, False): library})
+    same = CompiledTree(sound.tree, built, searchable={(library.form, False): library})
     broken = []
     for other in (sound, same):
         (job,) = crosses([other], [late])
         assert job.schedule == late.examples["FLT-1"].labels
-        outcome = searched(job)
+        outcome = run_here(job)
         assert outcome.complete
         broken.append("FLT-1" in outcome.examples)
     assert broken == [False, True]
@@ -70,10 +72,10 @@ def test_what_chance_finds_on_one_tree_is_tried_on_the_other(
 @pytest.mark.deep
 def test_the_tree_itself_breaks_what_is_known(built: Path) -> None:
     library = search_library(FOUND[-1], built / FOUND[-1].name)
-    search = replace(DRAWN, plan=replace(DRAWN.plan, programs=20))
-    outcome = searched(TreeJob("base", library, search))
+    search = DRAWN.with_plan(programs=20)
+    outcome = run_here(TreeJob("base", library, search))
     assert {"BAL-2", "HINT-4"} <= outcome.examples.keys() <= FEWEST.keys()
-    again = searched(TreeJob("base", library, search))
+    again = run_here(TreeJob("base", library, search))
     assert again.examples == outcome.examples  # drawn from a seed
     assert "20 drawn programs" in outcome.bound
 
@@ -85,14 +87,14 @@ def test_schedulers_of_the_model_drive_the_compiled_kernel(strategy: str, built:
     with CompiledSearch(search_library(FOUND[-1], built / FOUND[-1].name), plan) as search:
         judge = SearchJudge(search)
         system = CompiledSystem(search)
-        begin, first = system.save(), system.enabled()
+        begin, first = system.node, system.enabled()
         broken = set()
         for number in range(150):
             choices = drawn(f"{strategy}/{number}")
             pick: Scheduler = Uniform(choices) if strategy == "uniform" else Pct(choices, 3, 12)
             for step in scheduled(system, pick):
                 assert system.step(step)
-            assert system.at_rest
+            assert not system.enabled()
             broken |= {found.clause for found in judge.look()}
             system.load(begin)
             assert system.enabled() == first

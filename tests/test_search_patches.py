@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import signal
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from time import sleep
 from typing import Any
@@ -29,7 +28,7 @@ from searched_trees import (
 
 from percpu_proofs.cli import main
 from percpu_proofs.kernel.build import compile_tree
-from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome, run, searched
+from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome, run, run_here
 from percpu_proofs.kernel.search.trees import CompiledTree
 from percpu_proofs.run.inputs import InputError
 
@@ -69,7 +68,7 @@ def test_what_the_stubs_see_has_a_clause(
 ) -> None:
     tree = changed(tmp_path / "tree", change)
     name = "accesses in pages" if clause.startswith("LOCK") else "pages"
-    search = replace(SEARCHES[name], plan=replace(SEARCHES[name].plan, longest=3))
+    search = SEARCHES[name].with_plan(longest=3)
     examples = outcome_of(tree, built / tmp_path.name, search).examples
     assert clause in examples, examples.keys()
     assert said in examples[clause].message
@@ -79,8 +78,8 @@ def _ending(by: str, header: str, built: Path, tmp_path: Path) -> TreeOutcome:
     """Return the outcome of a search in which the work ends its process."""
     tree = changed(tmp_path / "tree", first_in_work(by))
     (tmp_path / "stub.h").write_text(f"#include <{header}>\n")
-    compiled = CompiledTree("base", tree, built / tmp_path.name, tmp_path / "stub.h")
-    return run(TreeJob("base", compiled.library(SEARCHES["pages"]), SEARCHES["pages"]))
+    compiled = CompiledTree(tree, built / tmp_path.name, tmp_path / "stub.h")
+    return run(TreeJob("base", compiled.search_library(SEARCHES["pages"]), SEARCHES["pages"]))
 
 
 @pytest.mark.deep
@@ -120,10 +119,10 @@ def deep_in_work(text: str) -> str:
 @pytest.mark.deep
 def test_a_stack_that_overflows_is_told_with_its_line(built: Path, tmp_path: Path) -> None:
     tree = changed(tmp_path / "tree", deep_in_work)
-    search = replace(SEARCHES["pages"], plan=replace(SEARCHES["pages"].plan, longest=2))
+    search = SEARCHES["pages"].with_plan(longest=2)
     example = outcome_of(tree, built / tmp_path.name, search).examples["BUG"]
     assert example.message == "a stack overflow"
-    assert example.retraced.steps[-1].function == "pcpu_deep"
+    assert example.trace.steps[-1].function == "pcpu_deep"
 
 
 _DEADLY = {
@@ -139,13 +138,13 @@ _DEADLY = {
 def test_a_patch_that_loops_or_crashes_is_a_finding(what: str, built: Path, tmp_path: Path) -> None:
     """Neither hangs the tool nor takes it down; the operations that lead there are named."""
     tree = changed(tmp_path / "tree", freeing(_DEADLY[what]))
-    search = replace(SEARCHES["pages"], plan=replace(SEARCHES["pages"].plan, longest=3))
+    search = SEARCHES["pages"].with_plan(longest=3)
     outcome = outcome_of(tree, built / tmp_path.name, search)
     assert outcome.examples.keys() & {what.partition(" ")[0], "BUG"}
     assert not outcome.complete
-    assert all(e.retraced.operations for e in outcome.examples.values())
+    assert all(e.trace.operations for e in outcome.examples.values())
     for clause in outcome.examples.keys() & {"BAL-3", "BUG"}:
-        step = outcome.examples[clause].retraced.steps[-1]
+        step = outcome.examples[clause].trace.steps[-1]
         assert step.function and step.line.startswith("mm/percpu"), step
 
 
@@ -249,9 +248,9 @@ def test_what_no_description_shows_is_part_of_the_key(
         tree = changed(tmp_path / "tree", _with_field, "mm/percpu-internal.h")
         path = tree.top / SOURCE
         path.write_text(freeing("chunk->turn = (chunk->turn + 1) % 3;")(path.read_text()))
-    search = replace(SEARCHES["pages"], plan=replace(SEARCHES["pages"].plan, longest=4))
+    search = SEARCHES["pages"].with_plan(longest=4)
     ours = outcome_of(tree, built / tmp_path.name, search)
-    plain = searched(TreeJob("base", search_library(FOUND[-1], built / FOUND[-1].name), search))
+    plain = run_here(TreeJob("base", search_library(FOUND[-1], built / FOUND[-1].name), search))
     assert ours.states > plain.states
 
 

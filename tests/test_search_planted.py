@@ -15,7 +15,7 @@ from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.kernel.build import compile_search
 from percpu_proofs.kernel.instance import USUAL, Library
 from percpu_proofs.kernel.search.compiled import LOCKS, CompiledSearch, SearchPlan
-from percpu_proofs.kernel.search.job import TreeJob, searched
+from percpu_proofs.kernel.search.job import TreeJob, run_here
 from percpu_proofs.kernel.search.judge import SearchJudge
 from percpu_proofs.kernel.search.plans import QUICK, TreeSearch, of_scenario, search_named
 from percpu_proofs.run.operations import parse_operations
@@ -36,7 +36,7 @@ def noting(library: Library, built: Path) -> Library:
     tree = changed(built / "noted", plant_all)
     header = tree.top / "mm/percpu-internal.h"
     header.write_text(with_field(header.read_text()))
-    return compile_search(tree, built, noted=True, shared=built)
+    return compile_search(tree, built, notes_accesses=True, shared=built)
 
 
 def _plan(name: str, plant: Plant) -> SearchPlan:
@@ -80,7 +80,7 @@ STOPPING = ("freed twice", "written behind", "never allocated")
 @pytest.mark.parametrize("name", [*STOPPING, "nothing", "warning"])
 def test_nothing_counts_as_searched_behind_a_stop(name: str, library: Library) -> None:
     search = TreeSearch("planted", "", _plan(name, PLANTS[name]))
-    outcome = searched(TreeJob("base", library, search))
+    outcome = run_here(TreeJob("base", library, search))
     assert outcome.complete == (name not in STOPPING)
     assert ("in which the kernel stops" in outcome.bound) == (name in STOPPING)
 
@@ -89,19 +89,19 @@ def test_nothing_counts_as_searched_behind_a_stop(name: str, library: Library) -
 def test_what_is_refused_is_named(refusal: str, library: Library) -> None:
     name = f"refused {refusal.split()[0]}"
     search = TreeSearch("planted", "", _plan(name, PLANTS[name]))
-    example = searched(TreeJob("base", library, search)).examples["BUG"]
-    assert [step.refused for step in example.retraced.steps] == [refusal]
+    example = run_here(TreeJob("base", library, search)).examples["BUG"]
+    assert [step.refused for step in example.trace.steps] == [refusal]
 
 
 @pytest.mark.parametrize("name", [n for n, p in PLANTS.items() if ": writes" in p.found])
 def test_an_access_without_a_lock_is_told(name: str, noting: Library) -> None:
     plant = PLANTS[name]
-    search = TreeSearch("planted", "", _plan(name, plant), noted=True)
-    examples = searched(TreeJob("base", noting, search)).examples
+    search = TreeSearch("planted", "", _plan(name, plant), notes_accesses=True)
+    examples = run_here(TreeJob("base", noting, search)).examples
     clause, _, part = plant.found.partition(": ")
     assert part in examples[clause].message
     without = replace(search, plan=_plan("nothing", PLANTS["nothing"]))
-    assert clause not in searched(TreeJob("base", noting, without)).examples
+    assert clause not in run_here(TreeJob("base", noting, without)).examples
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_nothing_else_is_told_of_the_tree(search: TreeSearch, built: Path) -> No
     """No judge cries wolf at the tree as it is: refusals, charges, reserves, waits given up."""
     library = search_library(FOUND[-1], built / FOUND[-1].name)
     plan = replace(search.plan, longest=min(search.plan.longest - 1, 3))
-    outcome = searched(TreeJob("base", library, replace(search, plan=plan)))
+    outcome = run_here(TreeJob("base", library, replace(search, plan=plan)))
     assert outcome.complete
     assert outcome.examples.keys() <= FEWEST.keys(), outcome.examples
 
@@ -122,7 +122,7 @@ def test_nothing_else_is_told_of_the_tree(search: TreeSearch, built: Path) -> No
 def test_scenarios_have_their_verdict(scenario: Scenario, built: Path) -> None:
     """Where actors stand as the model's do, what reclaim decides is judged too."""
     library = search_library(FOUND[-1], built / FOUND[-1].name)
-    outcome = searched(TreeJob("base", library, of_scenario(scenario, fine=False)))
+    outcome = run_here(TreeJob("base", library, of_scenario(scenario, fine=False)))
     verdict = scenario.expected("linux_6_12")
     assert verdict is not None
     assert outcome.examples.keys() == verdict.broken
@@ -131,8 +131,8 @@ def test_scenarios_have_their_verdict(scenario: Scenario, built: Path) -> None:
 def test_a_search_of_a_scenario_stops_wherever_the_kernel_may(built: Path) -> None:
     library = search_library(FOUND[-1], built / FOUND[-1].name)
     search = of_scenario(SCENARIOS["reuse"])
-    at_locks = replace(search, plan=replace(search.plan, points=LOCKS))
-    finer, coarser = (searched(TreeJob("base", library, one)) for one in (search, at_locks))
+    at_locks = search.with_plan(points=LOCKS)
+    finer, coarser = (run_here(TreeJob("base", library, one)) for one in (search, at_locks))
     assert finer.states > coarser.states
     assert finer.examples.keys() == coarser.examples.keys()
 

@@ -454,7 +454,7 @@ def test_a_counterexample_of_a_tree_is_drawn() -> None:
     archive = FOUND[0]
     plan = search_named("pages")
     with compiled_trees(archive) as trees:
-        library = trees[0].library(plan)
+        library = trees[0].search_library(plan)
         one = TreeToken("RCL-3", library.release, plan.plan, ())
         begin = of_tree_token(one, library, None)
     assert begin.picture.chunks and begin.chunk == "0"

@@ -21,7 +21,7 @@ from percpu_proofs.commands import options as command_options
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.kernel.instance import USUAL, Library
 from percpu_proofs.kernel.model import ModelVariant
-from percpu_proofs.kernel.search.accesses import Access, added
+from percpu_proofs.kernel.search.accesses import Access, new_accesses
 from percpu_proofs.kernel.search.compiled import RUNS, SearchPlan
 from percpu_proofs.kernel.search.example import Retrace, TreeExample
 from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome
@@ -116,9 +116,10 @@ def test_the_exit_status_tells(
 ) -> None:  # fmt: skip
     names = list(dict.fromkeys(outcome.job.tree for outcome in outcomes))
     tree = read_tree(make_tree(tmp_path))
-    trees = [CompiledTree(name, tree, tmp_path / name, None) for name in names]
-    monkeypatch.setattr(CompiledTree, "model", lambda self: ModelVariant())
-    monkeypatch.setattr(CompiledTree, "library", lambda self, search: outcomes[0].job.library)
+    trees = [CompiledTree(tree, tmp_path / name, name=name) for name in names]
+    monkeypatch.setattr(CompiledTree, "model", ModelVariant())
+    for library in ("library", "search_library"):
+        monkeypatch.setattr(CompiledTree, library, lambda *_: outcomes[0].job.library)
     monkeypatch.setattr(command_options, "compiled_trees", lambda *_: nullcontext(trees))
     monkeypatch.setattr(tree_review, "jobs_for", lambda *_: [o.job for o in outcomes])
     for module in (jobs, tree_review):
@@ -155,8 +156,8 @@ def test_accesses_that_a_patch_adds() -> None:
     one = Access("free_percpu", "mm/percpu.c:10", "free_bytes", False, False, False)
     moved = replace(one, line="mm/percpu.c:12")
     new = replace(one, line="mm/percpu.c:11", write=True)
-    assert added([one], [moved, new]) == [new]
-    assert added([], [moved, new]) == sorted([moved, new])
+    assert new_accesses([one], [moved, new]) == [new]
+    assert new_accesses([], [moved, new]) == sorted([moved, new])
 
 
 LOCKED = {"locked": True, "mutex": False}

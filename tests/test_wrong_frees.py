@@ -246,26 +246,26 @@ def test_a_tree_that_refuses_is_compared_and_searched(tmp_path: Path) -> None:
     assert model.variant().CHECKS_FREES
     assert "a free that names no live area is refused (7.0, by backport)" in model.declared
     done = run_task(CaseTask(library, model, 1, False, schedules=40))
-    assert done.found_schedule is None
+    assert done.differing_schedule is None
     done = run_task(CaseTask(library, model, 1, False, cases=4, operations=600))
-    assert done.found is None
+    assert done.differing_case is None
     assert all(done.kinds[kind] for kind in "dws")
     plain = compile_tree(tree_of(FOUND[-1]), tmp_path)
     assert not probe(plain).variant().CHECKS_FREES
     done = run_task(CaseTask(plain, probe(plain), 1, False, cases=2, operations=600))
-    assert done.found is None and done.kinds["d"]
+    assert done.differing_case is None and done.kinds["d"]
 
 
 @TREE
 @pytest.mark.deep
 def test_a_search_asks_for_the_refusal(tmp_path: Path) -> None:
     tree = changed(tmp_path / "tree", refusing)
-    assert CompiledTree("base", tree, tmp_path / "plain", None).refuses()
+    assert CompiledTree(tree, tmp_path / "plain").refuses
     outcome = outcome_of(tree, tmp_path / "out", UNNAMED)
     assert outcome.complete and outcome.asked["API-2"]
     assert outcome.examples.keys() <= Linux612.EXPECTED.keys()
-    unchanged = CompiledTree("base", tree_of(FOUND[-1]), tmp_path / "unchanged", None)
-    assert not unchanged.refuses()
+    unchanged = CompiledTree(tree_of(FOUND[-1]), tmp_path / "unchanged")
+    assert not unchanged.refuses
 
 
 @TREE
@@ -274,7 +274,7 @@ def test_an_edit_of_the_refusal_is_a_breach(name: str, tmp_path: Path) -> None:
     outcome = outcome_of(changed(tmp_path / "tree", undone(name)), tmp_path / "out", UNNAMED)
     example = outcome.examples["API-2"]
     assert UNDONE[name][2] in example.message
-    assert example.retraced.operations[-1][0] in "dw"
+    assert example.trace.operations[-1][0] in "dw"
     assert example.length <= 3
 
 

@@ -13,13 +13,13 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from percpu_proofs.explore.modes import Spread, search
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.search import Exploration, Mode
-from percpu_proofs.kernel.search.job import TreeJob, searched
+from percpu_proofs.kernel.search.job import TreeJob, run_here
 from percpu_proofs.kernel.search.plans import TreeSearch, deeper, of_scenario, search_named
 from percpu_proofs.kernel.search.trees import CompiledTree
 from percpu_proofs.run.processes import default_jobs
@@ -101,9 +101,9 @@ def _frontrun(variant: str) -> Rate | None:
 
 def _compiled(tree: CompiledTree, search: TreeSearch) -> Rate:
     """Return the rate of a search of compiled code, every state and step judged."""
-    library = tree.library(search)
+    library = tree.search_library(search)
     began = time.process_time()
-    found = searched(TreeJob(tree.name, library, search))
+    found = run_here(TreeJob(tree.name, library, search))
     seconds = time.process_time() - began
     return Rate(
         "compiled kernel, states matched", search.name, int(max(found.schedules, 0)), found.edges,
@@ -113,8 +113,7 @@ def _compiled(tree: CompiledTree, search: TreeSearch) -> Rate:
 
 def of_tree(tree: CompiledTree) -> list[Rate]:
     """Return the rates of two searches of a tree: a scenario, and lists to a million states."""
-    million = deeper(search_named("whole"))
-    million = replace(million, plan=replace(million.plan, most_states=1_000_000))
+    million = deeper(search_named("whole")).with_plan(most_states=1_000_000)
     return [
         _compiled(tree, of_scenario(SCENARIOS[SCENARIO], fine=False)),
         _compiled(tree, million),

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import gc
 import platform
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from timeit import timeit
 from typing import Any, Final, Literal
 
 from percpu_proofs import data
@@ -70,20 +71,14 @@ class BenchmarkWork:
     def measure(self, level: Level, variant: str) -> None:
         """Run once at a level and keep the time if it is the best so far.
 
-        Booting and checksums are not timed, and the garbage collector rests, as in timeit.
+        Booting and checksums are not timed, and the garbage collector rests.
         """
         seconds = 0.0
         sums: list[int] = []
         for geometry, listed in self.runs:
             driver = Driver(build(variant, geometry, contracts=level))
             gc.collect()
-            gc.disable()
-            try:
-                start = time.perf_counter()
-                driver.run(listed)
-                seconds += time.perf_counter() - start
-            finally:
-                gc.enable()
+            seconds += timeit(partial(driver.run, listed), number=1)
             sums.append(checksum(driver.allocator))
         self._compare(sums)
         known = zip(self.expected, sums, strict=True)
@@ -97,9 +92,7 @@ class BenchmarkWork:
         for geometry, listed in self.runs:
             with Kernel(library, geometry) as kernel:
                 prepared = kernel.prepare(listed.operations)
-                start = time.perf_counter()
-                kernel.run(prepared)
-                seconds += time.perf_counter() - start
+                seconds += timeit(partial(kernel.run, prepared), number=1)
                 sums.append(checksum(CompiledState(kernel)))
         self._compare(sums)
         self.kernel_seconds = min(seconds, self.kernel_seconds or seconds)

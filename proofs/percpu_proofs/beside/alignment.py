@@ -1,4 +1,7 @@
-"""A step of a function, in C or in Python, and the words by which the two are told to be one."""
+"""Steps of a function in C and in Python, aligned by the words that they share.
+
+`spelling.txt` has names of both sides that stand for the same.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
+from pathlib import Path
 from typing import Final
 
 
@@ -37,39 +41,19 @@ class FunctionStep:
 
 KINDS: Final = {"if": "#if", "loop": "#loop", "return": "#return"}
 
-_SAME: Final = {
-    "spin_lock": "spin_lock_irq spin_lock_irqsave",
-    "spin_unlock": "spin_unlock_irq spin_unlock_irqrestore",
-    "alloc_mutex": "mutex_lock mutex_lock_killable mutex_unlock mutex",
-    "locked": "lockdep_assert_held may_sleep holds_locks",
-    "warnings": "warn_on warn_on_once warn warn_once",
-    "printed": "pr_warn",
-    "stack_dumps": "dump_stack",
-    "find": "find_next_bit find_next_zero_bit find_last_bit find_first_bit find_first_zero_bit "
-    "rfind for_each_clear_bitrange for_each_clear_bitrange_from for_each_set_bitrange "
-    "for_each_set_bitrange_from",
-    "granule": "min_alloc_size min_alloc_shift",
-    "block_bits": "bitmap_block_bits",
-    "block_shift": "off_to_block_index",
-    "block_mask": "off_to_block_off",
-    "nr_empty_pop_pages": "float_of",
-    "largest": "min_unit_size",
-    "page": "page_size page_shift pfn_down pfn_up",
-    "empty_high": "empty_pop_pages_high",
-    "empty_low": "empty_pop_pages_low",
-    "relegation_slot": "slot_fail_threshold",
-    "work_pending": "schedule_work",
-    "chunk_lists": "search_lists",
-    "cpus": "for_each_possible_cpu",
-    "charged": "obj_cgroup_charge obj_cgroup_uncharge",
-    "objcg_refs": "obj_cgroup_get obj_cgroup_put",
-    "clear_area": "memset",
-    "next": "list_for_each_entry list_for_each_entry_safe list_first_entry",
-    "chunk_move": "list_move list_move_tail",
-}
-_SPELLING: Final = {other: word for word, others in _SAME.items() for other in others.split()}
+_SAME: Final = Path(__file__).with_name("spelling.txt").read_text("utf-8").splitlines()[1:]
+_SPELLING: Final = {
+    other: word for word, _, others in (line.partition(": ") for line in _SAME)
+    for other in others.split()
+}  # fmt: skip
 _CAMEL: Final = re.compile(r"(?<=[a-z0-9])(?=[A-Z])")
 _PREFIX: Final = re.compile(r"^_*(trace_percpu_|pcpu_)?")
+LIKE: Final = 0.3
+"""How alike two steps must be to be one, from 0 (no word in common) to 1 (the same words)."""
+LIKE_ELSEWHERE: Final = 0.5
+"""How alike where the one stands elsewhere, as what a `goto` leads to does."""
+
+Words = Mapping[str, Role]
 
 
 def spelled(name: str) -> str:
@@ -86,21 +70,13 @@ def spelled(name: str) -> str:
     return _SPELLING.get(name, name)
 
 
-def collected(found: Iterable[tuple[str, Role]], kind: str = "") -> dict[str, Role]:
+def weigh_words(found: Iterable[tuple[str, Role]], kind: str = "") -> dict[str, Role]:
     """Return words with the weightiest of their roles, and the kind of the statement."""
     words: dict[str, Role] = {KINDS[kind]: Role.ASSIGNED} if kind in KINDS else {}
     for name, role in found:
         word = spelled(name)
         words[word] = max(words.get(word, role), role)
     return words
-
-
-LIKE: Final = 0.3
-"""How alike two steps must be to be one, from 0 (no word in common) to 1 (the same words)."""
-LIKE_ELSEWHERE: Final = 0.5
-"""How alike where the one stands elsewhere, as what a `goto` leads to does."""
-
-Words = Mapping[str, Role]
 
 
 class Likeness:
@@ -165,8 +141,12 @@ def align(left: Sequence[FunctionStep], right: Sequence[FunctionStep]) -> list[A
 
 def _share_a_deed(one: Words, other: Words) -> bool:
     """Return whether both call or assign the same, more than that both are of a kind."""
-    shared = one.keys() & other.keys() - KINDS.values()
-    return any(min(one[word], other[word]) > Role.READ for word in shared)
+    return bool(deeds(one).keys() & deeds(other).keys() - KINDS.values())
+
+
+def deeds(words: Words) -> dict[str, Role]:
+    """Return what a step assigns and calls."""
+    return {word: role for word, role in words.items() if role > Role.READ}
 
 
 def _rows(

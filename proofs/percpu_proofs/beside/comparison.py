@@ -6,14 +6,14 @@ import ast
 import importlib
 import inspect
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from difflib import SequenceMatcher, get_close_matches
 from functools import cache
 from typing import Any, Final
 
 from percpu_contracts.contract import Condition, marks_of, sentence
-from percpu_proofs.beside.alignment import AlignmentRow, FunctionStep, Likeness, Role, align
+from percpu_proofs.beside.alignment import AlignmentRow, FunctionStep, Likeness, Role, align, deeds
 from percpu_proofs.beside.kernel_code import Function, functions
 from percpu_proofs.beside.model_code import Definition, definitions, steps, words_of
 from percpu_proofs.kernel.tree import BACKINGS, Tree
@@ -23,8 +23,8 @@ from percpu_reference.kernel_names import FILES, model_name, origin
 from percpu_reference.variants import Allocator, with_backing
 from percpu_spec.geometry import Backing
 
-_EARLIER: Final = {"pcpu_alloc_noprof": "pcpu_alloc"}
-"""Names that kernels before 6.10 have for functions."""
+_NOW: Final = {"pcpu_alloc": "pcpu_alloc_noprof"}
+"""Names that functions have from 6.10 on."""
 _SPEAKS_OF: Final = 0.1
 """How like a step a condition must be to stand beside it; else it stands at the end."""
 
@@ -98,7 +98,7 @@ def texts_of(tree: Tree) -> dict[str, str]:
     return {name: tree.text(name) for name in tree.files if name.startswith("mm/")}
 
 
-def everything(sources: ComparisonSources) -> list[Comparison]:
+def compare_all(sources: ComparisonSources) -> list[Comparison]:
     """Return all functions that the model follows and the kernel has, in the order of its files."""
     found = [
         compare(sources, name, "km" if file == BACKINGS["km"] else "vm")
@@ -135,7 +135,7 @@ def compare(sources: ComparisonSources, word: str, backing: Backing = "vm") -> C
 
 def _in_file(sources: ComparisonSources, file: str, name: str) -> Function | None:
     defined = functions(sources.texts.get(file, ""))
-    return defined.get(name) or defined.get(_EARLIER.get(name, ""))
+    return next((one for own, one in defined.items() if name in (own, _NOW.get(own))), None)
 
 
 def _unknown(sources: ComparisonSources, word: str, reason: str) -> InputError:
@@ -162,8 +162,7 @@ def _compare(
     sources: ComparisonSources, file: str, kernel: Function, name: str, variant: type[Allocator]
 ) -> Comparison:
     definition = definitions(variant, name)[0]
-    followed = "pcpu_alloc_noprof" if kernel.name == "pcpu_alloc" else kernel.name
-    model_steps = steps(variant, name, followed)
+    model_steps = steps(variant, name, _NOW.get(kernel.name, kernel.name))
     rows = align(kernel.steps, model_steps)
     c_lines = _kernel_lines(sources, file, kernel)
     m_lines = _model_lines(definition, model_steps)
@@ -188,10 +187,9 @@ def _bare(
     sources: ComparisonSources, file: str, kernel: Function, definition: Definition
 ) -> tuple[StepPair, ...]:
     """Return the one pair of two functions that do nothing."""
-    lines = sources.texts[file].split("\n")
-    left = tuple(SourceLine(n, lines[n - 1]) for n in range(kernel.first, kernel.last + 1))
-    right = _source(definition.file)[definition.tree.lineno - 1]
-    return (StepPair(left, (SourceLine(definition.tree.lineno, right),), True, False, ()),)
+    left = _source_lines(sources.texts[file].split("\n"), kernel.first, kernel.last)
+    at = definition.tree.lineno
+    return (StepPair(left, _source_lines(_source(definition.file), at, at), True, False, ()),)
 
 
 def _kernel_lines(
@@ -208,10 +206,7 @@ def _kernel_lines(
         if at + 1 < len(kernel.steps):  # closing braces
             while end + 1 < kernel.steps[at + 1].first and lines[end].strip() == "}":
                 end += 1
-        found.append(_trimmed([
-            SourceLine(number, lines[number - 1].rstrip(), number in added)
-            for number in range(begin, end + 1)
-        ]))  # fmt: skip
+        found.append(_source_lines(lines, begin, end, added))
         begin = max(begin, end + 1)
     return found
 
@@ -243,20 +238,19 @@ def _model_lines(
         begin = step.first
         while lines[begin - 2].strip().startswith("#"):
             begin -= 1
-        found.append(_trimmed([
-            SourceLine(number, lines[number - 1].rstrip(), part=step.part)
-            for number in range(begin, step.last + 1)
-        ]))  # fmt: skip
+        found.append(_source_lines(lines, begin, step.last, part=step.part))
     return found
 
 
-def _trimmed(lines: list[SourceLine]) -> tuple[SourceLine, ...]:
-    """Return lines without the blank ones at either end."""
-    while lines and not lines[0].text.strip():
-        lines = lines[1:]
-    while lines and not lines[-1].text.strip():
-        lines = lines[:-1]
-    return tuple(lines)
+def _source_lines(
+    lines: Sequence[str], begin: int, end: int, added: Container[int] = (), part: str = ""
+) -> tuple[SourceLine, ...]:
+    """Return the lines from one to another of a file, without the blank ones at either end."""
+    numbers = [n for n in range(begin, end + 1) if lines[n - 1].strip()]
+    return tuple(
+        SourceLine(n, lines[n - 1].rstrip(), n in added, part)
+        for n in (range(numbers[0], numbers[-1] + 1) if numbers else ())
+    )
 
 
 def _contract(
@@ -275,22 +269,17 @@ def _contract(
     if not rows:
         return says
     alike = Likeness([step.words for step in (*kernel, *model)])
-    deeds = [_deeds(model[j] for j in row.right) for row in rows]
+    done = [dict(d for j in row.right for d in deeds(model[j].words).items()) for row in rows]
     for mark in marks_of(variant, name):
         if mark.kind == "old" or mark.is_note or mark.level == "fast":
             continue
         at = 0
         if mark.kind == "ensure":
             words = _condition_words(mark.condition)
-            likes = [alike(words, deed) for deed in deeds]
+            likes = [alike(words, one) for one in done]
             at = likes.index(max(likes)) if max(likes) >= _SPEAKS_OF else len(rows) - 1
         says[at].append(f"{mark.kind}s {sentence(mark)}")
     return says
-
-
-def _deeds(of: Iterable[FunctionStep]) -> dict[str, Role]:
-    """Return what steps assign and call."""
-    return {w: role for step in of for w, role in step.words.items() if role > Role.READ}
 
 
 @cache

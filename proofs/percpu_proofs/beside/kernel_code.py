@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 from pygments.lexers import get_lexer_by_name
 from pygments.token import Comment, Keyword, Operator, Punctuation, Whitespace, _TokenType
 
-from percpu_proofs.beside.alignment import FunctionStep, Role, collected
+from percpu_proofs.beside.alignment import FunctionStep, Role, weigh_words
 
 _DIRECTIVE: Final = re.compile(r"^[ \t]*#[ \t]*(\w*)((?:\\\n|[^\n])*)", re.MULTILINE)
 _HEADS: Final = {"if": "if", "switch": "if", "while": "loop", "for": "loop"}
@@ -58,7 +58,7 @@ def functions(text: str) -> dict[str, Function]:
         if token.text == ";":
             begin = at + 1
         elif token.text == "{":
-            name = _defined(tokens[begin:at])
+            name = _function_name(tokens[begin:at])
             body, at = _block(tokens, at, other_branch)
             if name:
                 last = tokens[min(at, len(tokens) - 1)].line
@@ -162,7 +162,7 @@ def _closing(tokens: Sequence[CToken], at: int) -> int:
     return len(tokens)
 
 
-def _defined(head: Sequence[CToken]) -> str:
+def _function_name(head: Sequence[CToken]) -> str:
     """Return the function that tokens in front of a brace define, or nothing."""
     for at, token in enumerate(head[:-1]):
         if token.text == "=":
@@ -206,7 +206,7 @@ def _steps(body: Sequence[CToken]) -> Iterator[FunctionStep]:
             continue
         if last is not None:
             yield last
-        words = collected(_words(statement), kind)
+        words = weigh_words(_words(statement), kind)
         last = FunctionStep(statement[0].line, statement[-1].line, words)
     if last is not None:
         yield last

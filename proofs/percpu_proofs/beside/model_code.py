@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any, Final
 
-from percpu_proofs.beside.alignment import FunctionStep, Role, collected
+from percpu_proofs.beside.alignment import FunctionStep, Role, weigh_words
 from percpu_proofs.run.inputs import InputError
 from percpu_reference.environment import Environment
 from percpu_reference.kernel_names import PART_OF, origin
@@ -28,12 +28,6 @@ class Definition:
     name: str
     tree: ast.FunctionDef
     file: str
-
-    @property
-    def body(self) -> list[ast.stmt]:
-        """Return its statements without its docstring."""
-        body = self.tree.body
-        return body[1:] if ast.get_docstring(self.tree) is not None else body
 
 
 def definitions(variant: type, name: str) -> list[Definition]:
@@ -94,12 +88,13 @@ class _Reading:
 
     def steps(self, one: Definition, overridden: list[Definition], part: str) -> list[FunctionStep]:
         found: list[FunctionStep] = [
-            FunctionStep(d.lineno, d.end_lineno or d.lineno, collected([("locked", Role.CALLED)]))
+            FunctionStep(d.lineno, d.end_lineno or d.lineno, weigh_words([("locked", Role.CALLED)]))
             for d in one.tree.decorator_list
             if isinstance(d, ast.Call) and isinstance(d.args[0], ast.Constant)
             if d.args[0].value == _HELD
         ]
-        for made in self._block(one.body, overridden):
+        body = one.tree.body[1:] if ast.get_docstring(one.tree) else one.tree.body
+        for made in self._block(body, overridden):
             if isinstance(made, FunctionStep):
                 found.append(made)
             elif found:  # a jump: it belongs to the step before it
@@ -121,14 +116,14 @@ class _Reading:
             return
         if isinstance(statement, ast.AnnAssign) and statement.value is None:
             return
-        kind, head, blocks = _taken_apart(statement)
+        kind, head, blocks = _head_and_blocks(statement)
         called = [
             inlined for expression in head for node in ast.walk(expression)
             if (inlined := self._inlined(node, overridden)) is not None
         ]  # fmt: skip
         last = max((e.end_lineno or e.lineno for e in head), default=statement.lineno)
         found = [pair for expression in head for pair in _words(expression)]
-        yield FunctionStep(statement.lineno, last, collected(found, kind))
+        yield FunctionStep(statement.lineno, last, weigh_words(found, kind))
         for definition, more in called:
             overrides = bool(overridden) and definition == overridden[0]
             whole = f"{definition.owner.__name__}.{definition.name}"
@@ -158,15 +153,13 @@ class _Reading:
 
 def _is_gap(statement: ast.stmt) -> bool:
     """Return whether a statement only lets others run."""
-    if not isinstance(statement, ast.Expr):
-        return False
-    empty = isinstance(statement.value, ast.YieldFrom) and isinstance(
-        statement.value.value, ast.Tuple
-    )
-    return empty or isinstance(statement.value, ast.Yield)
+    value = statement.value if isinstance(statement, ast.Expr) else None
+    if isinstance(value, ast.YieldFrom):
+        return isinstance(value.value, ast.Tuple)
+    return isinstance(value, ast.Yield)
 
 
-def _taken_apart(
+def _head_and_blocks(
     statement: ast.stmt,
 ) -> tuple[str, list[ast.expr | ast.stmt], list[list[ast.stmt]]]:
     """Return the kind of a statement, what stands in its head, and its blocks."""
@@ -185,7 +178,7 @@ def _taken_apart(
 
 def words_of(tree: ast.AST) -> dict[str, Role]:
     """Return the words of any piece of Python."""
-    return collected(_words(tree))
+    return weigh_words(_words(tree))
 
 
 def _words(tree: ast.AST) -> Iterator[tuple[str, Role]]:

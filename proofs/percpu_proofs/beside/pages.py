@@ -25,6 +25,11 @@ _LEGEND: Final = (
     "says, + added by the patch"
 )
 _TAB: Final = 4  # columns of a tab of the kernel's
+Link = Callable[[str], str | None]
+"""Returns where a clause stands on the page, None for nowhere."""
+
+_CLAUSE: Final = re.compile(r"\b[A-Z]{2,5}-\d+\b")
+_CALL: Final = re.compile(r"\b\w+(?=\()")
 
 
 def lines_of(comparison: Comparison, width: int) -> Iterator[str]:
@@ -73,7 +78,7 @@ def mark(pair: StepPair) -> str:
     return "~" if pair.elsewhere else "=" if pair.aligned else " "
 
 
-def labelled(comparison: Comparison) -> Iterator[StepPair]:
+def label_parts(comparison: Comparison) -> Iterator[StepPair]:
     """Yield the pairs; of the model's lines those name their function that begin one."""
     whole = was = comparison.model.rpartition(".")[2]
     for pair in comparison.pairs:
@@ -87,14 +92,14 @@ def labelled(comparison: Comparison) -> Iterator[StepPair]:
 
 def _below(comparison: Comparison, width: int) -> Iterator[str]:
     """Yield the kernel's step, the model's under it, and what the contract says."""
-    for pair in labelled(comparison):
+    for pair in label_parts(comparison):
         yield from _side("C ", pair.kernel, width, " ")
         yield from _side("py", pair.model, width, mark(pair))
         yield from _sentences(pair.contract, width)
 
 
 def _side(name: str, lines: Sequence[SourceLine], width: int, sign: str) -> Iterator[str]:
-    for part, number, text in _laid_out(lines, width - 11):
+    for part, number, text in _wrap_lines(lines, width - 11):
         if part:
             yield f"{name} {sign}      | # in {part}"
         yield f"{name} {sign}{number:>5} | {text}"
@@ -112,10 +117,10 @@ def _abreast(comparison: Comparison, width: int) -> Iterator[str]:
     from_width, margin = _MARGIN
     margin = margin if width >= from_width else 0
     each = (width - margin - (3 if margin else 0) - 17) // 2
-    for pair in labelled(comparison):
-        left = [(n, t) for part, n, t in _laid_out(pair.kernel, each)]
+    for pair in label_parts(comparison):
+        left = [(n, t) for part, n, t in _wrap_lines(pair.kernel, each)]
         right: list[tuple[str, str]] = []
-        for part, number, text in _laid_out(pair.model, each):
+        for part, number, text in _wrap_lines(pair.model, each):
             right += [("", f"# in {part}")] if part else []
             right.append((number, text))
         said = [line for s in pair.contract for line in textwrap.wrap(s, margin or width)]
@@ -129,7 +134,7 @@ def _abreast(comparison: Comparison, width: int) -> Iterator[str]:
             yield from _sentences(pair.contract, width)
 
 
-def _laid_out(lines: Sequence[SourceLine], width: int) -> Iterator[tuple[str, str, str]]:
+def _wrap_lines(lines: Sequence[SourceLine], width: int) -> Iterator[tuple[str, str, str]]:
     """Yield lines cut to a width, with the function that begins in them and their numbers."""
     for line in lines:
         text = line.text.expandtabs(_TAB)
@@ -144,19 +149,8 @@ def _laid_out(lines: Sequence[SourceLine], width: int) -> Iterator[tuple[str, st
             yield line.part if not at else "", number if not at else "", piece
 
 
-Link = Callable[[str], str | None]
-"""Returns where a clause stands on the page, None for nowhere."""
-
-_CLAUSE: Final = re.compile(r"\b[A-Z]{2,5}-\d+\b")
-_CALL: Final = re.compile(r"\b\w+(?=\()")
-
-
-def nowhere(_: str) -> None:
-    """Return None: a page without clauses."""
-
-
 def html_fragment(
-    comparison: Comparison, *, link: Link = nowhere, functions: Iterable[str] = ()
+    comparison: Comparison, *, link: Link = lambda name: None, functions: Iterable[str] = ()
 ) -> Markup:
     """Return a comparison as a <section>, to stand on a page with `style()`.
 
@@ -168,9 +162,9 @@ def html_fragment(
     return Markup(
         _templates().get_template("function.html").render(
             one=comparison, kernel=kernel, model=model, summary=summary(comparison),
-            pairs=labelled(comparison), anchor=anchor(comparison),
+            pairs=label_parts(comparison), anchor=anchor(comparison),
             code=lambda lines: _code(lines, known),
-            said=lambda text: _linked(text, _CLAUSE, link),
+            said=lambda text: _link_names(text, _CLAUSE, link),
         )
     )  # fmt: skip
 
@@ -209,8 +203,8 @@ def _code(lines: Iterable[SourceLine], known: frozenset[str]) -> Markup:
     shown = []
     for line in lines:
         head = escape(f"{line.number:>5} ")
-        text = line.text.expandtabs(4)
-        code = _linked(text, _CALL, lambda n: f"#beside-{n}" if n in known else None)
+        text = line.text.expandtabs(_TAB)
+        code = _link_names(text, _CALL, lambda n: f"#beside-{n}" if n in known else None)
         label = Markup("<i># in {}</i>\n").format(line.part) if line.part else Markup()
         if line.added:
             code = Markup("<ins>{}</ins>").format(code)
@@ -218,7 +212,7 @@ def _code(lines: Iterable[SourceLine], known: frozenset[str]) -> Markup:
     return Markup("\n").join(shown)
 
 
-def _linked(text: str, pattern: re.Pattern[str], link: Link) -> Markup:
+def _link_names(text: str, pattern: re.Pattern[str], link: Link) -> Markup:
     """Return a text, escaped, in which what a pattern finds leads where a link says."""
     found = Markup()
     at = 0

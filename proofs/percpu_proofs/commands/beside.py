@@ -12,7 +12,7 @@ from percpu_proofs.beside.comparison import (
     Comparison,
     ComparisonSources,
     compare,
-    everything,
+    compare_all,
     texts_of,
 )
 from percpu_proofs.beside.pages import NARROW, lines_of
@@ -56,7 +56,7 @@ def beside(
         raise InputError("beside", None, "either FUNCTION or --all", function)
     with tree.compiled() as trees:
         sources = sources_of(trees, variant)
-        found = everything(sources) if function is None else [compare(sources, function, backing)]
+        found = compare_all(sources) if function is None else [compare(sources, function, backing)]
     if page is not None:
         output.write_file(page, pages.page(found))
     if as_json:
@@ -76,7 +76,7 @@ def sources_of(trees: Sequence[CompiledTree], variant: str | None = None) -> Com
     """Return the newest tree beside a variant: the one that the first tree is, unless named."""
     shown, base = trees[-1].tree, trees[0].tree
     if variant is None:
-        model = trees[0].model()
+        model = trees[0].model
         chosen, name, because = model.variant(), model.name, model.because
     else:
         chosen, name, because = variant_class(variant), variant, ""

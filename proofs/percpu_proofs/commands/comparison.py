@@ -15,10 +15,10 @@ from percpu_contracts.registry import COMPILED
 from percpu_proofs.commands import output
 from percpu_proofs.kernel import difference_report as differences
 from percpu_proofs.kernel.build import Workshop
-from percpu_proofs.kernel.cases import Parting
+from percpu_proofs.kernel.cases import Divergence
 from percpu_proofs.kernel.differential import DifferingCase, Tally
 from percpu_proofs.kernel.instance import BuildForm
-from percpu_proofs.kernel.postconditions import ASKED
+from percpu_proofs.kernel.postconditions import OPERATION_CLAUSES
 from percpu_proofs.kernel.record import meaning, sentence
 from percpu_proofs.kernel.schedule import LockstepOutcome
 from percpu_proofs.kernel.tree import BACKINGS
@@ -57,11 +57,11 @@ class ConformanceRun:
             why = "interrupted" if tally.interrupted else "the kernel stopped"
             left = self.wanted - tally.done
             yield f"{left:,} of {self.wanted:,} operations to draw: {why}"
-        left = sum(parting.left for parting in tally.partings if not parting.stopped)
+        left = sum(divergence.left for divergence in tally.divergences if not divergence.stopped)
         if left:
             yield f"{left:,} operations on handles that model and kernel do not both hold"
-        if tally.schedules_parted:
-            yield f"what follows a difference in {tally.schedules_parted:,} schedules"
+        if tally.differing_schedules:
+            yield f"what follows a difference in {tally.differing_schedules:,} schedules"
         if not self.forms:
             yield "drawn cases and schedules: operations or tokens were given"
             return
@@ -95,13 +95,14 @@ class ConformanceRun:
 
     def not_asked(self) -> dict[str, str]:
         """Return the clauses that were not asked, each with the reason."""
-        asked = ASKED if self.tally.judged else ()
+        asked = OPERATION_CLAUSES if self.tally.judged else ()
         return {c: why for c, why in COMPILED.not_asked().items() if c not in asked}
 
-    def _partings(self) -> list[Parting]:
+    def _divergences(self) -> list[Divergence]:
         """Return what became of the case that is shown, and of one in which both agree again."""
-        found, agreeing = self.tally.found, (p for p in self.tally.partings if p.again is not None)
-        shown = found.parting if found is not None else None
+        case = self.tally.differing_case
+        agreeing = (one for one in self.tally.divergences if one.again is not None)
+        shown = case.divergence if case is not None else None
         if shown is None:
             return []
         return [shown] if shown.again is not None else [shown, *islice(agreeing, 1)]
@@ -114,9 +115,9 @@ class ConformanceRun:
         """Return the run with plain values only."""
         tally, model = self.tally, self.shop.model
         first = None
-        if tally.found is not None:
-            first = differences.as_json(tally.found, model) | {"saved": str(self.saved)}
-        schedule = tally.found_schedule
+        if tally.differing_case is not None:
+            first = differences.as_json(tally.differing_case, model) | {"saved": str(self.saved)}
+        schedule = tally.differing_schedule
         return {
             "kernel": self.shop.tree.name,
             "source": str(self.shop.tree.source),
@@ -132,11 +133,11 @@ class ConformanceRun:
             ),
             "operations_behind_differences": tally.behind,
             "mismatches": int(tally.differs),
-            "cases_that_differ": len(tally.partings),
-            "schedules_that_differ": tally.schedules_parted,
+            "cases_that_differ": len(tally.divergences),
+            "schedules_that_differ": tally.differing_schedules,
             "first_mismatch": first,
-            "partings": [_parting(parting) for parting in self._partings()],
-            "agree_again": sum(parting.again is not None for parting in tally.partings),
+            "partings": [_divergence(divergence) for divergence in self._divergences()],
+            "agree_again": sum(divergence.again is not None for divergence in tally.divergences),
             "schedule_mismatch": schedule and differences.schedule_as_json(schedule),
             "schedule_steps": tally.steps,
             "gaps_entered": dict(sorted(tally.gaps.items())),
@@ -195,13 +196,13 @@ class ConformanceRun:
         if tally.schedules:
             yield "schedules", f"{tally.schedules} of {tally.steps} steps"
             yield "gaps entered", output.counts(tally.gaps) or "none"
-        if tally.partings:
-            yield "cases that differ", f"{len(tally.partings)} of {tally.cases}"
-            again = sum(parting.again is not None for parting in tally.partings)
+        if tally.divergences:
+            yield "cases that differ", f"{len(tally.divergences)} of {tally.cases}"
+            again = sum(divergence.again is not None for divergence in tally.divergences)
             yield "of them", f"{again} agree again later"
             yield "behind", f"{tally.behind} operations, which both did by themselves"
-        if tally.schedules_parted:
-            yield "schedules that differ", tally.schedules_parted
+        if tally.differing_schedules:
+            yield "schedules that differ", tally.differing_schedules
         if tally.judged:
             known = {c: n for c, n in tally.broken.items() if c not in tally.new}
             yield "states judged", tally.judged
@@ -210,10 +211,10 @@ class ConformanceRun:
 
     def _show_result(self, out: Console) -> None:
         tally = self.tally
-        if tally.found is not None:
-            self._show_found(out, tally.found)
-        elif tally.found_schedule is not None:
-            text = differences.schedule_text(tally.found_schedule)
+        if tally.differing_case is not None:
+            self._show_found(out, tally.differing_case)
+        elif tally.differing_schedule is not None:
+            text = differences.schedule_text(tally.differing_schedule)
             output.say(out, text, "bold red")
         if tally.differs:
             return
@@ -261,33 +262,33 @@ class ConformanceRun:
         theirs, ours = differences.maps(found, model)
         out.print(Text(f"\nkernel\n{theirs}\n\nmodel\n{ours}"))
         output.say(out, f"saved as {self.saved}")
-        for parting in self._partings():
-            output.say(out, parting_text(parting))
+        for divergence in self._divergences():
+            output.say(out, divergence_text(divergence))
 
 
-def parting_text(parting: Parting) -> str:
+def divergence_text(divergence: Divergence) -> str:
     """Return what became of a case behind its difference, in words."""
-    head = f"a case as drawn differs after operation {parting.at}"
-    behind = f"of {parting.operations:,} operations behind it"
-    if parting.stopped:
-        behind += f" (then the kernel stopped: {parting.stopped})"
-    if parting.again is None:
+    head = f"a case as drawn differs after operation {divergence.at}"
+    behind = f"of {divergence.operations:,} operations behind it"
+    if divergence.stopped:
+        behind += f" (then the kernel stopped: {divergence.stopped})"
+    if divergence.again is None:
         return f"{head}; model and kernel do not agree again in any {behind}"
     return (
-        f"{head}; model and kernel agree again after operation {parting.again}, {parting.by}, "
-        f"and after {parting.alike:,} {behind}"
+        f"{head}; model and kernel agree again after operation {divergence.again}, "
+        f"{divergence.by}, and after {divergence.alike:,} {behind}"
     )
 
 
-def _parting(parting: Parting) -> dict[str, Any]:
+def _divergence(divergence: Divergence) -> dict[str, Any]:
     return {
-        "differs_after": parting.at,
-        "operations_behind": parting.operations,
-        "agree_again_after": parting.again,
-        "agree_again_by": parting.by or None,
-        "states_that_agree": parting.alike,
-        "kernel_stopped": parting.stopped or None,
-        "operations_left": parting.left,
+        "differs_after": divergence.at,
+        "operations_behind": divergence.operations,
+        "agree_again_after": divergence.again,
+        "agree_again_by": divergence.by or None,
+        "states_that_agree": divergence.alike,
+        "kernel_stopped": divergence.stopped or None,
+        "operations_left": divergence.left,
     }
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from percpu_proofs.commands import options, output
 from percpu_proofs.commands.replay import show_example
 from percpu_proofs.explore.scenario import Scenario
@@ -26,12 +24,12 @@ def explore_tree(scenario: Scenario, chosen: options.ChosenTree, as_json: bool) 
     with chosen.compiled() as trees:
         tree = trees[-1]
         if wrong_frees:
-            refused = trees[0].refuses()
-            search = replace(search, plan=replace(search.plan, refuses=refused))
+            refused = trees[0].refuses
+            search = search.with_plan(refuses=refused)
             become = "the tree is asked to refuse it" if refused else "not carried out"
             errors = [f"{text}: {become}" for text in wrong_frees]
-        outcome = run(TreeJob(tree.name, tree.library(search), search))
-        variant = trees[0].model().name if outcome.examples else MERGED
+        outcome = run(TreeJob(tree.name, tree.search_library(search), search))
+        variant = trees[0].model.name if outcome.examples else MERGED
         cells = verdicts([outcome], tree.name, variant)
         wrong = undeclared(cells, variant, trees[0].km_counts)
         release = tree.tree.name

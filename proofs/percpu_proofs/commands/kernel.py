@@ -33,7 +33,7 @@ from percpu_proofs.kernel.differential import (
     Tally,
     run_one,
     run_tasks,
-    shrink_found,
+    shrink_first,
 )
 from percpu_proofs.kernel.instance import BuildForm, KernelStopped
 from percpu_proofs.kernel.record import VectorRecording, write_manifest, write_vector
@@ -127,8 +127,9 @@ def kernel(
                     )  # fmt: skip
         except KeyboardInterrupt:
             run.tally.interrupted = True
-        if run.tally.found is not None:
-            run.saved = differences.save(run.tally.found, shop.model, save or _temporary_file())
+        case = run.tally.differing_case
+        if case is not None:
+            run.saved = differences.save(case, shop.model, save or _temporary_file())
         if as_json:
             output.print_json(run.as_json())
         else:
@@ -205,7 +206,7 @@ def _run_files(
         except HandleError:  # run by the model alone, the list says at which line
             Driver(build(shop.model.variant(), read.geometry)).run(read.listed)
             raise
-    tally.found, tally.found_schedule = shrink_found(tally.found, tally.found_schedule)
+    shrink_first(tally)
 
 
 @click.command()

@@ -204,15 +204,15 @@ def _replayed_on_tree(
     Raises InputError for a tree on which the schedule is not possible.
     """
     noted = bool(token.plan.stops_at) or token.clause.startswith("LOCK")
-    search = TreeSearch("token", token.clause, token.plan, noted=noted)
+    search = TreeSearch("token", token.clause, token.plan, notes_accesses=noted)
     with chosen.compiled() as trees:
         tree = trees[-1]
-        library = tree.library(search)
+        library = tree.search_library(search)
         try:
             with CompiledSearch(library, token.plan) as compiled:
                 broken = broken_by(compiled, library, token.labels, accesses=noted)
-                rest = token.clause in ("BAL-3", CRASH)
-                shown = retrace(compiled, library, token.labels, rest=rest)
+                work_alone = token.clause in ("BAL-3", CRASH)
+                shown = retrace(compiled, library, token.labels, work_alone=work_alone)
         except KernelStopped as stopped:
             expected = "a setup that the tree survives"
             raise InputError("token", None, expected, str(stopped)) from None

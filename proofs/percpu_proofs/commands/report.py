@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from percpu_proofs.beside.comparison import Comparison, everything
+from percpu_proofs.beside.comparison import Comparison, compare_all
 from percpu_proofs.commands import options, output
 from percpu_proofs.commands.beside import sources_of
 from percpu_proofs.live.verdicts import Verdict
@@ -77,7 +77,7 @@ def report(page: Path, tree: options.ChosenTree | None, jobs: int, as_json: bool
     comparisons: list[Comparison] = []
     if tree is not None and not review.interrupted:
         with output.progress_bar("the tree"), tree.compiled() as trees:
-            comparisons = everything(sources_of(trees))
+            comparisons = compare_all(sources_of(trees))
     with output.progress_bar("pages"):
         html, counts = book(review.cells(), comparisons)
     output.write_file(page, html)

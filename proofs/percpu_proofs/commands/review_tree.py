@@ -51,7 +51,7 @@ def review_trees(
     """
     began = time.perf_counter()
     with chosen.compiled() as trees, output.progress_bar("review") as bar:
-        lines = TreeLines(output.console(), trees[0].model().name if len(trees) == 1 else None)
+        lines = TreeLines(output.console(), trees[0].model.name if len(trees) == 1 else None)
         tell = [lines] if not as_json and mail is None else []
         found = results_of(trees, searches, replace(workers, on_done=bar), *tell)
     if page is not None:

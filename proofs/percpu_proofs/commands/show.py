@@ -137,7 +137,7 @@ def _of_token(
         raise InputError("token", None, "--source TREE to run compiled code", cut(text))
     token = read_tree_token(text)
     with tree.compiled() as trees:
-        library = trees[-1].library(TreeSearch("token", token.clause, token.plan))
+        library = trees[-1].search_library(TreeSearch("token", token.clause, token.plan))
         return moments.of_tree_token(token, library, step)
 
 

@@ -21,7 +21,7 @@ def of_tree(example: TreeExample, subject: str, bound: str) -> Counterexample:
     """
     broken = {example.clause: example.message}
     return of_retraced(
-        subject, example.clause, broken, example.plan, example.retraced, example.token, bound
+        subject, example.clause, broken, example.plan, example.trace, example.token, bound
     )
 
 

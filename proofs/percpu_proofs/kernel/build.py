@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import shutil
-import subprocess
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Final
 
 from percpu_proofs.kernel.changes import WORDS, counts_every_unit
-from percpu_proofs.kernel.instance import USUAL, BuildForm, KernelStopped, Library
+from percpu_proofs.kernel.instance import USUAL, BuildForm, KernelStopped, KernelVariable, Library
 from percpu_proofs.kernel.messages import (
     STUBS,
     CompilerWarning,
@@ -22,7 +21,15 @@ from percpu_proofs.kernel.messages import (
     warnings_of,
 )
 from percpu_proofs.kernel.model import ModelVariant, probe
-from percpu_proofs.kernel.tree import BACKINGS, FILES, Tree, apply_patch, copy_tree, open_tree
+from percpu_proofs.kernel.tree import (
+    BACKINGS,
+    FILES,
+    Tree,
+    apply_patch,
+    copy_tree,
+    open_tree,
+    run_program,
+)
 from percpu_proofs.run.inputs import InputError, read_text
 from percpu_reference.variants import MERGED
 from percpu_spec.geometry import Backing
@@ -50,7 +57,7 @@ _FLAGS: Final = (
 _SEARCH: Final = (
     "-DPERCPU_SEARCH=1", "-fno-omit-frame-pointer", "-fno-stack-protector", "-fcf-protection=none",
 )  # fmt: skip
-_NOTED: Final = ("-fsanitize=thread", "--param", "tsan-instrument-func-entry-exit=0", "-O0")
+_ACCESSES: Final = ("-fsanitize=thread", "--param", "tsan-instrument-func-entry-exit=0", "-O0")
 """Nothing may be optimised away: what is added and taken away again is two accesses."""
 _WRITTEN: Final = (".data", ".bss", ".data.rel", ".data.rel.local")
 _APART: Final = ("percpu_state", "percpu_outside", ".data.rel.ro", ".init_array")
@@ -59,16 +66,10 @@ _SECTION: Final = re.compile(
     r"^\s*\d+ (\S+)\s+([0-9a-f]+) .*\n\s+(.*)$", re.MULTILINE
 )  # of objdump -h: a name, a size, and attributes in the line below
 
-DESCRIBED: Final = frozenset({
-    "pcpu_lock", "pcpu_alloc_mutex", "pcpu_nr_empty_pop_pages", "pcpu_nr_populated",
-    "pcpu_async_enabled", "pcpu_atomic_alloc_failed", "pcpu_first_chunk", "pcpu_reserved_chunk",
-    "pcpu_chunk_lists",
-    "warn_limit",  # how many more failures are printed
-})  # fmt: skip
-"""Variables of mm/percpu.c that the description of a state shows; any other is compared raw."""
 _VARIABLE: Final = re.compile(
     r"^[0-9a-f]+ .*(\.data\S*|\.bss)\s+([0-9a-f]+) (?:\.hidden )?(\S+)$", re.MULTILINE
 )  # of objdump -t
+ONE_UNIT: Final = "km counts a chunk's pages once for each unit, so it is compared on one CPU"
 
 
 def compile_tree(
@@ -87,10 +88,10 @@ def compile_tree(
     library = into / f"percpu-{form}.so"
     options = [*_FLAGS, "-shared", "-Wl,--no-undefined", *flags]
     options += _options(tree, into, form, stub)
-    said = _run(tree, [*options, *(str(STUBS / name) for name in SOURCES), "-o", str(library)])
+    output = _run(tree, [*options, *(str(STUBS / name) for name in SOURCES), "-o", str(library)])
     return Library(
         library, tree.release, form,
-        root_objcg=tree.root_objcg, source=tree.source, warnings=warnings_of(tree, said),
+        root_objcg=tree.root_objcg, source=tree.source, warnings=warnings_of(output),
     )  # fmt: skip
 
 
@@ -100,48 +101,44 @@ def compile_search(
     form: BuildForm = USUAL,
     *,
     stub: Path | None = None,
-    noted: bool = False,
+    notes_accesses: bool = False,
     flags: tuple[str, ...] = (),
     shared: Path | None = None,
 ) -> Library:
     """Compile a tree's mm/percpu.c with a search of its schedules into a library in a folder.
 
-    noted: accesses without pcpu_lock are. flags: more of the compiler's. shared: a folder for what
-    is the same for all trees, and is compiled there once. All that the code writes lies in one
+    notes_accesses: those without pcpu_lock. flags: more of the compiler's. shared: a folder for
+    what is the same for all trees, and is compiled there once. All that the code writes lies in one
     section, or InputError says what does not. Raises InputError as compile_tree does.
     """
-    headers = into / ("noted" if noted else "plain")  # two compilations may run at once
+    headers = into / ("noted" if notes_accesses else "plain")  # two compilations may run at once
     headers.mkdir(parents=True, exist_ok=True)
     options = [*_FLAGS, *_SEARCH, *_options(tree, headers, form, stub), *flags]
     objects: list[str] = []
     variables: dict[str, int] = {}
     warnings: tuple[CompilerWarning, ...] = ()
-    kind = f"{form}-noted" if noted else str(form)
-    for name in (*SEARCHED, *SEARCHERS, *(["search/accesses.c"] if noted else ())):
+    kind = f"{form}-noted" if notes_accesses else str(form)
+    for name in (*SEARCHED, *SEARCHERS, *(["search/accesses.c"] if notes_accesses else ())):
         own = name == "library.c"  # it has the tree's code in it
-        made = (into if own else shared or into) / f"{kind if own else form}-{Path(name).stem}.o"
-        objects.append(str(made))
-        if shared is not None and made.exists() and not own:
+        name_of_form = f"{kind if own else form}-{Path(name).stem}.o"
+        object_file = (into if own else shared or into) / name_of_form
+        objects.append(str(object_file))
+        if shared is not None and object_file.exists() and not own:
             continue
-        special: tuple[str, ...] = _NOTED if noted and own else ()
+        special: tuple[str, ...] = _ACCESSES if notes_accesses and own else ()
         if name == "search/arena.c":
             special = ("-fno-sanitize=address",)  # it is who knows which addresses are right
-        said = _run(tree, [*options, *special, "-c", str(STUBS / name), "-o", str(made)])
+        output = _run(tree, [*options, *special, "-c", str(STUBS / name), "-o", str(object_file)])
         if own:
-            variables, warnings = _variables(tree, made), warnings_of(tree, said)
+            variables, warnings = _variables(tree, object_file), warnings_of(output)
         if name in SEARCHED:
-            _gather(tree, made)
+            _gather(tree, object_file)
     library = into / f"search-{kind}.so"
     _run(tree, ["-shared", "-Wl,--no-undefined", *flags, *objects, "-o", str(library)])
     offsets = _offsets(_call(tree, "objdump", ["-t", str(library)]))
-    undescribed = [
-        (name, offsets[name], size)
-        for name, size in variables.items()
-        if name.split(".")[0] not in DESCRIBED
-    ]
-    of_kernel = tuple((name, offsets[name], size) for name, size in variables.items())
+    located = tuple(KernelVariable(name, offsets[name], size) for name, size in variables.items())
     return Library(
-        library, tree.release, form, tuple(undescribed), of_kernel,
+        library, tree.release, form, located,
         root_objcg=tree.root_objcg, source=tree.source, warnings=warnings,
     )  # fmt: skip
 
@@ -164,23 +161,23 @@ def _offsets(listed: str) -> dict[str, int]:
     return found
 
 
-def _variables(tree: Tree, made: Path) -> dict[str, int]:
+def _variables(tree: Tree, object_file: Path) -> dict[str, int]:
     """Return the sizes of the kernel's variables in an object file; those of the stubs are named
     a section of their own.
     """
-    listed = _VARIABLE.findall(_call(tree, "objdump", ["-t", str(made)]))
+    listed = _VARIABLE.findall(_call(tree, "objdump", ["-t", str(object_file)]))
     sizes = {name: int(size, 16) for section, size, name in listed if section in _WRITTEN}
     return {name: size for name, size in sizes.items() if size}
 
 
-def _gather(tree: Tree, made: Path) -> None:
+def _gather(tree: Tree, object_file: Path) -> None:
     """Put all that an object file writes into the section of the state."""
     contents = "alloc,load,data,contents"
     flags = [f"--set-section-flags={name}={contents}" for name in _WRITTEN]
     names = [f"--rename-section={name}=percpu_state,{contents}" for name in _WRITTEN]
     for options in (flags, names):
-        _call(tree, "objcopy", [*options, str(made)])
-    listed = _call(tree, "objdump", ["-h", str(made)])
+        _call(tree, "objcopy", [*options, str(object_file)])
+    listed = _call(tree, "objdump", ["-h", str(object_file)])
     for name, size, attributes in _SECTION.findall(listed):
         written = "ALLOC" in attributes and "READONLY" not in attributes and int(size, 16)
         if written and not name.startswith(_APART):
@@ -227,13 +224,9 @@ def _options(tree: Tree, into: Path, form: BuildForm, stub: Path | None) -> list
 
 def _run(tree: Tree, arguments: list[str]) -> str:
     """Run the compiler; return its warnings. Raises InputError for an error, or without one."""
-    compiler = shutil.which("gcc") or shutil.which("cc")
-    if compiler is None:
-        raise InputError(
-            tree.source, None,
-            "a C compiler to compile it with: gcc (apt-get install gcc libc6-dev)",
-        )  # fmt: skip
-    done = subprocess.run([compiler, *arguments], capture_output=True, text=True, check=False)
+    compiler = next(filter(shutil.which, ("gcc", "cc")), "gcc")
+    expected = "a C compiler to compile it with: gcc (apt-get install gcc libc6-dev)"
+    done = run_program(compiler, arguments, InputError(tree.source, None, expected))
     if done.returncode:
         raise compile_error(tree, done.stderr)
     return done.stderr
@@ -241,10 +234,8 @@ def _run(tree: Tree, arguments: list[str]) -> str:
 
 def _call(tree: Tree, program: str, arguments: list[str]) -> str:
     """Return what a program of the compiler's company prints. Raises InputError if it fails."""
-    if shutil.which(program) is None:
-        expected = f"{program} to search it with (apt-get install binutils)"
-        raise InputError(tree.source, None, expected)
-    done = subprocess.run([program, *arguments], capture_output=True, text=True, check=False)
+    expected = f"{program} to search it with (apt-get install binutils)"
+    done = run_program(program, arguments, InputError(tree.source, None, expected))
     if done.returncode:
         expected = f"a tree that {program} can work on"
         raise InputError(tree.source, None, expected, done.stderr.strip())
@@ -268,28 +259,24 @@ def _write(header: Path, text: str) -> None:
     header.write_text(text)
 
 
-ONE_UNIT: Final = "km counts a chunk's pages once for each unit, so it is compared on one CPU"
-
-
-@dataclass(slots=True)
+@dataclass
 class TreeBuild:
     """A tree with its allocator compiled, each form when it is asked for first."""
 
     tree: Tree
     folder: Path
-    stub: Path | None
+    stub: Path | None = None
     libraries: dict[BuildForm, Library] = field(default_factory=dict)
 
     def library(self, form: BuildForm = USUAL) -> Library:
         """Return the library of a form. Raises InputError for a tree that does not compile."""
         if form not in self.libraries:
-            self.folder.mkdir(parents=True, exist_ok=True)
             library = compile_tree(self.tree, self.folder, form, stub=self.stub)
             self.libraries[form] = replace(library, one_unit=counts_every_unit(library))
         return self.libraries[form]
 
 
-@dataclass(slots=True)
+@dataclass
 class Workshop(TreeBuild):
     """A tree, patched or not, with the model that it is held to."""
 
@@ -298,8 +285,8 @@ class Workshop(TreeBuild):
     @property
     def declared(self) -> list[str]:
         """The declared differences, in words."""
-        said = [ONE_UNIT] if any(one.one_unit for one in self.libraries.values()) else []
-        return self.model.declared + said + missed(self.model, self.tree)
+        output = [ONE_UNIT] if any(one.one_unit for one in self.libraries.values()) else []
+        return self.model.declared + output + missing_changes(self.model, self.tree)
 
     def warnings(self) -> list[CompilerWarning]:
         """Return what the compiler has warned of, lines of patches first."""
@@ -308,7 +295,7 @@ class Workshop(TreeBuild):
         )
 
 
-def missed(model: ModelVariant, tree: Tree) -> list[str]:
+def missing_changes(model: ModelVariant, tree: Tree) -> list[str]:
     """Return what a tree does not do though its version is not older, in words."""
     return [
         f"not as since {release}, though this is {tree.name}: {what}"

@@ -1,34 +1,31 @@
-"""What a differential run does: geometries and operations, drawn in phases.
+"""Cases of a differential run: drawn in phases, run on both, gone on with behind a difference.
 
 A phase has chances of its own for requests, frees, balance work and scripted failures, and the seed
 that its operations follow from.
 
-Behind a difference both go on and the kernel is judged by itself. They may agree again, as where a
-patch moves a threshold: then the lists hold equal chunks in the same order, all hints and maps are
-equal, and every area lies in the same place. Numbers of chunks and counts of what was done since
-boot need not be equal any more.
+Behind a difference the kernel is judged by itself. Both may agree again, as where a patch moves a
+threshold: then the lists hold equal chunks in the same order, all hints and maps are equal, and
+every area lies in the same place. Numbers of chunks and counts of what was done since boot need not
+be equal any more.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
-from itertools import chain, count, islice
+from itertools import count, islice
 from operator import attrgetter
 from pathlib import Path
 from typing import Final
 
-from percpu_proofs.explore.scenario import Program
-from percpu_proofs.explore.shrink import ShrinkResult, simpler, smaller
-from percpu_proofs.explore.shrink import shrink as shrink_by
 from percpu_proofs.kernel.instance import BuildForm, KernelStopped, Library
 from percpu_proofs.kernel.model import ModelVariant
 from percpu_proofs.kernel.pair import Pair
 from percpu_proofs.run.choices import Choices, drawn
 from percpu_proofs.run.driver import HandleError
-from percpu_proofs.run.operations import Operation, parse_operations, renumbered, text_of
-from percpu_proofs.run.state_record import Difference
+from percpu_proofs.run.operations import Operation, parse_operations, text_of
+from percpu_proofs.run.state_record import Difference, placed
 from percpu_spec.geometry import LEAST_UNIT, Geometry
 
 _SEEDS: Final = 1 << 32
@@ -58,6 +55,8 @@ _FAULTS: Final = (
 )  # fmt: skip
 
 
+_MOST_SHOWN: Final = 12  # differences
+_gauges = attrgetter("live_pages", "charged", "objcg_refs")
 _PIN: Final = parse_operations(Path("pin"), ["a 0 4 4 -"]).operations
 """Holds the first chunk of a kernel without SMP: were it wholly free, the work would destroy it,
 and the kernel goes on with what is gone. Areas from boot keep every such kernel from that."""
@@ -237,13 +236,6 @@ def _lines(
             yield "B" if number(10) < 8 else "b"
 
 
-_gauges = attrgetter("live_pages", "charged", "objcg_refs")
-_MOST: Final = 12  # differences that are shown
-
-Trial = Callable[[list[Operation]], int | None]
-"""Runs operations; returns how many it took until a difference showed, or None."""
-
-
 def run_case(
     library: Library,
     case: Case,
@@ -276,32 +268,13 @@ def _beside(pair: Pair, found: Difference) -> Iterator[Difference]:
     if found.field == "stopped":
         return
     try:
-        yield from (other for other in islice(pair.differences(), _MOST) if other != found)
+        yield from (other for other in islice(pair.differences(), _MOST_SHOWN) if other != found)
     except KernelStopped:
         return
 
 
-def shrink(
-    geometry: Geometry, operations: Sequence[Operation], trial: Trial, tries: int
-) -> ShrinkResult[Case]:
-    """Return a case from which no operation can be left out, as far as so many tries allow.
-
-    Stretches are left out, allocations merged, sizes, alignments and flags made plain.
-    """
-
-    def shows(program: Program) -> Program | None:
-        taken = trial(list(program.setup))
-        return None if taken is None else Program(program.setup[:taken])
-
-    whole = Program(tuple(operations))
-    small = shrink_by(
-        shows(whole) or whole, lambda best: chain(smaller(best), simpler(best)), shows, tries
-    )
-    return ShrinkResult(Case(geometry, renumbered(small.best.setup)), small.stopped)
-
-
 @dataclass(frozen=True, slots=True)
-class Parting:
+class Divergence:
     """What became of a case in which model and kernel have parted."""
 
     at: int  # the operation after which they first differed, from 1; 0: at boot
@@ -313,7 +286,7 @@ class Parting:
     left: int  # operations that it did not do
 
 
-def go_on(pair: Pair, at: int, operations: Sequence[Operation]) -> Parting:
+def go_on(pair: Pair, at: int, operations: Sequence[Operation]) -> Divergence:
     """Let both do the operations behind a difference; see after each whether they agree again."""
     alike, again, stopped = 0, None, ""
     done = 0
@@ -332,13 +305,13 @@ def go_on(pair: Pair, at: int, operations: Sequence[Operation]) -> Parting:
             alike += 1
             again = again or at + done
     by = "" if again is None else text_of(operations[again - at - 1])
-    return Parting(at, done, alike, again, by, stopped, len(operations) - done)
+    return Divergence(at, done, alike, again, by, stopped, len(operations) - done)
 
 
 def agree(pair: Pair) -> bool:
     """Return whether both states, as read last, are alike but for numbers and counts."""
     model, state = pair.driver.allocator, pair.state
-    ours, theirs = pair.placed(), state.placed()
+    ours, theirs = list(placed(model)), list(placed(state))
     if [slot for slot, _ in ours] != [slot for slot, _ in theirs]:
         return False
     if (

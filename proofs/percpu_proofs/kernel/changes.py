@@ -162,18 +162,14 @@ def _served(*lines: str) -> Probe[Value]:
     return Probe(lines, "such requests served", lambda seen: int(seen.ok))
 
 
-def _with_io(seen: ProbeView) -> int:
-    return sum(bool(request.gfp & IO) for request in seen.requests)
-
-
 def _hints(*lines: str) -> Probe[Value]:
     """Look at both hints of block 0."""
-    return Probe(lines, "as contig_hint and scan_hint of block 0, in bits", _hints_of_block)
 
+    def look(seen: ProbeView) -> tuple[int, int]:
+        block = seen.chunk(0).md_blocks[0]
+        return int(block.contig_hint), int(block.scan_hint)
 
-def _hints_of_block(seen: ProbeView) -> tuple[int, int]:
-    block = seen.chunk(0).md_blocks[0]
-    return int(block.contig_hint), int(block.scan_hint)
+    return Probe(lines, "as contig_hint and scan_hint of block 0, in bits", look)
 
 
 _EIGHTHS: Final = tuple(f"a {n} 512 4 -" for n in range(1, 9))
@@ -212,8 +208,10 @@ CHANGES: Final = (
         (
             _served(FILLED, "a 2 8192 4 O"),
             _served(FILLED, "a 2 8192 4 S"),
-            Probe((FILLED, "b"), "kinds of requests of the balance work that may do I/O",
-                  _with_io),
+            Probe(
+                (FILLED, "b"), "kinds of requests of the balance work that may do I/O",
+                lambda seen: sum(bool(request.gfp & IO) for request in seen.requests),
+            ),
         ),
         {"BLOCKING": DIRECT_RECLAIM, "WORK": LIMITED_WORK},
     ),

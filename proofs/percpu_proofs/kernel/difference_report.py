@@ -70,8 +70,9 @@ def mending(found: DifferingCase, model: ModelVariant) -> list[str]:
     """
     if model.fixes:
         return []
+    library = found.task.library
     fixed = ((fix.NAME, replace(model, fixes=(fix.NAME,))) for fix in FIXES)
-    return [name for name, other in fixed if run_case(found.library, found.case, other) is None]
+    return [name for name, other in fixed if run_case(library, found.case, other) is None]
 
 
 def as_json(found: DifferingCase, model: ModelVariant) -> dict[str, Any]:
@@ -90,10 +91,7 @@ def as_json(found: DifferingCase, model: ModelVariant) -> dict[str, Any]:
 
 
 def _plain(difference: Difference) -> dict[str, Any]:
-    kernel, model = (
-        value if isinstance(value, int | str | list | dict) else repr(value)
-        for value in (difference.kernel, difference.model)
-    )
+    kernel, model = difference.plain
     return {
         "field": difference.field,
         "words": meaning(difference).words,
@@ -134,12 +132,11 @@ def maps(found: DifferingCase, model: ModelVariant) -> tuple[str, str]:
     match = _CHUNK.search(found.difference.field)
     name = match[1] if match else None
     try:
-        pair = Pair(found.library, found.case.geometry, model)
+        pair = Pair(found.task.library, found.case.geometry, model)
     except KernelStopped as stopped:
         return str(stopped), ""
     with closing(pair):
-        for number, operation in enumerate(found.case.operations, 1):
-            pair.step(number, operation)
+        pair.run(found.case.operations)
         allocator = pair.driver.allocator
         ours = picture_of_state(allocator, pending=allocator.work_pending)
         try:
@@ -161,16 +158,16 @@ def save(found: DifferingCase, model: ModelVariant, path: Path) -> Path:
 
     Raises InputError where nothing can be written.
     """
-    lines = found.case.texts
+    library, lines = found.task.library, found.case.texts
     listed = OperationList(path, found.case.operations, range(2, len(lines) + 2))
     recording = VectorRecording(path.name, found.case.geometry, listed, lines)
     with writing(path):
         try:
-            write_vector(path, found.library, model.version, recording)
+            write_vector(path, library, model.version, recording)
             return path
         except KernelStopped as stopped:
             reason = str(stopped)
         path = path.with_name(path.name.partition(".")[0] + ".ops")
-        head = f"# {found.library.release}: {reason}\n# --geometry {found.case.geometry.text}\n"
+        head = f"# {library.release}: {reason}\n# --geometry {found.case.geometry.text}\n"
         path.write_text(head + "".join(f"{line}\n" for line in lines))
     return path

@@ -4,30 +4,29 @@ from __future__ import annotations
 
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor, wait
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, field, replace
-from multiprocessing import get_context
-from multiprocessing.synchronize import Event
-from typing import Any, Final, TypeVar
+from itertools import chain
+from typing import Final
 
+from percpu_proofs.explore.scenario import Program
+from percpu_proofs.explore.shrink import shrink, simpler, smaller
 from percpu_proofs.kernel import random_schedules
-from percpu_proofs.kernel.cases import Case, Parting, draw_case, go_on, run_case, shrink
+from percpu_proofs.kernel.cases import Case, Divergence, draw_case, go_on, run_case
 from percpu_proofs.kernel.instance import KernelStopped, Library
 from percpu_proofs.kernel.model import ModelVariant
 from percpu_proofs.kernel.pair import Pair
 from percpu_proofs.kernel.random_schedules import DifferingSchedule
-from percpu_proofs.run import inputs
 from percpu_proofs.run.choices import drawn
 from percpu_proofs.run.driver import HandleError
 from percpu_proofs.run.inputs import InputError
-from percpu_proofs.run.processes import start_worker
+from percpu_proofs.run.operations import renumbered
+from percpu_proofs.run.processes import broken_off, executor_of, submit
 from percpu_proofs.run.state_record import Difference
 from percpu_spec.geometry import Geometry
-
-_R = TypeVar("_R")
 
 CASES: Final = 20
 """Cases of one task."""
@@ -40,8 +39,6 @@ TRIES: Final = 4000
 TRIES_OF_SCHEDULES: Final = 300
 TRIES_THAT_STOP: Final = 500
 """Of these, those in which the kernel stops: a loop takes long until it is known to have no end."""
-GRACE: Final = 10.0
-"""Seconds that workers get to end the case they are at, when a run is interrupted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,23 +61,14 @@ class DifferingCase:
     task: CaseTask
     case: Case
     difference: Difference
-    parting: Parting | None = None  # what became of the case as drawn
+    divergence: Divergence | None = None  # what became of the case as drawn
     others: tuple[Difference, ...] = ()  # that show with it
     stopped: str = ""  # why more may be left out
 
-    @property
-    def library(self) -> Library:
-        """What shows it."""
-        return self.task.library
-
-    def __lt__(self, other: DifferingCase) -> bool:
-        """Return whether it takes fewer operations than another, and so less to be made small."""
-        return len(self.case.operations) < len(other.case.operations)
-
 
 _ADDED: Final = (
-    "cases", "operations", "kinds", "broken", "judged", "declared", "partings", "schedules",
-    "steps", "gaps", "schedules_parted",
+    "cases", "operations", "kinds", "broken", "judged", "declared", "divergences", "schedules",
+    "steps", "gaps", "differing_schedules",
 )  # fmt: skip
 """Of a tally, what parts of a run add up."""
 
@@ -98,13 +86,13 @@ class Tally:
     new: dict[str, str] = field(default_factory=dict)  # that the variant does not, and what is so
     judged: int = 0
     declared: int = 0  # operations with a declared difference, behind which all else is equal
-    partings: list[Parting] = field(default_factory=list)  # one for each case that differs
+    divergences: list[Divergence] = field(default_factory=list)  # one for each case that differs
     schedules: int = 0
     steps: int = 0  # of schedules
     gaps: Counter[str] = field(default_factory=Counter)  # in which an actor stood, others ran
-    schedules_parted: int = 0
-    found_schedule: DifferingSchedule | None = None
-    found: DifferingCase | None = None
+    differing_schedules: int = 0
+    differing_schedule: DifferingSchedule | None = None
+    differing_case: DifferingCase | None = None
     stopped: str = ""  # why the kernel could not go on; nothing more was drawn then
     seconds: float = 0.0
     interrupted: bool = False
@@ -116,15 +104,16 @@ class Tally:
         self.chunks = max(self.chunks, other.chunks)
         self.geometries |= other.geometries
         self.new = other.new | self.new
-        if other.found is not None and (self.found is None or other.found < self.found):
-            self.found = other.found
-        self.found_schedule = self.found_schedule or other.found_schedule
+        # the shorter one takes less to be made small
+        cases = filter(None, (self.differing_case, other.differing_case))
+        self.differing_case = min(cases, key=lambda one: len(one.case.operations), default=None)
+        self.differing_schedule = self.differing_schedule or other.differing_schedule
         self.stopped = self.stopped or other.stopped
 
     @property
     def behind(self) -> int:
         """Operations done behind differences."""
-        return sum(parting.operations for parting in self.partings)
+        return sum(divergence.operations for divergence in self.divergences)
 
     @property
     def done(self) -> int:
@@ -134,7 +123,15 @@ class Tally:
     @property
     def differs(self) -> bool:
         """Whether a difference was found."""
-        return self.found is not None or self.found_schedule is not None
+        return self.differing_case is not None or self.differing_schedule is not None
+
+
+def draw_until_interrupted(task: CaseTask) -> Tally:
+    """Draw and run a task; return what was done until Ctrl-C."""
+    tally = Tally()
+    with suppress(KeyboardInterrupt):
+        draw_task(task, tally)
+    return tally
 
 
 def draw_task(task: CaseTask, into: Tally | None = None) -> Tally:
@@ -146,7 +143,7 @@ def draw_task(task: CaseTask, into: Tally | None = None) -> Tally:
     if task.schedules:
         return _run_schedules(task, tally)
     for number in range(task.cases):
-        if tally.stopped or _stopped():
+        if tally.stopped:
             break
         choices = drawn(f"{task.seed}/{number}")
         case = draw_case(choices, task.library.form, task.operations)
@@ -159,7 +156,7 @@ def draw_task(task: CaseTask, into: Tally | None = None) -> Tally:
 def _run_schedules(task: CaseTask, tally: Tally) -> Tally:
     expected = task.model.variant().EXPECTED
     for number in range(task.seed * task.schedules, (task.seed + 1) * task.schedules):
-        if tally.stopped or _stopped():
+        if tally.stopped:
             break
         plan = random_schedules.draw(number, task.library.form.page)
         done, schedule = random_schedules.run_drawn(task.library, task.model, plan, number)
@@ -172,10 +169,10 @@ def _run_schedules(task: CaseTask, tally: Tally) -> Tally:
             if clause not in expected:
                 tally.new.setdefault(clause, wrong)
         if done.difference is not None:
-            tally.schedules_parted += 1
+            tally.differing_schedules += 1
             tally.stopped = done.stopped
-            if tally.found_schedule is None:
-                tally.found_schedule = DifferingSchedule(
+            if tally.differing_schedule is None:
+                tally.differing_schedule = DifferingSchedule(
                     task.library, task.model, plan, number, schedule, done.difference
                 )
     return tally
@@ -189,7 +186,7 @@ def run_one(task: CaseTask, case: Case) -> Tally:
         pair = Pair(task.library, case.geometry, task.model, judge=task.judge)
     except KernelStopped as stopped:
         stop = Difference("stopped", str(stopped), "boots")
-        tally.found = DifferingCase(task, Case(case.geometry, []), stop)
+        tally.differing_case = DifferingCase(task, Case(case.geometry, []), stop)
         tally.stopped = str(stopped)
         return tally
     with closing(pair):
@@ -199,13 +196,14 @@ def run_one(task: CaseTask, case: Case) -> Tally:
             at = tally.operations
             if difference.field == "stopped":
                 tally.stopped = str(difference.kernel)
-                parting = Parting(at, 0, 0, None, "", tally.stopped, len(case.operations) - at)
+                left = len(case.operations) - at
+                divergence = Divergence(at, 0, 0, None, "", tally.stopped, left)
             else:
-                parting = go_on(pair, at, case.operations[at:])
-                tally.stopped = parting.stopped
-            tally.partings = [parting]
+                divergence = go_on(pair, at, case.operations[at:])
+                tally.stopped = divergence.stopped
+            tally.divergences = [divergence]
             shown = Case(case.geometry, case.operations[:at])
-            tally.found = DifferingCase(task, shown, difference, parting)
+            tally.differing_case = DifferingCase(task, shown, difference, divergence)
         tally.chunks = sum(1 for _ in pair.driver.allocator.chunks())
         tally.broken += pair.broken
         tally.new = pair.new
@@ -213,31 +211,34 @@ def run_one(task: CaseTask, case: Case) -> Tally:
     return tally
 
 
-def shrink_found(
-    found: DifferingCase | None, schedule: DifferingSchedule | None
-) -> tuple[DifferingCase | None, DifferingSchedule | None]:
+def shrink_first(tally: Tally) -> Tally:
     """Make the case that first showed a difference small, or the schedule if no case did.
 
     A schedule says less than a case.
     """
-    if found is not None:
-        found = shrink_case(found)
-    elif schedule is not None:
-        schedule = random_schedules.shrink_schedule(schedule, TRIES_OF_SCHEDULES)
-    return found, schedule
+    if tally.differing_case is not None:
+        tally.differing_case = shrink_case(tally.differing_case)
+    elif tally.differing_schedule is not None:
+        tally.differing_schedule = random_schedules.shrink_schedule(
+            tally.differing_schedule, TRIES_OF_SCHEDULES
+        )
+    return tally
 
 
 def shrink_case(found: DifferingCase) -> DifferingCase:
-    """Return a difference made small."""
+    """Return a difference made small, as far as TRIES allow.
+
+    Stretches are left out, allocations merged, sizes, alignments and flags made plain.
+    """
     task, case = found.task, found.case
     judge = task.judge and run_case(task.library, case, task.model) is None
     stops = 0
 
-    def trial(operations: Sequence[Any]) -> int | None:
+    def shows(program: Program) -> Program | None:
         nonlocal stops
         if stops == TRIES_THAT_STOP:
             return None
-        attempt = Case(case.geometry, list(operations))
+        attempt = Case(case.geometry, list(program.setup))
         try:
             result = run_case(
                 task.library, attempt, task.model, judge=judge, every=judge, hasty=True
@@ -248,35 +249,25 @@ def shrink_case(found: DifferingCase) -> DifferingCase:
             return None
         count, differences = result
         stops += differences[0].field == "stopped"
-        return count
+        return Program(program.setup[:count])
 
-    shrunk_case = shrink(case.geometry, case.operations, trial, TRIES)
-    # the trials looked at the last state only: the difference may show before
-    again = run_case(task.library, shrunk_case.best, task.model, judge=judge)
+    whole = Program(tuple(case.operations))
+    small = shrink(
+        shows(whole) or whole, lambda best: chain(smaller(best), simpler(best)), shows, TRIES
+    )
+    operations = renumbered(small.best.setup)
+    # the tries looked at the last state only: the difference may show before
+    again = run_case(task.library, Case(case.geometry, operations), task.model, judge=judge)
     if again is None:  # the library itself is not deterministic; say so with the whole case
         return replace(found, difference=Difference("repeat", "differs once", "agrees again"))
     count, (difference, *others) = again
-    last = Case(case.geometry, shrunk_case.best.operations[:count])
+    stopped = small.stopped
+    if stops == TRIES_THAT_STOP:
+        stopped = f"stopped after {stops} tries in which the kernel stops"
     return replace(
-        found, case=last, difference=difference, others=tuple(others),
-        stopped=f"stopped after {stops} tries in which the kernel stops"
-        if stops == TRIES_THAT_STOP
-        else shrunk_case.stopped,
+        found, case=Case(case.geometry, operations[:count]), difference=difference,
+        others=tuple(others), stopped=stopped,
     )  # fmt: skip
-
-
-_stop: Event | None = None  # in a worker: set when the run is interrupted
-
-
-def _begin(stop: Event) -> None:
-    """Leave signals to the parent, which asks the workers for what they have."""
-    global _stop
-    _stop = stop
-    start_worker()
-
-
-def _stopped() -> bool:
-    return _stop is not None and _stop.is_set()
 
 
 def run_tasks(
@@ -316,40 +307,33 @@ def run_tasks(
             finally:
                 into.add(part)
                 into.seconds = time.monotonic() - began
-        into.found, into.found_schedule = shrink_found(into.found, into.found_schedule)
+        shrink_first(into)
         return
-    context = get_context("spawn")
-    stop = context.Event()
-    with ProcessPoolExecutor(
-        jobs, mp_context=context, initializer=_begin, initargs=(stop,)
-    ) as pool:
-        running: deque[Future[Tally]] = deque()
-
-        def submit(run: Callable[..., _R], *given: Any) -> Future[_R]:
-            return pool.submit(inputs.run_guarded, inputs.LIMIT, run, *given)
-
-        try:
-            while not enough():
-                while len(running) < 2 * jobs:
-                    running.append(submit(draw_task, next(tasks)))
-                # in their order, so that what was run is the same on any machine
-                into.add(running[0].result())
-                running.popleft()
-            for future in running:
-                future.cancel()
-            into.found, into.found_schedule = submit(
-                shrink_found, into.found, into.found_schedule
-            ).result()
-        except KeyboardInterrupt:
-            stop.set()
-            for future in wait(running, GRACE).done:
-                if not future.cancelled():
+    running: deque[Future[Tally]] = deque()
+    try:
+        with executor_of(jobs) as executor:
+            try:
+                while not enough():
+                    while len(running) < 2 * jobs:
+                        running.append(submit(executor, draw_until_interrupted, next(tasks)))
+                    # in their order, so that what was run is the same on any machine
+                    into.add(running[0].result())
+                    running.popleft()
+                for future in running:
+                    future.cancel()
+                if into.differs:
+                    small = submit(executor, shrink_first, into).result()
+                    into.differing_case = small.differing_case
+                    into.differing_schedule = small.differing_schedule
+                list(broken_off(executor, running))  # the tasks under way come too late
+            except KeyboardInterrupt:
+                ready = [one for one in running if one.done() and not one.cancelled()]
+                for future in (*ready, *broken_off(executor, running)):
                     into.add(future.result())
-            raise
-        except BrokenProcessPool:
-            raise InputError(
-                "kernel", None, "a kernel that leaves its process alive (--jobs 1 shows where)"
-            ) from None
-        finally:
-            into.seconds = time.monotonic() - began
-            pool.shutdown(wait=False, cancel_futures=True)
+                raise
+    except BrokenProcessPool:
+        raise InputError(
+            "kernel", None, "a kernel that leaves its process alive (--jobs 1 shows where)"
+        ) from None
+    finally:
+        into.seconds = time.monotonic() - began

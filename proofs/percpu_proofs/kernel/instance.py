@@ -1,12 +1,12 @@
-"""A compiled allocator: what of a geometry is fixed when it is compiled, and what it tells.
+"""A compiled allocator: the form that it is compiled in, its library, and kernels booted of it.
 
-Which functions and lines of a tree its addresses belong to, addr2line says, inlined ones too.
+addr2line tells which functions and lines of its tree addresses in a library belong to.
 """
 
 from __future__ import annotations
 
 import functools
-import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -38,12 +38,6 @@ class BuildForm(NamedTuple):
         """Return the form of a kernel with this geometry."""
         return cls(geometry.backing, geometry.page, geometry.smp)
 
-    def require(self, geometry: Geometry) -> None:
-        """Raise InputError for a geometry that a kernel of this form cannot have."""
-        wanted = BuildForm.of(geometry)
-        if wanted != self:
-            raise InputError("geometry", None, str(self), str(wanted))
-
     def __str__(self) -> str:
         return f"{self.backing}-{self.page >> 10}k" + ("" if self.smp else "-up")
 
@@ -62,6 +56,28 @@ USUAL: Final = BuildForm()
 """The form of most kernels: vm, pages of 4096 bytes, several CPUs."""
 
 
+class KernelVariable(NamedTuple):
+    """A variable of the kernel's code: where in the library it is, and its bytes."""
+
+    name: str  # one of a function has a number behind its own
+    offset: int
+    size: int
+
+    @property
+    def plain_name(self) -> str:
+        """The name in the source."""
+        return self.name.partition(".")[0]
+
+
+DESCRIBED: Final = frozenset({
+    "pcpu_lock", "pcpu_alloc_mutex", "pcpu_nr_empty_pop_pages", "pcpu_nr_populated",
+    "pcpu_async_enabled", "pcpu_atomic_alloc_failed", "pcpu_first_chunk", "pcpu_reserved_chunk",
+    "pcpu_chunk_lists",
+    "warn_limit",  # how many more failures are printed
+})  # fmt: skip
+"""Variables of mm/percpu.c that the description of a state shows; any other is compared raw."""
+
+
 @dataclass(frozen=True, slots=True)
 class Library:
     """A compiled allocator."""
@@ -69,65 +85,23 @@ class Library:
     path: Path
     release: str  # of the tree, as vectors name it
     form: BuildForm
-    # variables of the kernel's that no description of a state shows: name, offset, size in bytes
-    undescribed: tuple[tuple[str, int, int], ...] = ()
-    variables: tuple[tuple[str, int, int], ...] = ()  # all of the kernel's
+    variables: tuple[KernelVariable, ...] = ()  # of the kernel's, where it is to be searched
     root_objcg: bool = False  # tasks of the root group have an object cgroup
     source: Path | None = None  # the folder or archive that was given, for messages
     one_unit: bool = False  # km: the pages of a chunk are counted right for one unit only
     warnings: tuple[CompilerWarning, ...] = ()  # of the compiler
 
 
-_NAMES: Final = frozenset(Path(name).name for name in FILES)
+class Point:
+    """Points at which an actor stands, as the stubs number them (locks.h), and what it does."""
 
-
-class SourceLocation(NamedTuple):
-    """A line of the tree and the function that it stands in."""
-
-    function: str
-    file: str  # below the tree's top
-    line: int
-
-    def __str__(self) -> str:
-        return f"{self.function} ({self.file}:{self.line})"
-
-
-def places_of(library: Path, addresses: Iterable[int]) -> dict[int, tuple[SourceLocation, ...]]:
-    """Return the places in the tree of each return address in a library, the innermost first.
-
-    Without addr2line, none.
-    """
-    wanted = sorted(set(addresses))
-    if not wanted or shutil.which("addr2line") is None:
-        return dict.fromkeys(wanted, ())
-    done = subprocess.run(
-        ["addr2line", "-a", "-f", "-i", "-e", str(library), *(hex(a - 1) for a in wanted)],
-        capture_output=True, text=True, check=True,
+    DONE, UNLOCKED, MEMORY, RELEASED, FAILED, RESCHED, WAITING, ACCESS = range(8)
+    WORDS = (
+        "ends", "pcpu_lock released", "asks for memory", "pcpu_alloc_mutex released",
+        "reports a failure", "may be preempted", "waits for pcpu_alloc_mutex",
+        "accesses shared memory",
     )  # fmt: skip
-    found: dict[int, tuple[SourceLocation, ...]] = {}
-    lines = done.stdout.splitlines()
-    at = 0
-    for address in wanted:
-        at += 1  # the address
-        end = at
-        while end < len(lines) and not lines[end].startswith("0x"):
-            end += 2
-        found[address] = tuple(_places(lines[at:end]))
-        at = end
-    return found
 
-
-def _places(lines: Sequence[str]) -> Iterable[SourceLocation]:
-    for function, where in zip(lines[::2], lines[1::2], strict=False):
-        path, _, number = where.partition(" ")[0].rpartition(":")
-        name = Path(path).name
-        if name in _NAMES and number.isdecimal():
-            yield SourceLocation(function, f"{Path(path).parent.name}/{name}", int(number))
-
-
-DONE: Final = 0
-UNLOCKED, MEMORY, RELEASED, FAILED, RESCHED, WAITING, ACCESS = range(1, 8)
-"""Points at which an actor stands, as the stubs number them (locks.h)."""
 
 HASTE: Final = 5
 """Part of the time after which a loop is called endless, where that is soon."""
@@ -181,6 +155,14 @@ class LoadedLibrary:
         shape.root_objcg = library.root_objcg
         self.check(self.lib.percpu_boot(shape))
 
+    def fill(self, entry: Any, operation: Operation) -> Any:
+        """Write an operation into a struct percpu_operation, which is returned."""
+        kind, arg, size, align, reserved, gfp = operation
+        entry.kind, entry.align, entry.reserved, entry.gfp = ord(kind), align, reserved, gfp
+        entry.size = size if kind in HANDLES else 0 if kind in WRONG else arg
+        entry.handle = self._numbers.setdefault(arg, len(self._numbers)) if kind in HANDLES else 0
+        return entry
+
     def check(self, code: int) -> int:
         """Return a call's result; raises KernelStopped with the reason if it is negative."""
         if code < 0:
@@ -221,7 +203,9 @@ class Kernel(LoadedLibrary):
         refuses: it is asked for frees that name no live area, where a kernel may refuse (API-2).
         hasty: a loop is soon called one without end, for tries of which the last is repeated.
         """
-        library.form.require(geometry.require_kernel())
+        form = BuildForm.of(geometry.require_kernel())
+        if form != library.form:
+            raise InputError("geometry", None, str(library.form), str(form))
         super().__init__(library, "interface.h")
         self.geometry = geometry
         self._operation = self.ffi.new("struct percpu_operation *")
@@ -234,38 +218,31 @@ class Kernel(LoadedLibrary):
 
     def apply(self, operation: Operation) -> OperationResult:
         """Apply one operation. Raises HandleError for a handle named wrongly, KernelStopped."""
-        outcome = self._outcome
-        self.check(self.lib.percpu_apply(self.enter(operation), outcome))
-        ok = bool(outcome.ok)
+        self.check(self.lib.percpu_apply(self.enter(operation), self._outcome))
+        result = self._result()
         if operation[0] == "a":
-            self._held[operation[1]] = ok
-        return OperationResult(ok, outcome.chunk, outcome.off, outcome.warned)
+            self.note(operation[1], result.ok)
+        return result
+
+    def _result(self) -> OperationResult:
+        outcome = self._outcome
+        return OperationResult(bool(outcome.ok), outcome.chunk, outcome.off, outcome.warned)
 
     def enter(self, operation: Operation) -> Any:
         """Return an operation as the library takes it, its handle checked and noted."""
-        kind, arg, size, align, reserved, gfp = operation
-        entry = self._operation
-        entry.kind = ord(kind)
+        kind, arg = operation[:2]
         if kind == "a":
             if self._held.get(arg):
                 raise HandleError(f"handle {arg} is in use")
-            number = self._numbers.get(arg)
-            if number is None:
-                number = self._numbers[arg] = len(self._numbers)
-            entry.handle, entry.size, entry.align = number, size, align
-            entry.reserved, entry.gfp = reserved, gfp
             self._held[arg] = False
         elif kind == "f":
             if self._held.pop(arg, None) is None:
                 raise HandleError(f"handle {arg} holds nothing")
-            entry.handle = self._numbers[arg]
-        elif kind in WRONG and kind in HANDLES:
-            if arg not in self._numbers or (kind == "d" and arg in self._held):
-                raise HandleError(f"handle {arg} has not been freed")
-            entry.handle, entry.size = self._numbers[arg], size
-        else:
-            entry.handle, entry.size = 0, 0 if kind in WRONG else arg
-        return entry
+        elif kind in HANDLES and (
+            arg not in self._numbers or (kind == "d" and arg in self._held)
+        ):
+            raise HandleError(f"handle {arg} has not been freed")
+        return self.fill(self._operation, operation)
 
     @property
     def requests(self) -> dict[MemoryRequest, int]:
@@ -277,7 +254,7 @@ class Kernel(LoadedLibrary):
         }
 
     def note(self, handle: int, ok: bool) -> None:
-        """Note how the allocation of an actor ended."""
+        """Note how an allocation ended."""
         self._held[handle] = ok
 
     def prepare(self, operations: Sequence[Operation]) -> tuple[Any, int]:
@@ -285,8 +262,6 @@ class Kernel(LoadedLibrary):
         entries = self.ffi.new("struct percpu_operation[]", len(operations))
         for number, operation in enumerate(operations):
             entries[number] = self.enter(operation)[0]
-            if operation[0] == "a":
-                self._held[operation[1]] = False  # only the run tells, and it checks nothing
         return entries, len(operations)
 
     def run(self, prepared: tuple[Any, int]) -> None:
@@ -300,19 +275,55 @@ class Kernel(LoadedLibrary):
 
     def step(self, actor: int) -> tuple[int, OperationResult]:
         """Run an actor to its next point; return that and, once DONE, what it did."""
-        outcome = self._outcome
-        point = self.check(self.lib.percpu_step(actor, outcome))
-        return point, OperationResult(bool(outcome.ok), outcome.chunk, outcome.off, outcome.warned)
+        return self.check(self.lib.percpu_step(actor, self._outcome)), self._result()
 
 
 def load(ffi: Any, path: Path) -> Any:
     """Load a copy of a library: the loader gives the same file the same variables."""
-    handle, name = tempfile.mkstemp(suffix=".so")
-    os.close(handle)
     try:
-        shutil.copyfile(path, name)
-        return ffi.dlopen(name)
+        with tempfile.NamedTemporaryFile(suffix=".so") as own:
+            shutil.copyfile(path, own.name)
+            return ffi.dlopen(own.name)
     except OSError as error:
         raise InputError(path, None, f"a library that can be loaded ({error})") from None
-    finally:
-        Path(name).unlink()
+
+
+_NAMES: Final = frozenset(Path(name).name for name in FILES)
+
+
+class SourceLocation(NamedTuple):
+    """A line of the tree and the function that it stands in."""
+
+    function: str
+    file: str  # below the tree's top
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.function} ({self.file}:{self.line})"
+
+
+def places_of(library: Path, addresses: Iterable[int]) -> dict[int, tuple[SourceLocation, ...]]:
+    """Return the places in the tree of each return address in a library, the innermost first.
+
+    Without addr2line, none.
+    """
+    wanted = sorted(set(addresses))
+    if not wanted or shutil.which("addr2line") is None:
+        return dict.fromkeys(wanted, ())
+    done = subprocess.run(
+        ["addr2line", "-a", "-f", "-i", "-e", str(library), *(hex(a - 1) for a in wanted)],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    _, *answers = re.split(r"^0x.*\n", done.stdout, flags=re.MULTILINE)  # it repeats the address
+    return {
+        address: tuple(_places(answer.splitlines()))
+        for address, answer in zip(wanted, answers, strict=True)
+    }
+
+
+def _places(lines: Sequence[str]) -> Iterable[SourceLocation]:
+    for function, where in zip(lines[::2], lines[1::2], strict=False):
+        path, _, number = where.partition(" ")[0].rpartition(":")
+        name = Path(path).name
+        if name in _NAMES and number.isdecimal():
+            yield SourceLocation(function, f"{Path(path).parent.name}/{name}", int(number))

@@ -52,14 +52,13 @@ class CompilerWarning(NamedTuple):
         return f"{self.patch or self.file}:{self.line}: {self.text}"
 
 
-def warnings_of(tree: Tree, output: str) -> tuple[CompilerWarning, ...]:
-    """Return what a compiler has said of the tree's own files, each once; not of our stubs."""
-    found: dict[CompilerWarning, None] = {}
-    for path, line, text in _WARNING.findall(output):
-        name = _own_file(path)
-        if name is not None and STUBS not in Path(path).parents:
-            found[CompilerWarning(name, int(line), text)] = None
-    return tuple(found)
+def warnings_of(output: str) -> tuple[CompilerWarning, ...]:
+    """Return what a compiler has said of a tree's own files, each once; not of our stubs."""
+    return tuple(dict.fromkeys(
+        CompilerWarning(name, int(line), text)
+        for path, line, text in _WARNING.findall(output)
+        if (name := _own_file(path)) is not None and STUBS not in Path(path).parents
+    ))  # fmt: skip
 
 
 def _own_file(path: str) -> str | None:
@@ -69,16 +68,14 @@ def _own_file(path: str) -> str | None:
 
 def all_warnings(tree: Tree, warnings: Iterable[CompilerWarning]) -> list[CompilerWarning]:
     """Return the warnings of a tree, each once, those of lines of patches first."""
-    ours = [_in_patch(tree, warned) for warned in dict.fromkeys(warnings)]
-    return [w for w in ours if w.patch] + [w for w in ours if not w.patch]
-
-
-def _in_patch(tree: Tree, warned: CompilerWarning) -> CompilerWarning:
-    text, shown = _shown(tree, warned.file, warned.line, added=True)
-    if shown is None:
-        return warned
-    patch, at = shown
-    return CompilerWarning(warned.file, at, f"{text} ({warned.text})", patch)
+    found = []
+    for warning in dict.fromkeys(warnings):
+        text, shown = _shown(tree, warning.file, warning.line, added=True)
+        if shown is not None:
+            patch, line = shown
+            warning = CompilerWarning(warning.file, line, f"{text} ({warning.text})", patch)
+        found.append(warning)
+    return sorted(found, key=lambda warning: warning.patch is None)
 
 
 def _shown(
@@ -101,22 +98,23 @@ def _place(line: str, name: str) -> str:
     at = _ERROR.match(line)
     if at is not None and Path(at[1]).is_relative_to(STUBS):
         return str(Path(at[1]).relative_to(STUBS))
-    owner = _OWNER.search(line)
-    known = re.compile(rf"\b(?:struct|union) {owner[1]} \{{" if owner else rf"\b{name}\b")
+    known = _owner_defined(line) or rf"\b{name}\b"
     for header in sorted(STUBS.glob("*.h")):
-        if known.search(header.read_text()):
+        if re.search(known, header.read_text()):
             return header.name
     return next((file for part, file in _PLACES if part in name.lower()), "types.h")
 
 
 def _is_of_tree(tree: Tree, line: str, name: str) -> bool:
     """Return whether an error is about what the tree's own files define, so that no stub helps."""
+    defined = _owner_defined(line) or rf"^\w[^;={{}}]*\b{name}\([^;{{}}]*\)\s*\{{"
+    return any(re.search(defined, tree.text(file), re.MULTILINE) for file in tree.files)
+
+
+def _owner_defined(line: str) -> str | None:
+    """Return what finds the definition of the type that lacks a member, None for other errors."""
     owner = _OWNER.search(line)
-    if owner is not None:
-        defined = re.compile(rf"\b(?:struct|union) {owner[1]} \{{")
-    else:
-        defined = re.compile(rf"^\w[^;={{}}]*\b{name}\([^;{{}}]*\)\s*\{{", re.MULTILINE)
-    return any(defined.search(tree.text(file)) for file in FILES if (tree.top / file).is_file())
+    return owner and rf"\b(?:struct|union) {owner[1]} \{{"
 
 
 def compile_error(tree: Tree, output: str) -> InputError:

@@ -13,6 +13,7 @@ from typing import Any, Final, cast
 
 from percpu_proofs.kernel.changes import (
     FILLED,
+    GIVES,
     HAS,
     SCOPE,
     SCOPED,
@@ -32,7 +33,7 @@ from percpu_proofs.recorded.vectors import VERSIONS
 from percpu_proofs.run.inputs import InputError
 from percpu_reference.environment import Task
 from percpu_reference.operations import Operations
-from percpu_reference.state import LIMITED_WORK, UNLIMITED_WORK
+from percpu_reference.state import UNLIMITED_WORK
 from percpu_reference.variants import MERGED, Allocator, variant_class, variant_name
 from percpu_reference.variants.fixes import ChunkRelativeEnd
 from percpu_reference.variants.reference import FIXES, with_fixes
@@ -146,9 +147,8 @@ FORMS: Final[dict[str, dict[str, Any]]] = {
 """How trees ask for memory on a caller's behalf, with what of a variant that changes."""
 
 
-SLEEPS: Final = {"BLOCKING": DIRECT_RECLAIM, "WORK": LIMITED_WORK}
 SLEEPS_NOT: Final = {"BLOCKING": KERNEL, "WORK": UNLIMITED_WORK}
-"""Whether a request without I/O may sleep; it then waits for the work, which got its scope so."""
+"""What a tree has in which a request without I/O may not sleep."""
 
 
 @cache
@@ -164,7 +164,7 @@ def _variant(model: ModelVariant) -> type[Allocator]:
     base = with_changes(base, model.backports)
     names = dict(FORMS[model.asks])
     if model.noio_sleeps != (base.BLOCKING == DIRECT_RECLAIM):
-        names |= SLEEPS if model.noio_sleeps else SLEEPS_NOT
+        names |= GIVES[SLEEPABLE] if model.noio_sleeps else SLEEPS_NOT
     scoped = model.asks == SCOPED
     if not names and not scoped:
         return base

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from array import array
 from collections import Counter
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from operator import attrgetter
 from typing import Final
 
-from percpu_contracts.violations import Breach
 from percpu_proofs.kernel.instance import Kernel, KernelStopped, Library, OperationResult
 from percpu_proofs.kernel.model import ModelVariant
 from percpu_proofs.kernel.postconditions import CompiledWholeState, Postconditions
-from percpu_proofs.kernel.views import RESERVED, CompiledState, KernelChunk
+from percpu_proofs.kernel.views import CompiledState, KernelChunk
 from percpu_proofs.run.driver import Driver
 from percpu_proofs.run.operations import Operation
 from percpu_proofs.run.state_record import (
@@ -22,8 +21,11 @@ from percpu_proofs.run.state_record import (
     Recorder,
     counter_record,
     differences,
+    hints_of,
     model_record,
     outcome_record,
+    placed,
+    scalars_of,
 )
 from percpu_reference import build
 from percpu_reference.chunk import Chunk
@@ -31,22 +33,15 @@ from percpu_reference.variants import Allocator
 from percpu_spec.geometry import Geometry
 from percpu_spec.gfp import flag_words
 from percpu_spec.steps import MemoryRequest
-from percpu_spec.views import HINTS, ChunkView
 
 WHOLE: Final = 16
 """Every so many comparisons all is read, whether the kernel has changed it or not."""
-_MOST_CHUNKS: Final = 1000  # whose verdicts are kept
 
 _COMPARED: Final = (
     "live_pages", "page_allocs", "creates", "destroys", "tlb_flushes", "warnings", "charged",
     "objcg_refs", "balance_requests",
 )  # fmt: skip
 _counters = attrgetter(*_COMPARED)
-_scalars = attrgetter(
-    "isolated", "immutable", "free_bytes", "nr_pages", "nr_populated", "nr_empty_pop_pages",
-    "start_offset", "end_offset",
-)  # fmt: skip
-_hints = attrgetter(*HINTS)
 _totals = attrgetter("nr_populated", "nr_empty_pop_pages", "atomic_alloc_failed", "async_enabled")
 _ORDER = ("stopped", "op", "ok", "ran", "chunk", "off", "warn", "g", "slots", "chunks", "x")
 
@@ -77,10 +72,10 @@ class Pair:
         self.new: dict[str, str] = {}  # of these, which the variant does not, and what was wrong
         self.areas: dict[int, tuple[int, int] | None] = {}  # the kernel's: chunk number, offset
         allocator = self.driver.allocator
-        self._whole: _WholeKernel | None = None
+        self._whole: CompiledWholeState | None = None
         self._postconditions: Postconditions | None = None
         if judge:
-            self._whole = _WholeKernel(self.state.free_slot, allocator.NOT_APPLICABLE)
+            self._whole = CompiledWholeState(self.state.free_slot, allocator.NOT_APPLICABLE)
             self._postconditions = Postconditions(self.kernel, self.state, allocator.is_atomic)
         self._last: tuple[Operation, OperationResult]  # what was done last, and how it ended
         self.declared = 0  # operations that print otherwise
@@ -197,7 +192,7 @@ class Pair:
         whole = self._compared % WHOLE == 0
         kernel, model, state = self.kernel, self.driver.allocator, self.state
         state.read()
-        ours = self.placed()
+        ours = list(placed(model))
         env = model.env
         counters = array("q", (*_counters(env), model.work_pending)).tobytes()
         listed = [(slot, chunk.id) for slot, chunk in ours if slot >= 0]
@@ -220,14 +215,6 @@ class Pair:
             self._equal[chunk.id] = theirs.changes
         return True
 
-    def placed(self) -> list[tuple[int, Chunk]]:
-        """Return the model's chunks on lists with their lists, in order, then the reserved one."""
-        model = self.driver.allocator
-        found = [(head.slot, chunk) for head in model.chunk_lists for chunk in head]
-        if model.reserved_chunk is not None:
-            found.append((RESERVED, model.reserved_chunk))
-        return found
-
     def same_totals(self) -> bool:
         """Return whether the counters of both allocators are equal."""
         return _totals(self.state) == _totals(self.driver.allocator)
@@ -237,13 +224,13 @@ class Pair:
         charges = ours.obj_exts
         return (
             theirs.computed_slot == self.driver.allocator.chunk_slot(ours)
-            and theirs.scalars == _scalars(ours)
-            and theirs.hints == _hints(ours.chunk_md)
+            and theirs.scalars == scalars_of(ours)
+            and theirs.hints == hints_of(ours.chunk_md)
             and theirs.alloc_map == ours.alloc_map
             and theirs.bound_map == ours.bound_map
             and theirs.populated == ours.populated
             and theirs.charges == (None if charges is None else charges.keys())
-            and (not blocks or theirs.block_hints == list(map(_hints, ours.md_blocks)))
+            and (not blocks or theirs.block_hints == list(map(hints_of, ours.md_blocks)))
         )
 
     def _left_behind(self) -> int:
@@ -318,22 +305,3 @@ def _whole(
         },
         "async": allocator.async_enabled,
     }
-
-
-class _WholeKernel(CompiledWholeState):
-    """Judges states of one kernel: what a chunk breaks is asked once for each change of it."""
-
-    def __init__(self, free_slot: int, without: Collection[str]) -> None:
-        super().__init__(free_slot, without)
-        self._verdicts: dict[ChunkView, tuple[int, list[Breach]]] = {}
-
-    def broken_by(self, chunk: ChunkView, geometry: Geometry, settled: bool) -> Iterable[Breach]:
-        """Return the clauses that a chunk of a CompiledState breaks."""
-        assert isinstance(chunk, KernelChunk)
-        known = self._verdicts.get(chunk)
-        if known is None or known[0] != chunk.changes:
-            if len(self._verdicts) == _MOST_CHUNKS:
-                self._verdicts.clear()
-            broken = list(super().broken_by(chunk, geometry, settled))
-            known = self._verdicts[chunk] = chunk.changes, broken
-        return known[1]

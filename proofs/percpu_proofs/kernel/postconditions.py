@@ -5,7 +5,7 @@ Its functions have no contracts, so what they promise is asked of the operation 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from typing import Any, Final
 
 from percpu_contracts.clauses import accounting, api, balance, maps
@@ -21,11 +21,12 @@ from percpu_spec.definitions import area_size, is_legal
 from percpu_spec.geometry import Geometry
 from percpu_spec.views import AllocatorView, ChunkView
 
-ASKED: Final = (
+OPERATION_CLAUSES: Final = (
     "ACC-1", "ACC-2", "API-1", "API-4", "API-5", "API-7", "API-9", "BAL-5", "BAL-7", "MAP-4",
     "POP-4", "SLOT-1",
 )  # fmt: skip
 """The clauses asked here."""
+_MOST_VERDICTS: Final = 100_000  # of chunks, that are at hand
 
 
 def judged_allocation(
@@ -103,20 +104,33 @@ def wrong_charges(charged: int, chunks: Iterable[Any], geometry: Geometry) -> st
 
 
 class CompiledWholeState(WholeState):
-    """Judges states of compiled code, which tells the slot that it computes itself (SLOT-1)."""
+    """Judges states of one compiled kernel, each state of a chunk once.
+
+    Compiled code tells the slot that it computes itself (SLOT-1).
+    """
 
     def __init__(self, free_slot: int, without: Collection[str] = KERNELS) -> None:
         super().__init__(without)
         self._free_slot = free_slot
+        self._verdicts: dict[tuple[Hashable, bool], list[Breach]] = {}
+        self.chunk_evaluations = 0
 
     def broken_by(self, chunk: ChunkView, geometry: Geometry, settled: bool) -> Iterable[Breach]:
         """Return the clauses that a chunk breaks."""
-        broken = super().broken_by(chunk, geometry, settled)
         compiled: Any = chunk
-        if compiled.is_reserved:
-            return broken
-        wrong = computed_slot_is(chunk, compiled.computed_slot, geometry, self._free_slot)
-        return broken if wrong is None else [*broken, ("SLOT-1", wrong)]
+        key = compiled.contents, settled
+        known = self._verdicts.get(key)
+        if known is None:
+            if len(self._verdicts) == _MOST_VERDICTS:
+                self._verdicts.clear()
+            self.chunk_evaluations += 1
+            known = self._verdicts[key] = list(super().broken_by(chunk, geometry, settled))
+            wrong = None if compiled.is_reserved else computed_slot_is(
+                chunk, compiled.computed_slot, geometry, self._free_slot
+            )  # fmt: skip
+            if wrong is not None:
+                known.append(("SLOT-1", wrong))
+        return known
 
 
 class Postconditions:

@@ -1,4 +1,7 @@
-"""What each field of a record is, in words: the kernel's name for it, who sets it, its clauses."""
+"""Records of a compiled kernel's states: each field in words, and the vectors that they make up.
+
+`fields.txt` has a line for each field.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from typing import Any, Final, NamedTuple
 
 from percpu_proofs.kernel.instance import Kernel, Library
 from percpu_proofs.kernel.views import CompiledState
-from percpu_proofs.recorded.vectors import MANIFEST
+from percpu_proofs.recorded.vectors import MANIFEST, boot_record, changed_record, sizes_record
 from percpu_proofs.run.driver import HandleError, handle_problem
 from percpu_proofs.run.inputs import writing
 from percpu_proofs.run.operations import OperationList
@@ -22,8 +25,6 @@ from percpu_proofs.run.state_record import (
     Difference,
     Record,
     Recorder,
-    StateRecord,
-    counter_record,
     dump,
     outcome_record,
 )
@@ -39,76 +40,10 @@ class FieldMeaning(NamedTuple):
     clauses: str = ""
 
 
-_MOVES: Final = "pcpu_chunk_relocate pcpu_isolate_chunk pcpu_reintegrate_chunk"
-_HINTS_SET: Final = "pcpu_block_update_hint_alloc pcpu_block_update_hint_free"
-_PLACES: Final = "pcpu_find_block_fit pcpu_alloc_area"
-_ASKS: Final = "pcpu_schedule_balance_work"
-_COUNTS: Final = "pcpu_chunk_populated pcpu_chunk_depopulated"
-_CHARGES: Final = "pcpu_memcg_pre_alloc_hook pcpu_memcg_post_alloc_hook pcpu_memcg_free_hook"
-
+_FIELDS: Final = Path(__file__).with_name("fields.txt").read_text("utf-8").splitlines()[1:]
 MEANINGS: Final = {
-    "stopped": FieldMeaning("the kernel stops"),
-    "id": FieldMeaning("the number of the chunk", "pcpu_create_chunk"),
-    "slot": FieldMeaning("the list that it is on", _MOVES, "LIST-1 LIST-2 LIST-3 LIST-4"),
-    "slots": FieldMeaning("chunks, head to tail", _MOVES, "LIST-1 LIST-2 LIST-3 LIST-4"),
-    "cslot": FieldMeaning("the list that its hints ask for", "pcpu_chunk_slot", "SLOT-1"),
-    "iso": FieldMeaning("isolated", "pcpu_isolate_chunk pcpu_reintegrate_chunk", "ISO-2 ISO-3"),
-    "imm": FieldMeaning("immutable", "pcpu_alloc_first_chunk", "RCL-2"),
-    "free": FieldMeaning("free_bytes", "pcpu_alloc_area pcpu_free_area", "MAP-2 MAP-4"),
-    "npages": FieldMeaning("nr_pages", "pcpu_alloc_chunk pcpu_alloc_first_chunk"),
-    "npop": FieldMeaning("nr_populated, its populated pages", _COUNTS, "POP-3"),
-    "nempty": FieldMeaning(
-        "nr_empty_pop_pages, its empty populated pages", "pcpu_update_empty_pages", "POP-1"
-    ),
-    "so": FieldMeaning("start_offset, in bytes", "pcpu_alloc_first_chunk"),
-    "eo": FieldMeaning("end_offset, in bytes", "pcpu_alloc_first_chunk"),
-    "pop": FieldMeaning("populated, the bitmap of its pages", _COUNTS, "POP-2 POP-3"),
-    "amap": FieldMeaning("alloc_map", f"{_PLACES} pcpu_free_area", "MAP-1 FIT-1 FIT-2"),
-    "bmap": FieldMeaning("bound_map", "pcpu_alloc_area pcpu_free_area", "MAP-3"),
-    "md": FieldMeaning(
-        "of its own hints", f"{_HINTS_SET} pcpu_chunk_refresh_hint", "HINT-1 HINT-5 HINT-7"
-    ),
-    "blk": FieldMeaning(
-        "of the hints", f"{_HINTS_SET} pcpu_block_refresh_hint", "HINT-1 HINT-2 HINT-3 HINT-4"
-    ),
-    "objcg": FieldMeaning("bits at which charged areas begin", _CHARGES, "ACC-1 ACC-2"),
-    "nr_pop": FieldMeaning("pcpu_nr_populated, in pages", _COUNTS, "POP-3"),
-    "nr_empty": FieldMeaning(
-        "the float, pcpu_nr_empty_pop_pages",
-        "pcpu_update_empty_pages pcpu_isolate_chunk pcpu_reintegrate_chunk", "FLT-1 BAL-1",
-    ),
-    "atomic_failed": FieldMeaning(
-        "pcpu_atomic_alloc_failed", "pcpu_alloc pcpu_balance_populated", "BAL-5"
-    ),
-    "live_pages": FieldMeaning(
-        "pages held for all units", "pcpu_alloc_pages pcpu_free_pages", "POP-4"
-    ),
-    "page_allocs": FieldMeaning("pages allocated since boot", "pcpu_alloc_pages"),
-    "creates": FieldMeaning("chunks created since boot", "pcpu_create_chunk", "BAL-3 API-5"),
-    "destroys": FieldMeaning("chunks destroyed since boot", "pcpu_balance_free", "BAL-6"),
-    "tlb": FieldMeaning("flushes of translations", "pcpu_post_unmap_tlb_flush", "TLB-1 ISO-1"),
-    "charged": FieldMeaning("bytes charged", _CHARGES, "ACC-1 ACC-2"),
-    "objrefs": FieldMeaning("references to the cgroup", _CHARGES, "ACC-1"),
-    "sched": FieldMeaning("balance work is pending", _ASKS, "BAL-4 BAL-5"),
-    "nsched": FieldMeaning("requests for balance work", _ASKS, "BAL-4 BAL-5"),
-    "chunk": FieldMeaning("the chunk of the area handed out", _PLACES, "FIT-1 FIT-2 LIST-4"),
-    "off": FieldMeaning("offset of the area handed out, in bytes", _PLACES, "FIT-1 FIT-2 API-4"),
-    "ok": FieldMeaning("success", "pcpu_alloc", "FIT-1 API-9"),
-    "ran": FieldMeaning("the balance work runs", _ASKS, "BAL-4"),
-    "warn": FieldMeaning("warnings", "pcpu_alloc", "API-1"),
-    "prwarn": FieldMeaning("failures printed", "pcpu_alloc"),
-    "stacks": FieldMeaning("stacks printed", "pcpu_alloc"),
-    "async": FieldMeaning("pcpu_async_enabled", "percpu_enable_async"),
-    "memory touched or freed wrongly": FieldMeaning(
-        "memory touched or freed wrongly", "", "ISO-1 POP-2"
-    ),
-    "blocks of memory left behind": FieldMeaning("blocks of memory left behind", "pcpu_free_chunk"),
-    "locks taken wrongly": FieldMeaning("locks taken or released wrongly", "", "LOCK-1 LOCK-2"),
-    "asked for": FieldMeaning(
-        "requests since boot", "pcpu_alloc pcpu_create_chunk pcpu_populate_chunk", "GFP-1 GFP-2"
-    ),
-    "repeat": FieldMeaning("the code does not do the same twice"),
-}  # fmt: skip
+    field: FieldMeaning(*meaning) for field, *meaning in (line.split(" | ") for line in _FIELDS)
+}
 
 _PART: Final = re.compile(r"\.?([a-z_][a-z_ ]*)|\[(-?\d+)\]")
 OPERATION: Final = {
@@ -123,13 +58,9 @@ def meaning(difference: Difference) -> FieldMeaning:
     clause = difference.field.removeprefix("clause ")
     if clause != difference.field:
         return FieldMeaning(f"{clause} is broken", "", clause)
-    names: list[str] = []
-    numbers: list[int] = []
-    for name, number in _PART.findall(difference.field):
-        if name:
-            names.append(name)
-        else:
-            numbers.append(int(number))
+    parts = _PART.findall(difference.field)
+    names = [name for name, _ in parts if name]
+    numbers = [int(number) for _, number in parts if number]
     if names[0] == "chunks":
         at, *inner = numbers
         if len(names) == 1:
@@ -184,13 +115,7 @@ def records(library: Library, version: str, recording: VectorRecording) -> Itera
         state = CompiledState(kernel)
         recorder = Recorder(state)
         before = recorder.read()
-        yield {
-            "n": 0, "op": "init", "geom": _sizes(geometry), "nr_slots": state.nr_slots,
-            "sidelined_slot": state.sidelined_slot, "free_slot": state.free_slot,
-            "to_depop_slot": state.to_depopulate_slot, "version": version,
-            **_state(before, state),
-            "chunks": [before.chunks[i] for i in sorted(before.chunks)],
-        }  # fmt: skip
+        yield boot_record(sizes_record(geometry), version, state, before)
         for n, operation in enumerate(recording.listed.operations, 1):
             try:
                 result = kernel.apply(operation)
@@ -201,28 +126,9 @@ def records(library: Library, version: str, recording: VectorRecording) -> Itera
             yield {
                 "in": recording.texts[n - 1], "n": n, "op": operation[0],
                 **outcome_record(operation, *result),
-                **_state(after, state),
-                "changed": [
-                    after.chunks[i]
-                    for i in sorted(after.chunks)
-                    if after.texts[i] != before.texts.get(i)
-                ],
+                **changed_record(state, before, after),
             }  # fmt: skip
             before = after
-
-
-def _sizes(geometry: Geometry) -> Record:
-    rest = {"page": geometry.page, "spare": geometry.spare, "backing": geometry.backing}
-    return {
-        "unit": geometry.unit, "static": geometry.static, "reserved": geometry.reserved,
-        "dyn": geometry.dyn, "cpus": geometry.cpus, "groups": geometry.groups,
-        "memcg": int(geometry.memcg), "async": int(geometry.async_enabled),
-        **{name: value for name, value in rest.items() if value != getattr(Geometry(), name)},
-    }  # fmt: skip
-
-
-def _state(record: StateRecord, state: CompiledState) -> Record:
-    return {"crc": record.crc, "x": counter_record(state), "g": record.g, "slots": record.slots}
 
 
 def write_vector(path: Path, library: Library, version: str, recording: VectorRecording) -> Record:
@@ -238,7 +144,7 @@ def write_vector(path: Path, library: Library, version: str, recording: VectorRe
         path.write_bytes(packed.getvalue())
     return {
         "file": path.name,
-        "geom": _sizes(recording.geometry),
+        "geom": sizes_record(recording.geometry),
         "ops": len(recording.listed.operations),
         "sha256": hashlib.sha256(packed.getvalue()).hexdigest(),
         "final_crc": last["crc"],

@@ -21,13 +21,12 @@ from percpu_proofs.explore.schedulers.fixed import Drain, ImpossibleStepError, S
 from percpu_proofs.explore.system import Runner, Schedule, Scheduler, actor_of, scheduled
 from percpu_proofs.explore.token import Token
 from percpu_proofs.explore.world import World
-from percpu_proofs.kernel import instance as points
-from percpu_proofs.kernel.instance import KernelStopped, Library, OperationResult
+from percpu_proofs.kernel.instance import KernelStopped, Library, OperationResult, Point
 from percpu_proofs.kernel.model import ModelVariant
 from percpu_proofs.kernel.pair import Pair
 from percpu_proofs.kernel.record import sentence
 from percpu_proofs.kernel.views import OWNED
-from percpu_proofs.run.driver import HandleError
+from percpu_proofs.run.driver import HandleError, place_of
 from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.state_record import Difference
 from percpu_reference.gaps import DONE, FAILED, Gap, Kind
@@ -37,8 +36,8 @@ from percpu_spec.steps import AreaExtent, Step
 
 _STATES: Final = asked(Scope.ALLOCATOR, When.ALWAYS, When.ISOLATED)
 _QUIESCENT: Final = asked(Scope.ALLOCATOR, When.QUIESCENT)
-_POINT_OF: Final = {FAILED: points.FAILED, AGAIN: points.RELEASED}
-_POINT_OF_KIND: Final = {Kind.WAIT: points.WAITING, Kind.CREATE: points.MEMORY}
+_POINT_OF: Final = {FAILED: Point.FAILED, AGAIN: Point.RELEASED}
+_POINT_OF_KIND: Final = {Kind.WAIT: Point.WAITING, Kind.CREATE: Point.MEMORY}
 """Where an actor of the kernel stands that has not just released pcpu_lock, by the model's gap."""
 _MOST_STEPS: Final = 2000  # of one schedule; an end comes long before
 _MOST_POINTS: Final = 100_000  # that a kernel's actor passes within one step of the model
@@ -176,9 +175,8 @@ class LockstepWorld:
             self.done.difference = f"the kernel has no point for {runner.gap!r}"
             return
         if runner.done and runner.operation[0] == "a":
-            area = runner.result
             self.pair.kernel.note(runner.operation[1], result.ok)
-            ours = None if area is None else (area[0].id, area[1])
+            ours = place_of(runner.result)
             theirs = (result.chunk, result.off) if result.ok else None
             if ours != theirs:
                 self.done.difference = f"result: kernel {theirs}, model {ours}"
@@ -209,9 +207,9 @@ class LockstepWorld:
         wanted = self._point_of(runner)
         for _ in range(_MOST_POINTS):
             point, result = kernel.step(self._actors[actor])
-            if point == wanted or (point == points.RESCHED and self._between_two(runner, left)):
+            if point == wanted or (point == Point.RESCHED and self._between_two(runner, left)):
                 return point, result
-            if point == points.DONE:
+            if point == Point.DONE:
                 break
         return None, result
 
@@ -219,11 +217,11 @@ class LockstepWorld:
         """Return the point of the kernel's that is the gap a runner of the model stands at."""
         gap = runner.gap
         if gap is None:
-            return points.DONE
+            return Point.DONE
         if gap is DONE:
             atomic = self.world.allocator.is_atomic(runner.operation[5])
-            return points.UNLOCKED if atomic else points.RELEASED
-        return _POINT_OF.get(gap) or _POINT_OF_KIND.get(gap.kind, points.UNLOCKED)
+            return Point.UNLOCKED if atomic else Point.RELEASED
+        return _POINT_OF.get(gap) or _POINT_OF_KIND.get(gap.kind, Point.UNLOCKED)
 
     def _between_two(self, runner: Runner, left: Gap | None) -> bool:
         """Return whether the work goes from one condemned chunk to the next.

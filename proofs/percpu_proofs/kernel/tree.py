@@ -1,4 +1,4 @@
-"""A Linux source tree, or Debian's archive of one: its version and the files of its allocator."""
+"""A Linux source tree, or Debian's archive of one: its allocator's files, and patches to them."""
 
 from __future__ import annotations
 
@@ -52,6 +52,13 @@ LANDMARKS: Final[Mapping[str, tuple[str, ...]]] = {
 
 HOW_TO_GET: Final = "apt-get install linux-source-6.12 brings one"
 _NUMBER = re.compile(r"^(VERSION|PATCHLEVEL|SUBLEVEL)\s*=\s*(\d+)\s*$", re.MULTILINE)
+PATCHED: Final = FILES[1:]
+"""The files that patches are applied to, by name below a tree's top."""
+
+_OPTIONS: Final = ("-u", "--batch", "--forward", "--no-backup-if-mismatch", "--reject-file=-")
+_QUOTE: Final = re.compile(r"^([> \t]*)\+\+\+ \S", re.MULTILINE)
+_CHANGE: Final = re.compile(r"[+-](?!(\+\+|--?)( |$))")
+"""A line that is added or taken away; no name of a file, and not what a signature begins with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +132,9 @@ def read_tree(top: Path, source: Path | None = None) -> Tree:
             source, None, "Linux 5.14 or later, with partial depopulation",
             ".".join(map(str, version)),
         )  # fmt: skip
-    told = MEMCONTROL if (top / MEMCONTROL).is_file() else "mm/percpu.c"
-    return Tree(top, version, source, told, "obj_cgroup_is_root(" in read_text(top / told))
+    root_file = MEMCONTROL if (top / MEMCONTROL).is_file() else "mm/percpu.c"
+    root_objcg = "obj_cgroup_is_root(" in read_text(top / root_file)
+    return Tree(top, version, source, root_file, root_objcg)
 
 
 def unpack(archive: Path, into: Path) -> Path:
@@ -134,17 +142,14 @@ def unpack(archive: Path, into: Path) -> Path:
 
     Raises InputError for a file that is no such archive, or where there is no tar.
     """
-    tar = shutil.which("tar")
-    if tar is None:
-        raise InputError(archive, None, "a folder (there is no tar to unpack an archive with)")
     top = _top(archive)
     into.mkdir(parents=True, exist_ok=True)
     # with each name wanted once, tar stops at the last of them and leaves most unread
-    command = [tar, "-C", str(into), "--occurrence=1", "-xf", str(archive.absolute())]
-    done = subprocess.run(
-        [*command, *(f"{top}/{name}" for name in (*FILES, MEMCONTROL))],
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+    options = ["-C", str(into), "--occurrence=1", "-xf", str(archive.absolute())]
+    without = InputError(archive, None, "a folder (there is no tar to unpack an archive with)")
+    done = run_program(
+        "tar", [*options, *(f"{top}/{name}" for name in (*FILES, MEMCONTROL))], without
+    )
     if done.returncode and not all((into / top / name).is_file() for name in NEEDED):
         expected = f"an archive of a Linux source tree, its files below {top}/"
         said = next(iter(done.stderr.strip().splitlines()), None)  # what follows is of it
@@ -159,6 +164,18 @@ def _top(archive: Path) -> str:
         if first is not None and not first.name.startswith(("/", ".")):
             return first.name.partition("/")[0]
     return archive.name.partition(".tar")[0]
+
+
+def run_program(
+    program: str, arguments: Sequence[str], without: InputError, text: str | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run a program to its end, with a text for it to read; raises `without` if it is not here."""
+    path = shutil.which(program)
+    if path is None:
+        raise without
+    return subprocess.run(
+        [path, *arguments], input=text, capture_output=True, text=True, check=False
+    )
 
 
 def damage(tree: Tree) -> InputError | None:
@@ -189,15 +206,6 @@ def copy_tree(tree: Tree, into: Path) -> Tree:
     return replace(tree, top=into)
 
 
-PATCHED: Final = FILES[1:]
-"""The files that patches are applied to, by name below a tree's top."""
-
-_OPTIONS: Final = ("-u", "--batch", "--forward", "--no-backup-if-mismatch", "--reject-file=-")
-_QUOTE: Final = re.compile(r"^([> \t]*)\+\+\+ \S", re.MULTILINE)
-_CHANGE: Final = re.compile(r"[+-](?!(\+\+|--?)( |$))")
-"""A line that is added or taken away; no name of a file, and not what a signature begins with."""
-
-
 class FileChange(NamedTuple):
     """What a patch does to a file; the lines of the hunks know theirs in the patch."""
 
@@ -210,14 +218,10 @@ def apply_patch(tree: Tree, path: Path) -> Tree:
 
     Raises InputError as read_patch does, and for the first hunk that does not apply.
     """
-    program = shutil.which("patch")
-    if program is None:
-        raise InputError(path, None, "the program patch, to apply it with")
+    without = InputError(path, None, "the program patch, to apply it with")
     for name, hunks in read_patch(path):
-        done = subprocess.run(
-            [program, *_OPTIONS, str(tree.top / name)],
-            input="".join(map(str, hunks)), capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        arguments = [*_OPTIONS, str(tree.top / name)]
+        done = run_program("patch", arguments, without, "".join(map(str, hunks)))
         if done.returncode:
             output = done.stdout + done.stderr
             failed = re.search(r"^Hunk #(\d+) FAILED", output, re.MULTILINE)

@@ -110,6 +110,11 @@ class KernelChunk(CompiledChunk):
             self._charged, self.charges = charged, set(set_bits(charged))
 
     @property
+    def contents(self) -> tuple[int, int]:
+        """A value that no other state of a chunk of the same kernel has."""
+        return self.id, self.changes
+
+    @property
     def is_reserved(self) -> bool:
         """Whether it serves the reserved part."""
         return self.on_list == RESERVED
@@ -198,12 +203,6 @@ class CompiledState(CompiledAllocator):
     def find(self, number: int) -> KernelChunk | None:
         """Return a chunk by its number, None for one that is no more."""
         return self._chunks.get(number)
-
-    def placed(self) -> list[tuple[int, KernelChunk]]:
-        """Return the chunks on lists with their lists, in order, then the reserved one with -1."""
-        found = [(slot, self._chunks[number]) for slot, number in self.order]
-        reserved = self.reserved_chunk
-        return found if reserved is None else [*found, (-1, reserved)]
 
     def listed(self) -> list[KernelChunk]:
         """Return the chunks that are on lists."""

@@ -16,6 +16,7 @@ from percpu_proofs.run.state_record import (
     CHUNK_FIELDS,
     Difference,
     Record,
+    Recordable,
     Recorder,
     StateRecord,
     counter_record,
@@ -23,7 +24,7 @@ from percpu_proofs.run.state_record import (
     model_record,
 )
 from percpu_reference import build
-from percpu_reference.variants import MERGED, Allocator
+from percpu_reference.variants import MERGED
 from percpu_spec.geometry import Geometry, GeometryError
 
 VERSIONS: Final = {"6.12": frozenset[str](), "6.1": frozenset({"prwarn", "stacks"})}
@@ -34,7 +35,7 @@ MANIFEST: Final = "manifest.json"
 SUFFIX: Final = ".jsonl.gz"
 
 _GEOMETRY: Final = ("unit", "static", "reserved", "dyn", "cpus", "groups", "memcg", "async")
-_MORE: Final = {"page", "spare", "backing"}
+_MORE: Final = ("page", "spare", "backing")
 """Of a geometry, where they are not 4096 bytes, no unit without CPU, and vm."""
 _STATE: Final = frozenset({"n", "op", "crc", "x", "g", "slots"})
 _INITIAL: Final = _STATE | {
@@ -170,7 +171,7 @@ def _check_chunks(path: Path, line: int, chunks: object) -> None:
 
 def _geometry(path: Path, sizes: object) -> Geometry:
     """Return the recorded geometry, which must be one that a kernel boots with."""
-    if not isinstance(sizes, dict) or set(sizes) - _MORE != set(_GEOMETRY):
+    if not isinstance(sizes, dict) or set(sizes) - set(_MORE) != set(_GEOMETRY):
         raise InputError(path, 1, f"geom with fields {', '.join(_GEOMETRY)}", str(sizes))
     try:
         return Geometry().with_mapping(sizes).require_kernel()
@@ -251,7 +252,7 @@ def compare_vector(vector: Vector, report: VectorReport) -> None:
 
     state = recorder.read()
     initial = vector.records[0]
-    model = _initial_record(initial, allocator, state)
+    model = boot_record(initial["geom"], initial["version"], allocator, state)
     _compare(report, vector, 0, "boot", initial, model, skip)
 
     for n, operation in enumerate(vector.listed.operations, 1):
@@ -264,38 +265,37 @@ def compare_vector(vector: Vector, report: VectorReport) -> None:
         kernel = vector.records[n]
         model = {"in": kernel["in"], "n": n, "op": operation[0]}
         model |= model_record(operation, outcome, allocator.env.warnings - before)
-        model |= _state(state, allocator)
-        model["changed"] = [
-            state.chunks[i]
-            for i in sorted(state.chunks)
-            if state.texts[i] != state_before.texts.get(i)
-        ]
+        model |= changed_record(allocator, state_before, state)
         report.operations += 1
         _compare(report, vector, n, kernel["in"], kernel, model, skip)
 
 
-def _initial_record(kernel: Record, allocator: Allocator, state: StateRecord) -> Record:
-    """Return the boot state as the model has it; the geometry is an input."""
+def sizes_record(geometry: Geometry) -> Record:
+    """Return a geometry as the vectors write it."""
+    values = asdict(geometry) | {"async": geometry.async_enabled}
+    unusual = (name for name in _MORE if values[name] != getattr(Geometry(), name))
+    return {name: int(values[name]) for name in _GEOMETRY} | {n: values[n] for n in unusual}
+
+
+def boot_record(geometry: Record, version: str, allocator: Any, state: StateRecord) -> Record:
+    """Return the first line of a vector: the sizes, and the state behind boot."""
     return {
-        "n": 0,
-        "op": "init",
-        "geom": kernel["geom"],
-        "version": kernel["version"],
-        "nr_slots": allocator.nr_slots,
-        "sidelined_slot": allocator.sidelined_slot,
-        "free_slot": allocator.free_slot,
-        "to_depop_slot": allocator.to_depopulate_slot,
+        "n": 0, "op": "init", "geom": geometry, "nr_slots": allocator.nr_slots,
+        "sidelined_slot": allocator.sidelined_slot, "free_slot": allocator.free_slot,
+        "to_depop_slot": allocator.to_depopulate_slot, "version": version,
+        **_state(allocator, state),
         "chunks": [state.chunks[i] for i in sorted(state.chunks)],
-    } | _state(state, allocator)
+    }  # fmt: skip
 
 
-def _state(state: StateRecord, allocator: Allocator) -> Record:
-    return {
-        "x": counter_record(allocator),
-        "g": state.g,
-        "slots": state.slots,
-        "crc": state.crc,
-    }
+def changed_record(allocator: Recordable, before: StateRecord, after: StateRecord) -> Record:
+    """Return what a line of a vector has of the state behind an operation."""
+    changed = [i for i in sorted(after.chunks) if after.texts[i] != before.texts.get(i)]
+    return _state(allocator, after) | {"changed": [after.chunks[i] for i in changed]}
+
+
+def _state(allocator: Recordable, state: StateRecord) -> Record:
+    return {"crc": state.crc, "x": counter_record(allocator), "g": state.g, "slots": state.slots}
 
 
 def _compare(
@@ -329,12 +329,8 @@ def _by_id(record: Record) -> Record:
 
 
 def _mismatch(vector: Vector, n: int, text: str, difference: Difference) -> VectorMismatch:
-    kernel, model = (
-        value if isinstance(value, int | str | list | dict) else repr(value)
-        for value in (difference.kernel, difference.model)
-    )
     return VectorMismatch(
-        str(vector.path), n + 1, text, difference.field, kernel, model, difference.detail
+        str(vector.path), n + 1, text, difference.field, *difference.plain, difference.detail
     )
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from percpu_contracts.registry import COMPILED
-from percpu_proofs.kernel.search.accesses import AccessSite, added
+from percpu_proofs.kernel.search.accesses import AccessSite, new_accesses
 from percpu_proofs.kernel.search.example import TreeExample
 from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome, parcel, run, run_parcel
 from percpu_proofs.kernel.search.judge import CRASH
@@ -18,9 +18,9 @@ from percpu_proofs.kernel.search.plans import (
     STOPS,
     UNNAMED,
     TreeSearch,
+    access_searches,
     at_page,
     deeper,
-    noting,
     shallower,
     stopping_at,
 )
@@ -33,8 +33,8 @@ from percpu_proofs.kernel.search.trees import (
     broken_on,
     crosses,
     jobs_for,
-    left_out,
     schedules,
+    unsupported,
 )
 from percpu_proofs.review.cache import TreeCache
 from percpu_proofs.review.job import EXHAUSTIVE, FUZZED
@@ -83,13 +83,13 @@ def _example_record(e: TreeExample) -> dict[str, Any]:
     """Return a counterexample of a tree with plain values only."""
     return {
         "message": e.message,
-        "operations": [*e.plan.setup_texts, *e.retraced.operations],
+        "operations": [*e.plan.setup_texts, *e.trace.operations],
         "schedule": list(e.labels),
         "length": e.length,
         "search": e.search,
         "token": e.token,
-        "steps": [step.as_json() for step in e.retraced.steps],
-        "stopped": e.retraced.stopped,
+        "steps": [step.as_json() for step in e.trace.steps],
+        "stopped": e.trace.stopped,
         "model_token": e.on_model.token,
         "model_reason": e.on_model.reason,
     }
@@ -275,13 +275,13 @@ def searches_for(
     """
     known = {
         search.name: at_page(search, page)
-        for search in (*QUICK, UNNAMED, *noting(), *DRAWN)
+        for search in (*QUICK, UNNAMED, *access_searches(), *DRAWN)
         if search.plan.longest or page == search.plan.geometry.page
     }
     require_searches(names, known)
     chosen = [known[name] for name in names or known]
     if quick:  # of those that note accesses one of lists and one of schedules are enough
-        return [shallower(one) for one in chosen if not one.noted or one.name in _QUICK_NOTED]
+        return [s for s in map(shallower, chosen) if not s.notes_accesses or s.name in _QUICK_NOTED]
     return [deeper(search) for search in chosen] if deep else chosen
 
 
@@ -297,8 +297,8 @@ def results_of(
     """
     planned: list[TreeJob] = []
     outcomes: list[TreeOutcome] = []
-    model = trees[0].model()
-    not_searched = left_out(trees, searches)
+    model = trees[0].model
+    not_searched = unsupported(trees, searches)
     searches = [one for one in searches if one.name not in not_searched]
     cache = TreeCache(workers.cache, trees)
     cached = 0
@@ -354,7 +354,7 @@ def _second_round(
     """Return the jobs that draw programs, and those that stop where a patch adds accesses."""
     drawing = [search for search in searches if search.plan.programs]
     if _refused(outcomes):
-        drawing = [replace(one, plan=replace(one.plan, refuses=True)) for one in drawing]
+        drawing = [one.with_plan(refuses=True) for one in drawing]
     places = tuple(sorted({entry.pc for entry in added_accesses(outcomes)})[:MOST_STOPS])
     stopping = jobs_for(trees[-1:], stopping_at(places, searches)) if places else []
     return [
@@ -366,4 +366,4 @@ def added_accesses(outcomes: Sequence[TreeOutcome]) -> list[AccessSite]:
     """Return the accesses without pcpu_lock that only the patched tree makes."""
     base = [entry.access for entry in accesses(outcomes, BASE)]
     patched = {entry.access: entry for entry in accesses(outcomes, PATCHED)}
-    return [patched[access] for access in added(base, patched)]
+    return [patched[access] for access in new_accesses(base, patched)]

@@ -86,9 +86,9 @@ def spread(
     interrupted = False
     while len(results) < len(tasks) and not interrupted:
         try:
-            with _executor(jobs, dask) as executor:
+            with executor_of(jobs, dask) as executor:
                 numbers: dict[Any, int] = {
-                    _submit(executor, run, task): number
+                    submit(executor, run, task): number
                     for number, task in enumerate(tasks)
                     if number not in results
                 }
@@ -98,7 +98,7 @@ def spread(
                         keep(results[numbers[future]])
                         on_done(len(results), len(tasks))
                 except KeyboardInterrupt:
-                    for future in _broken_off(executor, numbers) if partial else ():
+                    for future in broken_off(executor, numbers) if partial else ():
                         results[numbers[future]] = future.result()
                     raise
         except KeyboardInterrupt:
@@ -111,7 +111,7 @@ def spread(
 
 
 @contextmanager
-def _executor(jobs: int, dask: str | None) -> Iterator[Any]:
+def executor_of(jobs: int, dask: str | None = None) -> Iterator[Any]:
     """Give a pool, or a cluster's client, whose work ends with the block, finished or not."""
     if dask is not None:
         with _client(dask) as client:
@@ -155,7 +155,7 @@ def end_with_parent() -> None:
         os._exit(1)
 
 
-def _submit(executor: Any, run: Callable[[T], R], task: T) -> Any:
+def submit(executor: Any, run: Callable[[T], R], task: T) -> Any:
     """Return the future of a task."""
     limit = inputs.LIMIT
     if isinstance(executor, ProcessPoolExecutor):
@@ -181,7 +181,7 @@ def _interruptible(limit: float, run: Callable[[T], R], task: T) -> R:
         return inputs.run_guarded(limit, run, task)
 
 
-def _broken_off(executor: Any, futures: Iterable[Future[R]]) -> Iterator[Future[R]]:
+def broken_off(executor: Any, futures: Iterable[Future[R]]) -> Iterator[Future[R]]:
     """Interrupt the tasks under way in processes of this machine; yield those with a result."""
     if not isinstance(executor, ProcessPoolExecutor):
         return

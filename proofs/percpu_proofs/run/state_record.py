@@ -23,8 +23,8 @@ Record = dict[str, Any]
 OFF_LIST = -1  # slot of the reserved chunk, which is on no list
 
 _DIGITS = bytes([0x30, 0x31]) + bytes(254)  # byte of a map -> ASCII digit
-_hints = attrgetter(*HINTS)
-_scalars = attrgetter(
+hints_of = attrgetter(*HINTS)
+scalars_of = attrgetter(
     "isolated", "immutable", "free_bytes", "nr_pages", "nr_populated", "nr_empty_pop_pages",
     "start_offset", "end_offset",
 )  # fmt: skip
@@ -93,7 +93,7 @@ class Recorder:
     def read(self) -> StateRecord:
         """Return the state now. Chunks held by a running step are on no list and left out."""
         known: dict[int, tuple[Record, Record, str]] = {}
-        for slot, chunk in self._placed():
+        for slot, chunk in placed(self.allocator):
             contents = _contents(chunk, slot, self.allocator.chunk_slot(chunk))
             entry = self._known.get(chunk.id)
             if entry is None or entry[0] != contents:
@@ -106,12 +106,14 @@ class Recorder:
         lists = list_record(self.allocator)
         return StateRecord(global_record(self.allocator), lists, records, texts)
 
-    def _placed(self) -> Iterator[tuple[int, Any]]:
-        if self.allocator.reserved_chunk is not None:
-            yield OFF_LIST, self.allocator.reserved_chunk
-        for head in self.allocator.chunk_lists:
-            for chunk in head:
-                yield head.slot, chunk
+
+def placed(allocator: Recordable) -> Iterator[tuple[int, Any]]:
+    """Yield the reserved chunk with OFF_LIST, then the chunks on lists with theirs, in order."""
+    if allocator.reserved_chunk is not None:
+        yield OFF_LIST, allocator.reserved_chunk
+    for head in allocator.chunk_lists:
+        for chunk in head:
+            yield head.slot, chunk
 
 
 def _contents(chunk: Any, slot: int, computed: int) -> Record:
@@ -120,12 +122,12 @@ def _contents(chunk: Any, slot: int, computed: int) -> Record:
     computed: the slot that its hints ask for.
     """
     contents: Record = {"id": chunk.id, "slot": slot, "cslot": computed}
-    contents.update(zip(_NAMES, map(int, _scalars(chunk)), strict=True))
+    contents.update(zip(_NAMES, map(int, scalars_of(chunk)), strict=True))
     contents["pop"] = bytes(chunk.populated)
     contents["amap"] = bytes(chunk.alloc_map)
     contents["bmap"] = bytes(chunk.bound_map)
-    contents["md"] = list(_hints(chunk.chunk_md))
-    contents["blk"] = [list(_hints(block)) for block in chunk.md_blocks]
+    contents["md"] = list(hints_of(chunk.chunk_md))
+    contents["blk"] = [list(hints_of(block)) for block in chunk.md_blocks]
     if chunk.obj_exts is not None:
         contents["objcg"] = sorted(chunk.obj_exts)
     return contents
@@ -206,6 +208,15 @@ class Difference(NamedTuple):
     kernel: object
     model: object
     detail: str = ""
+
+    @property
+    def plain(self) -> tuple[Any, Any]:
+        """Both values as JSON has them."""
+        kernel, model = (
+            value if isinstance(value, int | str | list | dict) else repr(value)
+            for value in (self.kernel, self.model)
+        )
+        return kernel, model
 
 
 MISSING = "nothing"

@@ -56,11 +56,7 @@ class Access:
         return self.function, self.field, self.write
 
     def __str__(self) -> str:
-        locks = [
-            name
-            for name, held in (("pcpu_lock", self.locked), ("pcpu_alloc_mutex", self.mutex))
-            if not held
-        ]
+        locks = ["pcpu_lock"] * (not self.locked) + ["pcpu_alloc_mutex"] * (not self.mutex)
         verb = "writes" if self.write else "reads"
         return f"{self.function} ({self.line}) {verb} {self.field} without {' and '.join(locks)}"
 
@@ -114,17 +110,14 @@ def _name(what: int, offsets: dict[int, str], library: Library) -> str | None:
     """Return the name of a field or variable, None for what is none of the allocator's own."""
     if what < 0:
         at = -1 - what
-        for name, offset, size in library.variables:
-            if offset <= at < offset + size:
-                plain = name.split(".")[0]
-                return None if plain in _LOCKS else plain
-        return None
+        names = (v.plain_name for v in library.variables if v.offset <= at < v.offset + v.size)
+        return next((name for name in names if name not in _LOCKS), None)
     if what in _PARTS:
         return _PARTS[what]
     return offsets[max(offset for offset in offsets if 0 <= offset <= what)]
 
 
-def added(base: Iterable[Access], patched: Iterable[Access]) -> list[Access]:
+def new_accesses(base: Iterable[Access], patched: Iterable[Access]) -> list[Access]:
     """Return the accesses that a patch adds: no function of the base makes the same."""
     known = {access.what for access in base}
     return sorted(access for access in set(patched) if access.what not in known)

@@ -6,23 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from percpu_proofs.kernel.instance import (
-    FAILED,
-    MEMORY,
-    RELEASED,
-    RESCHED,
-    UNLOCKED,
-    Library,
-    LoadedLibrary,
-    as_compiled,
-)
+from percpu_proofs.kernel.instance import DESCRIBED, Library, LoadedLibrary, Point, as_compiled
 from percpu_proofs.run.inputs import InputError
-from percpu_proofs.run.operations import HANDLES, WRONG, Operation, text_of
+from percpu_proofs.run.operations import Operation, text_of
 from percpu_spec.geometry import Geometry
 
-LOCKS: Final = (UNLOCKED, RELEASED)
+LOCKS: Final = (Point.UNLOCKED, Point.RELEASED)
 """Points at which an actor of the kernel stands wherever a lock has been released."""
-ALL_POINTS: Final = (UNLOCKED, MEMORY, RELEASED, FAILED, RESCHED)
+ALL_POINTS: Final = tuple(range(Point.UNLOCKED, Point.WAITING))
 FAULTS: Final = (
     "page", "area", "metadata", "mapping", "charge", "wait",
     "second metadata", "third metadata", "fourth metadata", "second mapping",
@@ -110,8 +101,7 @@ class CompiledSearch(LoadedLibrary):
                 raise InputError("memory", None, "room at the addresses that a search keeps to")
             self.boot(library, geometry)
             for operation in plan.setup:
-                entry = self.ffi.new("struct percpu_operation *")
-                self._fill(entry, operation)
+                entry = self.fill(self.ffi.new("struct percpu_operation *"), operation)
                 self.check(self.lib.percpu_apply(entry, self.ffi.new("struct percpu_outcome *")))
             self._begin(library)
             # how many lists, then the numbers of sidelined, free and to_depopulate
@@ -126,33 +116,32 @@ class CompiledSearch(LoadedLibrary):
         if len(plan.operations) > MOST_OPERATIONS or actors > MOST_ACTORS:
             expected = f"at most {MOST_ACTORS} actors with the runs of the work"
             raise InputError("scenario", None, expected, f"{actors}")
-        if len(library.undescribed) > MOST_VARIABLES:
+        undescribed = [v for v in library.variables if v.plain_name not in DESCRIBED]
+        if len(undescribed) > MOST_VARIABLES:
             raise InputError("tree", None, f"at most {MOST_VARIABLES} variables of its own")
         entry.nr_operations = len(plan.operations)
         for number, operation in enumerate(plan.operations):
-            self._fill(self.ffi.addressof(entry.operations, number), operation)
+            self.fill(self.ffi.addressof(entry.operations, number), operation)
         entry.open, entry.longest, entry.together = bool(plan.longest), plan.longest, plan.together
         entry.works, entry.waiting, entry.failures = plan.works, plan.waiting, plan.failures
         entry.faults = sum(1 << FAULTS.index(name) for name in plan.faults)
         entry.stops = sum(1 << point for point in plan.points)
         entry.merge, entry.raw, entry.most_states = plan.merge, plan.raw, plan.most_states
-        for number, (_, offset, size) in enumerate(library.undescribed):
-            self.lib.percpu_undescribed[2 * number] = offset
-            self.lib.percpu_undescribed[2 * number + 1] = size
-        self.lib.percpu_nr_undescribed = 2 * len(library.undescribed)
-        if plan.stops_at:
-            for number, offset in enumerate(plan.stops_at):
-                self.lib.percpu_access_stops[number] = self.lib.percpu_base() + offset
-            self.lib.percpu_nr_access_stops = len(plan.stops_at)
+        words = [word for one in undescribed for word in (one.offset, one.size)]
+        self.lib.percpu_undescribed[0 : len(words)] = words
+        self.lib.percpu_nr_undescribed = len(words)
+        if plan.stops_at:  # only a library that notes accesses has room for them
+            stops = [self.lib.percpu_base() + offset for offset in plan.stops_at]
+            self.lib.percpu_access_stops[0 : len(stops)] = stops
+            self.lib.percpu_nr_access_stops = len(stops)
         self.check(self.lib.percpu_search_begin(entry))
 
-    def _fill(self, entry: Any, operation: Operation) -> None:
-        kind, arg, size, align, reserved, gfp = operation
-        entry.kind, entry.align, entry.reserved, entry.gfp = ord(kind), align, reserved, gfp
-        entry.size = size if kind in HANDLES else 0 if kind in WRONG else arg
-        entry.handle = self._numbers.setdefault(arg, len(self._numbers)) if kind in HANDLES else 0
+    def fill(self, entry: Any, operation: Operation) -> Any:
+        """Write an operation. Raises InputError for more handles than a search has room for."""
+        super().fill(entry, operation)
         if len(self._numbers) > MOST_HANDLES:
             raise InputError("setup", None, f"at most {MOST_HANDLES} handles")
+        return entry
 
     def end(self) -> None:
         """Give back what the library has taken."""
@@ -167,18 +156,18 @@ class CompiledSearch(LoadedLibrary):
         """Search on for about so many steps; return whether there is more."""
         return bool(self.lib.percpu_search_go(edges))
 
-    def path(self, node: int) -> list[int]:
-        """Return the labels that lead from the start to a state of the search."""
+    def path(self, node: int, label: int | None) -> tuple[int, ...]:
+        """Return the labels that lead from the start to a state of the search, and a last one."""
         most = self.lib.percpu_nodes[node].depth
         labels = self.ffi.new("int[]", most + 1)
         self.lib.percpu_search_path(node, labels, most)
-        return list(labels[0:most])
+        return (*labels[0:most], *(() if label is None else (label,)))
 
     def replay(self, labels: Sequence[int]) -> bool:
         """Go to where labels lead; return whether the kernel came there."""
         return bool(self.lib.percpu_search_replay(list(labels), len(labels)) == len(labels))
 
-    def comes_to_rest(self, labels: Sequence[int]) -> bool:
+    def run_work_alone(self, labels: Sequence[int]) -> bool:
         """Go to where labels lead and let the work run alone; return whether labels lead there."""
         can = self.replay(labels)
         self.lib.percpu_nr_stop_trace = 0
@@ -235,7 +224,7 @@ class CompiledSearch(LoadedLibrary):
 class CompiledSystem:
     """The operations of a compiled kernel (Steppable). What is met is entered in its search.
 
-    Steps are labels. A saved state is the number of a node; the start is 0.
+    Steps are labels, states the numbers of nodes; the start is 0.
     """
 
     def __init__(self, search: CompiledSearch) -> None:
@@ -267,16 +256,7 @@ class CompiledSystem:
             self.load(node)
         return True
 
-    @property
-    def at_rest(self) -> bool:
-        """Whether no operation is under way."""
-        return not any(step % REFUSED < WORK for step in self.enabled())
-
-    def save(self) -> int:
-        """Return what `load` comes back to."""
-        return self.node
-
-    def load(self, saved: int) -> None:
-        """Go back to a saved state."""
-        self.node = saved
-        self.stopped = not self.search.lib.percpu_search_come(saved)
+    def load(self, node: int) -> None:
+        """Go back to a state."""
+        self.node = node
+        self.stopped = not self.search.lib.percpu_search_come(node)

@@ -1,4 +1,4 @@
-"""A schedule of a compiled kernel run again, step by step, in words for people."""
+"""Counterexamples of compiled code: made small, run again in words, looked for on the model."""
 
 from __future__ import annotations
 
@@ -12,8 +12,13 @@ from percpu_proofs.explore.rerun import OperationSpan, OperationStep, parts, spa
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.shrink import shrink, stretches
 from percpu_proofs.explore.token import Token
-from percpu_proofs.kernel import instance as points
-from percpu_proofs.kernel.instance import KernelStopped, Library, SourceLocation, places_of
+from percpu_proofs.kernel.instance import (
+    KernelStopped,
+    Library,
+    Point,
+    SourceLocation,
+    places_of,
+)
 from percpu_proofs.kernel.search.accesses import access_sites
 from percpu_proofs.kernel.search.compiled import (
     BEGIN,
@@ -34,17 +39,13 @@ from percpu_proofs.run.operations import HANDLES, Operation, text_of
 from percpu_proofs.show.text import StateRows, state_of
 from percpu_reference.variants import variant_class
 
-_STANDS: Final = {
-    points.DONE: "ends",
-    points.UNLOCKED: "pcpu_lock released",
-    points.MEMORY: "asks for memory",
-    points.RELEASED: "pcpu_alloc_mutex released",
-    points.FAILED: "reports a failure",
-    points.RESCHED: "may be preempted",
-    points.WAITING: "waits for pcpu_alloc_mutex",
-    points.ACCESS: "accesses shared memory",
-}
 _OWN = 0xFF  # of a label: whose step, or what begins
+Labels = tuple[int, ...]
+
+_MOST_STEPS: Final = 200_000
+"""Of the search of the model."""
+_TRIES = 400
+"""Of making a schedule small that was drawn; a search breadth first has the shortest."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,11 +93,11 @@ class Retrace:
 
 
 def retrace(
-    search: CompiledSearch, library: Library, labels: Sequence[int], *, rest: bool = False
+    search: CompiledSearch, library: Library, labels: Sequence[int], *, work_alone: bool = False
 ) -> Retrace:
     """Run a schedule again. Handles are numbered as they are allocated into.
 
-    rest: what is wrong is how the work goes on from there, alone.
+    work_alone: what is wrong is how the work goes on from there, alone.
     """
     numbers = dict(search.handles)
     operations: list[str] = []
@@ -112,15 +113,15 @@ def retrace(
         if begins:
             under_way[actor] = _began(search, actor, numbers)
             operations.append(under_way[actor])
-        point, addresses = search.trace(actor) if seen else (points.DONE, search.stop_trace())
+        point, addresses = search.trace(actor) if seen else (Point.DONE, search.stop_trace())
         rows.append((actor, under_way[actor], begins, label, point, addresses, seen))
         if seen is None:
             break
-        if point == points.DONE and search.plan.longest:
+        if point == Point.DONE and search.plan.longest:
             del under_way[actor]
-    if rest and not stopped and search.comes_to_rest(labels):
+    if work_alone and not stopped and search.run_work_alone(labels):
         begins = bool(search.plan.longest) or 0 not in under_way
-        rows.append((0, "b", begins, WORK, points.DONE, search.stop_trace(), None))
+        rows.append((0, "b", begins, WORK, Point.DONE, search.stop_trace(), None))
     places = places_of(library.path, [address for row in rows for address in row[5]])
     steps = tuple(_step(row, places) for row in rows)
     return Retrace(tuple(operations), steps, stopped, before and before[1])
@@ -142,8 +143,8 @@ def _step(row: tuple[Any, ...], places: dict[int, tuple[SourceLocation, ...]]) -
     holder, state = seen if seen is not None else (None, None)
     refused = [name for bit, name in enumerate(FAULTS) if label >> 8 + bit & 1]
     return TreeStep(
-        actor, operation, begins, seen is not None and point == points.DONE,
-        ", ".join(refused), _STANDS[point] if seen is not None else "the kernel stops",
+        actor, operation, begins, seen is not None and point == Point.DONE,
+        ", ".join(refused), Point.WORDS[point] if seen is not None else "the kernel stops",
         here.function if here else "", f"{here.file}:{here.line}" if here else "",
         holder, state,
     )  # fmt: skip
@@ -165,21 +166,6 @@ def _state(search: CompiledSearch) -> tuple[int | None, StateRows] | None:
     return None if holder < 0 else holder, state
 
 
-def operations_of(search: CompiledSearch, labels: Sequence[int]) -> int:
-    """Return how many operations of callers a schedule begins, the setup's included."""
-    if search.plan.longest:
-        return sum((label & _OWN) >= BEGIN for label in labels)
-    return len(search.plan.setup) + len(search.plan.operations)
-
-
-Labels = tuple[int, ...]
-
-_MOST_STEPS: Final = 200_000
-"""Of the search of the model."""
-_TRIES = 400
-"""Of making a schedule small that was drawn; a search breadth first has the shortest."""
-
-
 @dataclass(frozen=True, slots=True)
 class OnModel:
     """A token of the model that breaks the same clause with the same operations, or why not."""
@@ -197,10 +183,10 @@ class TreeExample:
 
     clause: str
     message: str
-    length: int  # operations of callers
+    length: int  # operations of callers, the setup's included
     labels: Labels
     plan: SearchPlan
-    retraced: Retrace
+    trace: Retrace
     token: str
     search: str
     on_model: OnModel = NOT_TRIED
@@ -215,12 +201,12 @@ class TreeExample:
     @property
     def parts(self) -> list[tuple[str, list[str]]]:
         """How its operations run, and these: as `rerun.parts` has it."""
-        return list(parts(self.plan.setup_texts, self.retraced.spans))
+        return list(parts(self.plan.setup_texts, self.trace.spans))
 
     def with_model(self, variant: str) -> TreeExample:
         """Return it with what a variant of the model does with its operations."""
-        tried = search_model(variant, self.clause, self.plan, self.retraced)
-        return replace(self, on_model=tried)
+        on_model = _search_model(variant, self.clause, self.plan, self.trace)
+        return replace(self, on_model=on_model)
 
 
 def of_process(search: TreeSearch, message: str) -> TreeExample:
@@ -236,8 +222,9 @@ def example(
     if search.plan.programs:
         labels, wrong = _small(library, plan, broken, labels)
     with CompiledSearch(library, plan) as compiled:
-        shown = retrace(compiled, library, labels, rest=broken.rest)
-        length = operations_of(compiled, labels)
+        shown = retrace(compiled, library, labels, work_alone=broken.work_alone)
+    begun = sum((label & _OWN) >= BEGIN for label in labels)
+    length = begun if plan.longest else len(plan.setup) + len(plan.operations)
     token = str(TreeToken(broken.clause, library.release, plan, labels))
     return TreeExample(broken.clause, wrong, length, labels, plan, shown, token, search.name)
 
@@ -249,26 +236,26 @@ def _small(
     wrong = {labels: broken.wrong}
 
     def shows(candidate: Labels) -> Labels | None:
-        taken, found = _followed(library, plan, candidate)
+        with CompiledSearch(library, plan) as compiled:
+            taken, found = _judge(compiled, candidate)
         if broken.clause in found:
             wrong[taken] = found[broken.clause]
             return taken
         return None
 
-    best = shrink(labels, _fewer, shows, _TRIES).best
+    def fewer(labels: Labels) -> Iterator[Labels]:
+        for gone in stretches(len(labels)):
+            yield labels[: gone.start] + labels[gone.stop :]
+
+    best = shrink(labels, fewer, shows, _TRIES).best
     return best, wrong[best]
 
 
-def _fewer(labels: Labels) -> Iterator[Labels]:
-    for gone in stretches(len(labels)):
-        yield labels[: gone.start] + labels[gone.stop :]
-
-
-def _followed(library: Library, plan: SearchPlan, labels: Labels) -> tuple[Labels, dict[str, str]]:
-    with CompiledSearch(library, plan) as compiled:
-        judge = SearchJudge(compiled)
-        taken = follow(compiled, labels)
-        return taken, {broken.clause: broken.wrong for broken in judge.look()}
+def _judge(search: CompiledSearch, labels: Labels) -> tuple[Labels, dict[str, str]]:
+    """Follow a schedule from the start; return the steps taken and what they break."""
+    judge = SearchJudge(search)
+    taken = follow(search, labels)
+    return taken, {broken.clause: broken.wrong for broken in judge.look()}
 
 
 def follow(search: CompiledSearch, labels: Labels) -> Labels:
@@ -287,21 +274,19 @@ def broken_by(
     search: CompiledSearch, library: Library, labels: Labels, *, accesses: bool
 ) -> dict[str, str]:
     """Return what a schedule breaks, each clause with what is wrong; of a search not begun."""
-    judge = SearchJudge(search)
-    taken = follow(search, labels)
+    taken, found = _judge(search, labels)
     stops = any(search.lib.percpu_troubles[i].stopped for i in range(search.tally.troubles))
     if taken != labels and not stops:
         step = next(n for n in range(len(labels)) if taken[n : n + 1] != labels[n : n + 1])
         expected = "a schedule that is possible on this tree"
         raise InputError("token", None, expected, f"step {step + 1}")
-    found = {broken.clause: broken.wrong for broken in judge.look()}
     for site in access_sites(search, library) if accesses else ():
         if site.broken is not None:
             found.setdefault(site.broken.clause, site.broken.wrong)
     return found
 
 
-def search_model(variant: str, clause: str, plan: SearchPlan, retraced: Retrace) -> OnModel:
+def _search_model(variant: str, clause: str, plan: SearchPlan, trace: Retrace) -> OnModel:
     """Search a variant for a schedule of the same operations that breaks the same clause.
 
     What ran alone on the compiled code is done first; all schedules of the rest are searched, as
@@ -310,9 +295,9 @@ def search_model(variant: str, clause: str, plan: SearchPlan, retraced: Retrace)
     if clause not in variant_class(variant).EXPECTED:
         reason = f"{variant}, the model of the kernel without a patch, does not declare {clause}"
         return OnModel(None, reason)
-    if any(step.refused for step in retraced.steps):
+    if any(step.refused for step in trace.steps):
         return OnModel(None, "requests were refused: the model is refused others")
-    alone, together = _parts(retraced.spans)
+    alone, together = _parts(trace.spans)
     actors = tuple(operation for operation in together if operation != "b")
     works = max(together.count("b"), 1)
     scenario = Scenario(

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from math import inf
@@ -144,14 +144,14 @@ def _send(sender: Any, job: TreeJob) -> None:
     threading.Thread(target=end_with_parent, daemon=True).start()
     try:
         with suppress(KeyboardInterrupt):  # before there was anything to tell
-            sender.send(searched(job))
+            sender.send(run_here(job))
     except Exception as error:
         sender.send(error)
     finally:
         sender.close()
 
 
-def searched(job: TreeJob, on_slice: Callable[[Any], None] = lambda tally: None) -> TreeOutcome:
+def run_here(job: TreeJob) -> TreeOutcome:
     """Search in this process; return what was met, of an interrupted search too."""
     outcome = TreeOutcome(job)
     began = time.perf_counter()
@@ -164,23 +164,24 @@ def searched(job: TreeJob, on_slice: Callable[[Any], None] = lambda tally: None)
         return outcome
     best: dict[str, _Best] = {}
     with search:
-        judge = SearchJudge(search, noted=job.search.noted)
+        judge = SearchJudge(search, notes_accesses=job.search.notes_accesses)
         try:
             for _ in _slices(search, job):
                 for broken in judge.look():
                     _enter(search, best, broken)
-                on_slice(search.tally)
                 if best.keys() & job.until:
                     break
         except KeyboardInterrupt:
             outcome.interrupted = True
         _count(search, outcome, cut_off="BAL-3" in best)
         outcome.asked = judge.asked()
-        if job.search.noted:
+        if job.search.notes_accesses:
             outcome.accesses = access_sites(search, job.library)
             for unlocked in filter(None, (site.broken for site in outcome.accesses)):
                 _enter(search, best, unlocked)
-        labels = {clause: _labels(search, found.broken) for clause, found in best.items()}
+        labels = {
+            clause: search.path(broken.node, broken.label) for clause, (*_, broken) in best.items()
+        }
     for clause in labels.keys() - job.known:
         broken = best[clause].broken
         outcome.examples[clause] = example(job.library, job.search, broken, labels[clause])
@@ -195,10 +196,9 @@ def _slices(search: CompiledSearch, job: TreeJob) -> Iterator[object]:
     elif search.plan.programs:
         yield from draw(search, job.search.name)
     else:
-        more = True
-        while more:
-            more = search.go(_SLICE)
-            yield more
+        while search.go(_SLICE):
+            yield None
+        yield None
 
 
 def _count(search: CompiledSearch, outcome: TreeOutcome, *, cut_off: bool) -> None:
@@ -228,14 +228,8 @@ def _enter(search: CompiledSearch, best: dict[str, _Best], broken: BrokenClause)
     node = search.lib.percpu_nodes[broken.node]
     begins = broken.label is not None and search.plan.longest and (broken.label & 0xFF) >= BEGIN
     found = _Best(node.operations + bool(begins), node.depth + (broken.label is not None), broken)
-    known = best.get(broken.clause)
-    if known is None or found[:2] < known[:2]:
-        best[broken.clause] = found
-
-
-def _labels(search: CompiledSearch, broken: BrokenClause) -> tuple[int, ...]:
-    last = () if broken.label is None else (broken.label,)
-    return (*search.path(broken.node), *last)
+    known = best.get(broken.clause, found)
+    best[broken.clause] = min(known, found, key=lambda one: one[:2])
 
 
 @dataclass(frozen=True, slots=True)

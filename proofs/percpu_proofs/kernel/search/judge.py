@@ -1,12 +1,14 @@
 """Judging a search of a compiled kernel: each chunk's record, each state, each move once.
 
-And what the stubs know of a state beside the allocator's own books: page tables, charges, pages.
+What the stubs know of a state beside the allocator's own books is asked too: page tables, charges,
+pages.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache, lru_cache
 from typing import Any, Final, NamedTuple
 
 from percpu_contracts.clauses.isolation import released_is_hidden
@@ -19,14 +21,15 @@ from percpu_contracts.whole_state import KERNELS
 from percpu_proofs.kernel.postconditions import CompiledWholeState, judged_pages, wrong_charges
 from percpu_proofs.kernel.search.compiled import LOCKS, CompiledSearch
 from percpu_proofs.kernel.search.moves import (
-    Differences,
     KernelMove,
+    deeds_between,
     judged_operation,
     judged_reclaim,
     judged_run,
 )
 from percpu_proofs.kernel.search.records import Record, SearchState
 from percpu_spec.catalogue import clauses
+from percpu_spec.steps import Deed
 
 QUIESCENT: Final = 1
 SETTLED: Final = 2
@@ -46,32 +49,31 @@ CRASH: Final = "BUG"
 class BrokenClause(NamedTuple):
     """A clause broken in a state of the search: the state it was left from, and by which step.
 
-    label None: in the state itself, or with rest, by the work that goes on from there alone.
+    label None: in the state itself, or with work_alone, by the work that goes on from there alone.
     """
 
     clause: str
     wrong: str
     node: int
     label: int | None
-    rest: bool = False
+    work_alone: bool = False
 
 
 class SearchJudge:
     """Asks the clauses of what a search meets. `judged` counts how often each was asked.
 
-    noted: accesses without pcpu_lock are, so that LOCK-1 and LOCK-2 are asked.
+    notes_accesses: accesses without pcpu_lock are, so that LOCK-1 and LOCK-2 are asked.
     """
 
-    def __init__(self, search: CompiledSearch, *, noted: bool = False) -> None:
+    def __init__(self, search: CompiledSearch, *, notes_accesses: bool = False) -> None:
         self.search = search
-        self.noted = noted
+        self.notes_accesses = notes_accesses
         self.geometry = search.geometry
         self.judged: Counter[str] = Counter()
         self._seen: Counter[str] = Counter()  # how many of each kind the search has met
         self._records: list[Record] = []
-        self._differences = Differences()
-        self._states: dict[int, SearchState] = {}
-        self._of_chunks: dict[tuple[int, bool], list[tuple[str, str]]] = {}
+        self._deeds = cache(self._deeds_between)
+        self.state = lru_cache(_MOST_STATES)(self._read_state)
         _, _, free_slot, _ = search.lists
         self._whole = CompiledWholeState(free_slot)
         self._sightings = SituationCoverage()
@@ -82,7 +84,10 @@ class SearchJudge:
     def look(self) -> Iterator[BrokenClause]:
         """Yield what is broken in what the search has met since it was looked at last."""
         lib, tally = self.search.lib, self.search.tally
-        self._read_records(tally.records)
+        for number in self._new("records", tally.records):
+            at = lib.percpu_record_words + lib.percpu_record_at[number]
+            words = memoryview(self.search.ffi.buffer(at, at[0] * 4)).cast("i")
+            self._records.append(Record(words, number, self.geometry.block_bits))
         for number in self._new("states", tally.allocator_states):
             entry = lib.percpu_states[number]
             for clause, wrong in self._state(self.state(number), entry.flags):
@@ -98,39 +103,31 @@ class SearchJudge:
             if not sep or clause not in clauses():
                 clause, wrong = CRASH, text
             self.judged[clause] += 1
-            rest = trouble.label < 0
-            yield BrokenClause(clause, wrong, trouble.node, None if rest else trouble.label, rest)
+            label = None if trouble.label < 0 else trouble.label
+            yield BrokenClause(clause, wrong, trouble.node, label, work_alone=label is None)
 
     def _new(self, kind: str, count: int) -> range:
         """Return the numbers of what has come since it was looked at last; there are so many."""
         first, self._seen[kind] = self._seen[kind], count
         return range(first, count)
 
-    def state(self, number: int) -> SearchState:
-        """Return a state of the allocator that the search has met."""
-        known = self._states.get(number)
-        if known is None:
-            if len(self._states) > _MOST_STATES:
-                self._states.clear()
-            entry = self.search.lib.percpu_states[number]
-            words = self.search.ffi.unpack(entry.words, entry.length)
-            known = self._states[number] = SearchState(self.search, words, self._records)
-        return known
+    def _deeds_between(
+        self, was: int, now: int, places: bool
+    ) -> tuple[tuple[Deed, int, int], ...]:
+        before = None if was < 0 else self._records[was]
+        return tuple(deeds_between(before, self._records[now], places))
 
-    def _read_records(self, count: int) -> None:
-        lib, ffi, bits = self.search.lib, self.search.ffi, self.geometry.block_bits
-        for number in range(len(self._records), count):
-            at = lib.percpu_record_words + lib.percpu_record_at[number]
-            words = memoryview(ffi.buffer(at, at[0] * 4)).cast("i")
-            self._records.append(Record(words, number, bits))
+    def _read_state(self, number: int) -> SearchState:
+        """Return a state of the allocator that the search has met."""
+        entry = self.search.lib.percpu_states[number]
+        words = self.search.ffi.unpack(entry.words, entry.length)
+        return SearchState(self.search, words, self._records)
 
     def _state(self, state: SearchState, flags: int) -> Iterator[tuple[str, str]]:
         settled = bool(flags & SETTLED)
         for chunk in (*state.live, *([state.reserved_chunk] if state.reserved_chunk else ())):
-            yield from self._chunk(chunk, settled)
-        questions = _ALWAYS
-        if state.has_isolated:
-            questions = _ALWAYS + _ISOLATED
+            yield from self._whole.broken_by(chunk, self.geometry, settled)
+        questions = _ALWAYS + _ISOLATED if state.has_isolated else _ALWAYS
         quiescent = bool(flags & QUIESCENT) and not state.work_pending
         if quiescent:
             questions = questions + _QUIESCENT
@@ -139,31 +136,20 @@ class SearchJudge:
             wrong = holds(state)
             if wrong is not None:
                 yield clause, wrong
-        below = list(broken_below(state, settled))
+        yield from broken_below(state, settled)
         if quiescent:
-            below += broken_when_quiescent(state)
+            yield from broken_when_quiescent(state)
             self.judged.update(("BAL-3", "POP-4", *(["ACC-1"] if self.geometry.memcg else ())))
-        yield from below
         self._looked += 1
         if quiescent or self._looked % _LOOK_EACH == 1:
             self._sightings.look(state, self._history, quiescent=quiescent)
 
-    def _chunk(self, chunk: Record, settled: bool) -> list[tuple[str, str]]:
-        key = chunk.number, settled
-        known = self._of_chunks.get(key)
-        if known is None:
-            known = list(self._whole.broken_by(chunk, self.geometry, settled))
-            self._of_chunks[key] = known
-            self.judged.update(_OF_CHUNKS)
-        return known
-
     def _move(self, entry: Any) -> Iterator[tuple[str, str]]:
         move = KernelMove(
-            entry, self.state(entry.before), self.state(entry.after), self._differences,
+            entry, self.state(entry.before), self.state(entry.after), self._deeds,
             self.search.needed,
         )  # fmt: skip
-        verdicts = list(judged_run(move) if entry.whole else self._step(move))
-        for clause, wrong in verdicts:
+        for clause, wrong in judged_run(move) if entry.whole else self._step(move):
             self.judged[clause] += 1
             if wrong is not None:
                 yield clause, wrong
@@ -175,11 +161,7 @@ class SearchJudge:
         yield from judged_operation(move, self.search.plan.faults)
         if self.search.plan.points == LOCKS:
             yield from judged_reclaim(move)
-        yield from self._watched(move)
-
-    def _watched(self, move: KernelMove) -> Iterator[Judged]:
-        """Yield what the stubs watch in a step; what they see is a trouble of its own."""
-        if self.noted:
+        if self.notes_accesses:  # what the stubs watch is a trouble of its own
             yield "LOCK-1", None
             yield "LOCK-2", None
         if move.entry.chunk >= 0:
@@ -189,7 +171,8 @@ class SearchJudge:
 
     def asked(self) -> Counter[str]:
         """Return how often each clause was asked where its situation had occurred."""
-        return self._sightings.of(self.judged)
+        of_chunks = dict.fromkeys(_OF_CHUNKS, self._whole.chunk_evaluations)
+        return self._sightings.of(self.judged + Counter(of_chunks))
 
 
 def broken_below(state: SearchState, settled: bool) -> Iterator[Breach]:

@@ -6,7 +6,7 @@ its actor's one before, with nobody in between, what it does was decided in the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from copy import copy
 from typing import Any, Final
 
@@ -17,21 +17,16 @@ from percpu_contracts.history import History
 from percpu_contracts.operation_steps import Judged, denied_flags, handed_out, judged_step
 from percpu_proofs.kernel.postconditions import judged_allocation, judged_work
 from percpu_proofs.kernel.search.records import Record, SearchState
+from percpu_proofs.recorded.states.snapshot import runs_of
 from percpu_proofs.run.operations import WRONG
 from percpu_reference.gaps import Gap
 from percpu_spec import gfp
-from percpu_spec.definitions import area_size, free_runs, is_legal
+from percpu_spec.definitions import area_size, is_legal
 from percpu_spec.geometry import Geometry
 from percpu_spec.steps import REQUESTS, AreaExtent, Deed, DeedRange, Kind, MemoryRequest, Step
 
 _PAUSE: Final = Gap("stop")  # the kernel's actors tell no more
-_OTHER: Final = bytes([1, 0, *range(2, 256)])  # of a map with a byte a bit, that of the free ones
 _NOTHING: Final = 0xFFFFFFFF  # in the place of the flags of what was not asked for
-
-
-def _ranges(bits: bytes) -> Iterator[tuple[int, int]]:
-    """Return the ranges of set bits."""
-    return free_runs(bits.translate(_OTHER))
 
 
 def _lost(before: bytes, after: bytes) -> list[tuple[int, int]]:
@@ -39,43 +34,33 @@ def _lost(before: bytes, after: bytes) -> list[tuple[int, int]]:
     if before == after:
         return []
     lost = int.from_bytes(before, "big") & ~int.from_bytes(after, "big")  # a byte a bit, 0 or 1
-    return list(_ranges(lost.to_bytes(len(before), "big")))
+    return list(runs_of(lost.to_bytes(len(before), "big")))
 
 
-Deeds = tuple[tuple[Deed, int, int], ...]
+DeedsBetween = Callable[[int, int, bool], tuple[tuple[Deed, int, int], ...]]
+"""The same for two records by their numbers, -1 for none before."""
 
 
-class Differences:
-    """What leads from one record of a chunk to another, found once for each two."""
+def deeds_between(
+    was: Record | None, now: Record, places: bool
+) -> Iterator[tuple[Deed, int, int]]:
+    """Yield what leads from one record of a chunk to another, with the range of each deed.
 
-    def __init__(self) -> None:
-        self._known: dict[tuple[int, int, bool], Deeds] = {}
-
-    def between(self, was: Record | None, now: Record, *, places: bool) -> Deeds:
-        """Return the deeds with their ranges; places: bits that are set are an area placed."""
-        key = -1 if was is None else was.number, now.number, places
-        known = self._known.get(key)
-        if known is None:
-            known = self._known[key] = tuple(self._deeds(was, now, places))
-        return known
-
-    def _deeds(
-        self, was: Record | None, now: Record, places: bool
-    ) -> Iterator[tuple[Deed, int, int]]:
-        none = bytes(now.nr_pages)
-        populated, mapped, stale = (
-            (none,) * 3 if was is None else (was.populated, was.mapped, was.stale)
-        )
-        if places:
-            used = bytes(len(now.alloc_map)) if was is None else was.alloc_map
-            for start, end in _lost(now.alloc_map, used):
-                yield Deed.PLACED, start, end
-        for start, end in _lost(now.populated, populated):
-            yield Deed.POPULATED, start, end
-        for start, end in _lost(mapped, now.mapped):
-            yield Deed.RELEASED, start, end
-        for start, end in _lost(stale, now.stale):
-            yield Deed.FLUSHED, start, end
+    places: bits that are set are an area placed.
+    """
+    none = bytes(now.nr_pages)
+    populated, mapped, stale = (
+        (none,) * 3 if was is None else (was.populated, was.mapped, was.stale)
+    )
+    used = bytes(len(now.alloc_map)) if was is None else was.alloc_map
+    for deed, more, less in (
+        (Deed.PLACED, now.alloc_map if places else used, used),
+        (Deed.POPULATED, now.populated, populated),
+        (Deed.RELEASED, mapped, now.mapped),
+        (Deed.FLUSHED, stale, now.stale),
+    ):
+        for start, end in _lost(more, less):
+            yield deed, start, end
 
 
 class KernelMove:
@@ -86,7 +71,7 @@ class KernelMove:
         entry: Any,
         before: SearchState,
         after: SearchState,
-        differences: Differences,
+        deeds: DeedsBetween,
         needed: int,
     ) -> None:
         self.needed = needed  # flags that a request needs to sleep
@@ -94,25 +79,24 @@ class KernelMove:
         self.geometry: Geometry = after.geometry
         self.kind = chr(entry.operation.kind)
         self.origin = list(entry.origin[0 : len(after.chunks)])
-        self.did = list(self._deeds(differences))
+        self.did = list(self._deeds(deeds))
         self.requests = [
             MemoryRequest(kind, flags)
             for kind, flags in zip(REQUESTS, entry.requests, strict=True)
             if flags != _NOTHING
         ]
 
-    def _deeds(self, differences: Differences) -> Iterator[DeedRange]:
+    def _deeds(self, deeds: DeedsBetween) -> Iterator[DeedRange]:
         before, places = self.before.chunks, self.kind == "a"
         for chunk, origin in zip(self.after.chunks, self.origin, strict=True):
-            was = before[origin] if origin >= 0 else None
-            if was is not None and was.number == chunk.number:
-                continue
-            for deed, start, end in differences.between(was, chunk, places=places):
-                yield DeedRange(deed, chunk, start, end)
+            was = before[origin].number if origin >= 0 else -1
+            if was != chunk.number:
+                for deed, start, end in deeds(was, chunk.number, places):
+                    yield DeedRange(deed, chunk, start, end)
         if len(before) > len(self.origin) - self.created:
             for number in set(range(len(before))).difference(self.origin):
                 gone = copy(before[number])
-                for start, end in _ranges(gone.mapped):
+                for start, end in runs_of(gone.mapped):
                     yield DeedRange(Deed.RELEASED, gone, start, end)
                 yield DeedRange(Deed.DESTROYED, gone)
 

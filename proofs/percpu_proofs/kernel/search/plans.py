@@ -1,20 +1,21 @@
-"""The searches of a tree: alphabets, geometries, bounds. One readable place.
+"""The searches of a tree, which `searches.toml` has, and those that follow from them.
 
-The alphabets are those of the searches of variants (explore/searches.py) as far as there are some.
+What a program is drawn by is here too.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import tomllib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from percpu_proofs.explore.scenario import KERNEL_32K, Scenario
 from percpu_proofs.explore.scenarios import SCENARIOS
-from percpu_proofs.explore.searches import CRUMBS, EDGES, PAGES, QUARTERS
+from percpu_proofs.explore.searches import SEQUENCES
 from percpu_proofs.explore.system import scheduled
-from percpu_proofs.kernel.instance import ACCESS, BuildForm
+from percpu_proofs.kernel.instance import BuildForm, Point
 from percpu_proofs.kernel.search.compiled import (
     ALL_POINTS,
     BEGIN,
@@ -39,7 +40,11 @@ class TreeSearch:
     name: str
     what: str
     plan: SearchPlan
-    noted: bool = False  # accesses without pcpu_lock are noted
+    notes_accesses: bool = False  # accesses without pcpu_lock are noted
+
+    def with_plan(self, **changes: Any) -> TreeSearch:
+        """Return the same search with some of its plan changed."""
+        return replace(self, plan=replace(self.plan, **changes))
 
     @property
     def form(self) -> BuildForm:
@@ -64,55 +69,22 @@ class TreeSearch:
         return f"every list of up to {length}{at_once}{failures}, and the work"
 
 
-def _requests(texts: Iterable[str]) -> tuple[Operation, ...]:
-    return tuple(parse_operations(Path("alphabet"), [f"a 0 {text}" for text in texts]).operations)
+_TABLES: Final = tomllib.loads(Path(__file__).with_name("searches.toml").read_text("utf-8"))
 
 
-def _open(
-    name: str, what: str, requests: Iterable[str], longest: int, sizes: str = "", **more: Any
-) -> TreeSearch:
-    sizes = f"{KERNEL_32K},{sizes}" if sizes else KERNEL_32K
-    plan = SearchPlan(sizes, _requests(requests), longest=longest)
-    return TreeSearch(name, what, replace(plan, **more))
-
-
-_OPEN = (
-    _open("quarters", "quarters of a page, some aligned to half a page", QUARTERS, 5),
-    _open("crumbs", "a chunk filled but for a few bytes", CRUMBS, 4),
-    _open("edges", "a chunk filled but for quarters of a page", EDGES, 4),
-    _open("pages", "whole pages, some for requests that must not sleep", PAGES, 6),
-    _open("whole", "a full first chunk, then single pages", ("28672 4 -", "4096 4 A"), 7),
-    _open(
-        "pairs", "pages and pairs of pages, two callers at once",
-        ("28672 4 -", "8192 4 -", "4096 4 -", "4096 4 A"), 4, together=2,
-    ),
-    _open("race", "pairs of pages, two callers at once", ("8192 4 -", "8192 4 A"), 6, together=2),
-    _open(
-        "refused", "memory that runs out", ("28672 4 -", "8192 4 -", "4096 4 A"), 4, failures=1,
-        faults=(
-            "page", "area", "metadata", "second metadata", "third metadata", "fourth metadata",
-            "mapping", "second mapping",
-        ),
-    ),
-    _open(
-        "charged", "accounted requests, and charges that are refused",
-        ("28672 4 G", "4096 4 AG", "4096 4 -"), 4, "memcg=1", failures=1, faults=("charge",),
-    ),
-    _open(
-        "reserved", "reserved requests beside others, and requests that are illegal",
-        ("4096 4 R", "28672 4 -", "4096 4 RA", "4096 12 W", "32772 4 W"), 4,
-        "static=100,reserved=8192,dyn=20480",
-    ),
-    _open(
-        "killed", "waits for the mutex that end early", ("28672 4 -", "4096 4 -", "4096 4 F"), 3,
-        together=2, waiting=True, failures=1, faults=("wait",),
-    ),
-    _open(
-        "limits", "requests without I/O or file systems, by their flags and by their task's scope",
-        ("28672 4 -", "4096 4 S", "4096 4 O", "4096 4 s", "4096 4 o"), 3,
-    ),
-    _open("km", "chunks born populated", ("28672 4 -", "28672 4 A", "4096 4 -"), 5, "backing=km"),
-)  # fmt: skip
+def _read(table: str) -> Iterator[TreeSearch]:
+    """Yield the searches of a table."""
+    requests: dict[str, Sequence[str]] = {one.name: one.alphabet.requests for one in SEQUENCES}
+    for name, entry in _TABLES[table].items():
+        fields = dict(entry)
+        texts = fields.pop("requests")
+        requests[name] = requests[texts] if isinstance(texts, str) else texts
+        listed = parse_operations(Path("alphabet"), [f"a 0 {text}" for text in requests[name]])
+        sizes = ",".join([KERNEL_32K, *fields.pop("sizes", "").split()])
+        plan = SearchPlan(sizes, tuple(listed.operations))
+        if "faults" in fields:
+            fields["faults"] = tuple(fields["faults"])
+        yield TreeSearch(name, fields.pop("what"), plan).with_plan(**fields)
 
 
 def of_scenario(scenario: Scenario, *, fine: bool = True) -> TreeSearch:
@@ -125,36 +97,10 @@ def of_scenario(scenario: Scenario, *, fine: bool = True) -> TreeSearch:
     return TreeSearch(scenario.name, scenario.what, plan)
 
 
-_SIZES = "4096 4 -", "4096 4 A", "8192 4 -", "12288 4 -", "16384 4 A", "20480 4 -", "28672 4 -"
-_CRUMBS = "4 4 -", "12 4 A", "1024 4 -", "2048 4 -", "4092 4 -", "4100 4 A", "4096 4096 -"
-_FULL = "32768 4 -", "32768 4 A"
-
-
-def _drawn(name: str, what: str, requests: Iterable[str], *sizes: str, **more: Any) -> TreeSearch:
-    return _open(name, what, requests, 24, *sizes, together=3, programs=150, **more)
-
-
-DRAWN = (
-    _drawn("drawn", "few sizes each, many operations", (*_SIZES, *_CRUMBS, *_FULL)),
-    _drawn(
-        "drawn-refused", "the same with memory refused", (*_SIZES, *_CRUMBS, *_FULL), failures=2,
-        faults=("page", "area", "metadata", "mapping"), waiting=True,
-    ),
-    _drawn(
-        "drawn-charged", "accounted requests beside others",
-        (*_SIZES, *(f"{text}G".replace("-", "") for text in _SIZES)), "memcg=1",
-    ),
-)  # fmt: skip
-"""Programs drawn at random, with more operations than all lists can be tried of."""
-
-QUICK: tuple[TreeSearch, ...] = (*_OPEN, *(of_scenario(s) for s in SCENARIOS.values()))
+DRAWN: Final = tuple(_read("drawn"))
+QUICK: Final = (*_read("open"), *map(of_scenario, SCENARIOS.values()))
 """What `review --source` runs first, each to its end."""
-
-
-UNNAMED = _open(
-    "unnamed", "frees that name no live area, which the tree refuses",
-    ("28672 4 -", "4096 4 -", "64 4 A"), 4, refuses=True,
-)  # fmt: skip
+(UNNAMED,) = _read("refusing")
 """Runs beside QUICK where a tree refuses such frees (API-2)."""
 
 
@@ -168,11 +114,8 @@ def deeper(search: TreeSearch) -> TreeSearch:
     plan = search.plan
     if not plan.longest:
         return search
-    if plan.programs:
-        more = replace(plan, programs=40 * plan.programs)
-    else:
-        more = replace(plan, longest=plan.longest + 2)
-    return replace(search, plan=replace(more, most_states=4_000_000))
+    more = {"programs": 40 * plan.programs} if plan.programs else {"longest": plan.longest + 2}
+    return search.with_plan(**more, most_states=4_000_000)
 
 
 def shallower(search: TreeSearch) -> TreeSearch:
@@ -181,8 +124,8 @@ def shallower(search: TreeSearch) -> TreeSearch:
     if not plan.longest:
         return search
     if plan.programs:
-        return replace(search, plan=replace(plan, programs=plan.programs // 3))
-    return replace(search, plan=replace(plan, longest=plan.longest - 1))
+        return search.with_plan(programs=plan.programs // 3)
+    return search.with_plan(longest=plan.longest - 1)
 
 
 STOPS = "stops at "
@@ -190,10 +133,10 @@ STOPS = "stops at "
 _NOTED = ("pages", "pairs", "refused", "reclaim-frees", "no-memory", "only-isolated")
 
 
-def noting() -> list[TreeSearch]:
+def access_searches() -> list[TreeSearch]:
     """Return the searches that note accesses without pcpu_lock, one operation shorter."""
     return [
-        replace(shallower(search), name=f"accesses in {search.name}", noted=True)
+        replace(shallower(search), name=f"accesses in {search.name}", notes_accesses=True)
         for search in QUICK
         if search.name in _NOTED
     ]
@@ -202,13 +145,11 @@ def noting() -> list[TreeSearch]:
 def stopping_at(places: tuple[int, ...], searches: Iterable[TreeSearch]) -> list[TreeSearch]:
     """Return searches that note accesses with actors standing still at some of these."""
     return [
-        replace(
-            search,
-            name=f"{STOPS}{search.name}",
-            plan=replace(search.plan, stops_at=places, points=(*search.plan.points, ACCESS)),
+        replace(one, name=f"{STOPS}{one.name}").with_plan(
+            stops_at=places, points=(*one.plan.points, Point.ACCESS)
         )
-        for search in searches
-        if search.noted
+        for one in searches
+        if one.notes_accesses
     ]
 
 
@@ -233,7 +174,7 @@ def at_page(search: TreeSearch, page: int) -> TreeSearch:
         dyn=unit - static - reserved,
     ).require_kernel()  # fmt: skip
     requests = dict.fromkeys(_scaled(o, before, sizes) for o in search.plan.operations)
-    return replace(search, plan=replace(search.plan, sizes=sizes.text, operations=tuple(requests)))
+    return search.with_plan(sizes=sizes.text, operations=tuple(requests))
 
 
 def _scaled(operation: Operation, before: Geometry, after: Geometry) -> Operation:

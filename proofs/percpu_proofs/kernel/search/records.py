@@ -7,6 +7,7 @@ from typing import Final
 
 from percpu_proofs.kernel.search.compiled import CompiledSearch
 from percpu_proofs.kernel.views import OWNED, CompiledAllocator, CompiledChunk, set_bits
+from percpu_proofs.recorded.states.snapshot import unpacked
 from percpu_reference.chunk import Block
 from percpu_spec.definitions import Listing
 from percpu_spec.views import HINTS, ChunkView
@@ -16,12 +17,6 @@ FIRST: Final = 1
 RESERVED: Final = 2
 """Kinds of chunks that are of boot."""
 
-_SPREAD: Final = [bytes(byte >> bit & 1 for bit in range(8)) for byte in range(256)]
-
-
-def _bits(raw: bytes, count: int) -> bytes:
-    return b"".join([_SPREAD[byte] for byte in raw])[:count]
-
 
 class Record(CompiledChunk):
     """One chunk as it stood (ChunkView). Equal chunks share one, but where a copy is needed.
@@ -30,13 +25,13 @@ class Record(CompiledChunk):
     """
 
     __slots__ = (
-        "alloc_map", "bound_map", "chunk_md", "end_offset", "free_bytes", "immutable", "isolated",
-        "kind", "mapped", "md_blocks", "nr_empty_pop_pages", "nr_pages", "nr_populated", "number",
-        "populated", "stale", "start_offset",
+        "alloc_map", "bound_map", "chunk_md", "contents", "end_offset", "free_bytes", "immutable",
+        "isolated", "kind", "mapped", "md_blocks", "nr_empty_pop_pages", "nr_pages", "nr_populated",
+        "number", "populated", "stale", "start_offset",
     )  # fmt: skip
 
     def __init__(self, words: memoryview, number: int, block_bits: int) -> None:
-        self.number = number
+        self.number = self.contents = number  # which no other state of a chunk has
         (
             self.computed_slot, isolated, immutable, self.free_bytes, self.nr_pages,
             self.nr_populated, self.nr_empty_pop_pages, self.start_offset, self.end_offset,
@@ -50,11 +45,9 @@ class Record(CompiledChunk):
             nonlocal at
             size = -(-count // 64) * 8
             at += size
-            return _bits(raw[at - size : at], count)
+            return bytes(unpacked(raw[at - size : at], count))
 
-        self.populated = take(64)[: self.nr_pages]
-        self.mapped = take(64)[: self.nr_pages]
-        self.stale = take(64)[: self.nr_pages]
+        self.populated, self.mapped, self.stale = (take(64)[: self.nr_pages] for _ in range(3))
         bits = self.nr_pages * block_bits
         self.chunk_md = Block(bits)
         self.md_blocks = [Block(block_bits) for _ in range(self.nr_pages)]

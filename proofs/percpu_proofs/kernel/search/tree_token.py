@@ -46,11 +46,7 @@ class TreeToken:
         _put_release(out, self.release)
         _put_plan(out, self.plan)
         _put_labels(out, self.labels)
-        return out.string(TREE, repr(self._usual()))
-
-    def _usual(self) -> TreeToken:
-        """Return the token without what is of no use to a schedule that is given."""
-        return replace(self, plan=_replayable(self.plan))
+        return out.string(TREE, repr(replace(self, plan=_replayable(self.plan))))
 
 
 def read_tree_token(text: str) -> TreeToken:

@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import product
 from pathlib import Path
 from typing import Final
@@ -19,7 +20,7 @@ from percpu_proofs.kernel.search.accesses import Access, AccessSite
 from percpu_proofs.kernel.search.example import TreeExample
 from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome
 from percpu_proofs.kernel.search.plans import TreeSearch
-from percpu_proofs.kernel.tree import BACKINGS, Tree
+from percpu_proofs.kernel.tree import BACKINGS
 from percpu_proofs.run.inputs import InputError
 from percpu_reference.variants import of_release
 
@@ -27,56 +28,47 @@ BASE: Final = "base"
 PATCHED: Final = "patched"
 
 
-@dataclass(slots=True)
-class CompiledTree:
-    """A tree with its searches compiled, each form when it is asked for first."""
+@dataclass
+class CompiledTree(TreeBuild):
+    """A tree with its searches compiled too, each form when it is asked for first."""
 
-    name: str  # base or patched
-    tree: Tree
-    folder: Path
-    stub: Path | None
-    libraries: dict[tuple[BuildForm, bool], Library] = field(default_factory=dict)
+    name: str = BASE  # or PATCHED
+    searchable: dict[tuple[BuildForm, bool], Library] = field(default_factory=dict)
     between: str = ""  # why its version tells the variant, where its probes do not
-    plain: TreeBuild = field(init=False)  # without a search
-    _model: ModelVariant | None = None
 
-    def __post_init__(self) -> None:
-        self.plain = TreeBuild(self.tree, self.folder, self.stub)
-
-    def library(self, search: TreeSearch) -> Library:
+    def search_library(self, search: TreeSearch) -> Library:
         """Return the library for a search. Raises InputError for a tree that does not compile."""
-        wanted = search.form, search.noted
-        if wanted not in self.libraries:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            self.libraries[wanted] = compile_search(
+        wanted = search.form, search.notes_accesses
+        if wanted not in self.searchable:
+            self.searchable[wanted] = compile_search(
                 self.tree, self.folder, search.form,
-                stub=self.stub, noted=search.noted, shared=self.folder.parent,
+                stub=self.stub, notes_accesses=search.notes_accesses, shared=self.folder.parent,
             )  # fmt: skip
-        return self.libraries[wanted]
+        return self.searchable[wanted]
 
+    @cached_property
     def model(self) -> ModelVariant:
-        """Return the variant that the tree is, tried when asked for first. Raises InputError.
+        """The variant that the tree is. Raises InputError.
 
         One between two known behaviours is taken for that of its version: clauses are asked of any.
         """
-        if self._model is None:
-            library = self.plain.library()
-            self._model = ModelVariant()
-            with suppress(KernelStopped):  # a search shows it
-                try:
-                    self._model = probe(library)
-                except BetweenError as error:
-                    self.between = f"by its version alone; {error}"
-                    self._model = probe(library, of_release(self.tree.name))
-        return self._model
+        library = self.library()
+        with suppress(KernelStopped):  # a search shows it
+            try:
+                return probe(library)
+            except BetweenError as error:
+                self.between = f"by its version alone; {error}"
+                return probe(library, of_release(self.tree.name))
+        return ModelVariant()
 
     def km_counts(self) -> bool:
         """Return whether km counts a chunk's pages once for each unit. Raises InputError."""
-        return self.plain.library(BuildForm("km")).one_unit
+        return self.library(BuildForm("km")).one_unit
 
+    @cached_property
     def refuses(self) -> bool:
-        """Return whether it refuses a second free of an area (API-2). Raises InputError."""
-        return refuses_again(self.plain.library())
+        """Whether it refuses a second free of an area (API-2). Raises InputError."""
+        return refuses_again(self.library())
 
 
 @contextmanager
@@ -88,9 +80,9 @@ def compiled_trees(
     Raises InputError for what cannot be used.
     """
     with patched_tree(source, patches) as (folder, base, patched):
-        trees = [CompiledTree(BASE, base, folder / BASE, stub)]
+        trees = [CompiledTree(base, folder / BASE, stub)]
         if patches:
-            trees.append(CompiledTree(PATCHED, patched, folder / PATCHED, stub))
+            trees.append(CompiledTree(patched, folder / PATCHED, stub, name=PATCHED))
         yield trees
 
 
@@ -101,21 +93,21 @@ def jobs_for(trees: Sequence[CompiledTree], searches: Sequence[TreeSearch]) -> l
     refuse them (API-2).
     """
     asking = [one for one in searches if one.plan.refuses and not one.plan.programs]
-    if asking and not trees[0].refuses():
+    if asking and not trees[0].refuses:
         searches = [one for one in searches if one not in asking]
-    one_of_each = {(search.form, search.noted): search for search in searches}.values()
+    one_of_each = {(search.form, search.notes_accesses): search for search in searches}.values()
     for search in one_of_each:  # what is the same for all is compiled with the first
-        trees[0].library(search)
+        trees[0].search_library(search)
     with ThreadPoolExecutor() as pool:  # the compiler's processes side by side
-        list(pool.map(lambda pair: pair[0].library(pair[1]), product(trees, one_of_each)))
+        list(pool.map(lambda pair: pair[0].search_library(pair[1]), product(trees, one_of_each)))
     return [
-        TreeJob(tree.name, tree.library(search), search)
+        TreeJob(tree.name, tree.search_library(search), search)
         for search in searches
         for tree in trees
     ]
 
 
-def left_out(trees: Sequence[CompiledTree], searches: Sequence[TreeSearch]) -> dict[str, str]:
+def unsupported(trees: Sequence[CompiledTree], searches: Sequence[TreeSearch]) -> dict[str, str]:
     """Return the searches that cannot be made on all of the trees, each with why not."""
     return {
         search.name: f"the tree has no {BACKINGS[search.form.backing]}"
@@ -141,8 +133,7 @@ def crosses(trees: Sequence[CompiledTree], outcomes: Sequence[TreeOutcome]) -> l
                 example = outcome.examples[clause]
                 if outcome.job.search.plan.programs and example.labels:
                     search = replace(outcome.job.search, plan=example.plan)
-                    library = tree.library(search)
-                    jobs.append(TreeJob(tree.name, library, search, schedule=example.labels))
+                    jobs.append(_following(tree, search, example))
     return jobs
 
 
@@ -152,8 +143,12 @@ def schedules(tree: CompiledTree, examples: Mapping[str, TreeExample | None]) ->
     for clause, example in examples.items():
         if example is not None and example.labels and not example.plan.stops_at:
             search = TreeSearch(example.search, clause, example.plan)
-            jobs[clause] = TreeJob(tree.name, tree.library(search), search, schedule=example.labels)
+            jobs[clause] = _following(tree, search, example)
     return jobs
+
+
+def _following(tree: CompiledTree, search: TreeSearch, example: TreeExample) -> TreeJob:
+    return TreeJob(tree.name, tree.search_library(search), search, schedule=example.labels)
 
 
 def accesses(outcomes: Sequence[TreeOutcome], tree: str) -> list[AccessSite]:
