@@ -22,11 +22,12 @@ from percpu_proofs.kernel.search.records import (
     present_state,
 )
 from percpu_proofs.kernel.search.tree_token import TreeToken
-from percpu_proofs.recorded.replay.comparison import Progress, conform_trace
+from percpu_proofs.recorded.replay.comparison import conform_trace
 from percpu_proofs.recorded.replay.report import TraceReport
 from percpu_proofs.recorded.states.kernel_state import KernelState
 from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.operations import text_of
+from percpu_proofs.run.runner import Progress
 from percpu_proofs.show.mail import WIDTH
 from percpu_proofs.show.overview import overview_svg, overview_text
 from percpu_proofs.show.picture import StatePicture, picture_of_state

@@ -46,10 +46,7 @@ def replay(
 
 def show(out: Console, report: TraceReport) -> None:
     """Print what a replay found: the comparison, then the verdicts if contracts were checked."""
-    verdicts = {"contracts, " + report.contracts, *(v.clause for v in report.violations)}
-    rows = [
-        (name, Text.from_markup(value)) for name, value in report.rows() if name not in verdicts
-    ]
+    rows = [(name, Text.from_markup(value)) for name, value in report.rows()]
     pages = [sample.pages_all_units for sample in report.memory]
     if pages:
         rows.append(("pages, all units", Text(f"{min(pages)} to {max(pages)}")))

@@ -43,17 +43,13 @@ class Owners:
             for slot, chunks in enumerate(copy.lists)
             for pos, address in enumerate(chunks)
         }
-        named = {
-            chunk: replace(chunk, owners=self._owners_of(chunk, place, granule))
-            for chunks in snapshot.lists
-            for chunk in chunks
-            for place in (places[chunk.slot, chunk.pos],)
-        }
-        return replace(
-            snapshot,
-            first_chunk=named[snapshot.first_chunk],
-            lists=tuple(tuple(named[chunk] for chunk in chunks) for chunks in snapshot.lists),
-        )
+
+        def with_own(chunk: ChunkSnapshot) -> ChunkSnapshot:
+            at = places.get((chunk.slot, chunk.pos))  # None: the reserved chunk has no owners
+            owners = None if at is None else self._owners_of(chunk, at, granule)
+            return replace(chunk, owners=owners)
+
+        return snapshot.with_chunks(with_own)
 
     def _owners_of(self, chunk: ChunkSnapshot, address: int, granule: int) -> dict[int, str] | None:
         """Return the owners of a chunk's areas; None where a core lacks them, or they went."""

@@ -200,7 +200,7 @@ SHOWN_BY: Final[dict[Kind, type[ev.TraceEvent]]] = {
 CREATING: Final = frozenset((Kind.CREATE, Kind.GROW))
 
 
-def shown(gap: Gap | None) -> str:
+def gap_words(gap: Gap | None) -> str:
     """Return a gap in words."""
     if gap is None:
         return "finished"

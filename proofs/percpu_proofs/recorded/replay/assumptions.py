@@ -17,7 +17,7 @@ from percpu_proofs.recorded.replay.report import (
     Undetermined,
 )
 from percpu_proofs.recorded.replay.requests import TracePlan, TraceRequest
-from percpu_proofs.recorded.replay.search import InferredMoment, OrderSearch
+from percpu_proofs.recorded.replay.search import OrderSearch
 from percpu_proofs.recorded.traces import events as ev
 from percpu_proofs.recorded.traces.losses import between_losses
 from percpu_proofs.recorded.traces.reader import Trace, TraceRun
@@ -42,7 +42,7 @@ def nearest(plan: TracePlan, search: OrderSearch) -> list[TriedOrder]:
     last = len(lines) - 1
     return [
         TriedOrder(
-            [_shown(move, lines) for move in attempt.moves],
+            [_move_words(move, lines) for move in attempt.moves],
             lines[min(attempt.found.index, last)],
             attempt.found.kind,
             attempt.found.detail,
@@ -51,7 +51,7 @@ def nearest(plan: TracePlan, search: OrderSearch) -> list[TriedOrder]:
     ]
 
 
-def _shown(move: MomentMove, lines: Sequence[int]) -> str:
+def _move_words(move: MomentMove, lines: Sequence[int]) -> str:
     what = _MOMENTS[move.moment.kind]
     if move.before == UNSET:
         return f"{what} as assumed at first"
@@ -60,20 +60,17 @@ def _shown(move: MomentMove, lines: Sequence[int]) -> str:
     return f"{what} before line {lines[min(move.before, len(lines) - 1)]}"
 
 
-def timing(plan: TracePlan, inferred: InferredMoment) -> Timing:
-    """Return an inferred moment with the lines it stands for."""
+def timings(plan: TracePlan, search: OrderSearch) -> Iterator[Timing]:
+    """Yield the moments that were inferred, with the lines they stand for."""
     lines = plan.trace.lines
-    return Timing(
-        what=_MOMENTS[inferred.moment.kind],
-        assumed_line=lines[min(inferred.moment.at, len(lines) - 1)],
-        found_line=lines[min(inferred.before, len(lines) - 1)],
-        because=inferred.because,
-    )
+    for moment, (before, because) in search.inferred.items():
+        assumed, found = (lines[min(at, len(lines) - 1)] for at in (moment.at, before))
+        yield Timing(_MOMENTS[moment.kind], assumed, found, because)
 
 
 def undetermined(plan: TracePlan, search: OrderSearch) -> list[Undetermined]:
     """Return what the trace leaves open, with what was assumed."""
-    work = [c for c in search.taken.values() if c.moment.kind == "work"]
+    work = [c for c in search.choices.values() if c.moment.kind == "work"]
     probed = [c for c in work if c.before >= plan.probed_from]
     silent = [c for c in work if c.before < plan.probed_from]
     found = [
@@ -122,10 +119,9 @@ UNSEEN = "its creation is missing"
 CREATED = "created in the trace: vmalloc memory, not the kernel's linear map"
 FIRST = "the first chunk: pointers into it are offsets in the unit of boot"
 RESERVED = "the reserved chunk"
-_GRANULE = 4  # bytes: what sizes and offsets are multiples of
 _VECTORS = (0, 4, 8)  # bytes to a granule of a pointer to an object's owner, 0 without cgroups
 UNTOLD = f"{failures.CREATE}, or {failures.POPULATE} (the event does not tell which)"
-_SHOWN = 3  # chunks told of that had one address after another
+_CHUNKS = 3  # told of that had one address after another
 
 
 class _Life(Enum):
@@ -263,9 +259,9 @@ class EventChecks:
     def _allocated(self, index: int, event: ev.Alloc) -> None:
         self.out.allocations += 1
         off, size = event.off, event.size
-        if off % max(event.align, _GRANULE):
+        if off % max(event.align, ev.GRANULE):
             self._wrong(index, "alignment", f"offset {off} is no multiple of {event.align}")
-        if size <= 0 or size % _GRANULE or (self.unit and off + size > self.unit):
+        if size <= 0 or size % ev.GRANULE or (self.unit and off + size > self.unit):
             bound = f" in a unit of {self.unit}" if self.unit else ""
             self._wrong(index, "bounds", f"{size} bytes at offset {off}{bound}")
         if event.base == ev.UNKNOWN:
@@ -285,8 +281,8 @@ class EventChecks:
         if off not in chunk.sizes:
             chunk.offsets.insert(bisect_left(chunk.offsets, off), off)
         chunk.sizes[off] = size, event.ptr
-        if size < _GRANULE * len(chunk.freed):
-            chunk.freed.difference_update(range(off, off + size, _GRANULE))
+        if size < ev.GRANULE * len(chunk.freed):
+            chunk.freed.difference_update(range(off, off + size, ev.GRANULE))
         else:
             chunk.freed = {o for o in chunk.freed if not off <= o < off + size}
 
@@ -315,7 +311,7 @@ class EventChecks:
 
 def _in_order(reports: list[_ChunkReport]) -> str:
     """Return what is told of the chunks that had an address, one after the other."""
-    shown = [str(one) for one in reports[-_SHOWN:]]
+    shown = [str(one) for one in reports[-_CHUNKS:]]
     more = len(reports) - len(shown)
     first = [f"{counted(more, 'earlier chunk')} of this address"] if more else []
     return "; then ".join([*first, *shown])
@@ -332,7 +328,7 @@ def wrong_charges(run: TraceRun) -> Iterator[EventMismatch]:
     for line, event in zip(run.trace.lines, run.trace.events, strict=True):
         if not isinstance(event, ev.Alloc) or event.bytes_alloc is None:
             continue
-        plain, granules = event.size * cpus, -(-event.size // _GRANULE)
+        plain, granules = event.size * cpus, -(-event.size // ev.GRANULE)
         if event.bytes_alloc not in [plain + granules * pointer for pointer in _VECTORS]:
             detail = (
                 f"{event.bytes_alloc} bytes for {event.size} on {cpus} CPUs: expected {plain}, or "

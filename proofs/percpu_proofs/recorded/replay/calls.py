@@ -6,13 +6,20 @@ from collections.abc import Callable
 from itertools import islice
 from typing import Any, cast
 
-from percpu_proofs.recorded.replay.actors import Call, Moment, MomentChoice, Order, SearchLog, shown
+from percpu_proofs.recorded.replay.actors import (
+    Call,
+    Moment,
+    MomentChoice,
+    Order,
+    SearchLog,
+    gap_words,
+)
 from percpu_proofs.recorded.replay.requests import (
     AreaAddress,
     TracePlan,
     TraceRequest,
-    shown_place,
-    shown_searches,
+    area_words,
+    search_words,
 )
 from percpu_proofs.recorded.replay.work import WorkReplay
 from percpu_reference.gaps import DONE, FAILED, FREE_LIST, Gap, Kind
@@ -51,7 +58,7 @@ class CallReplay(WorkReplay):
         )
         self._run(call)
         if self._makes(request) and (not call.stands(Kind.CREATE)):
-            self.wrong("create_chunk", f"allocation: {shown(call.gap)}")
+            self.wrong("create_chunk", f"allocation: {gap_words(call.gap)}")
 
     def _run(self, call: Call, *, due: bool = False) -> None:
         """Run a request on, past what no event ends; `due`: its next step is to be taken."""
@@ -65,8 +72,9 @@ class CallReplay(WorkReplay):
             result = self.advance(call)
             if log.asked:
                 self._asks(request, gap)
-            if request.attempts and call.attempts:
-                self._compare_searches(call)
+            made = tuple(call.attempts)
+            if request.attempts and request.attempts[: len(made)] != made:
+                self.wrong("start hint", search_words(made, request.attempts))
             if call.done:
                 self._finish(call, result)
                 return
@@ -97,12 +105,6 @@ class CallReplay(WorkReplay):
             return True
         return False
 
-    def _compare_searches(self, call: Call) -> None:
-        theirs = call.request.attempts
-        ours = tuple(call.attempts)
-        if theirs[: len(ours)] != ours:
-            self.wrong("start hint", shown_searches(ours, theirs))
-
     def _asks(self, request: TraceRequest, gap: Gap | None) -> None:
         """Note the request for work that a request made in the step that left a gap."""
         now = self.index + self.taking
@@ -128,11 +130,11 @@ class CallReplay(WorkReplay):
         if call.outcome != request.expected:
             self.wrong(
                 "placement",
-                f"{shown_place(call.outcome)}, kernel {shown_place(request.expected)}",
+                f"{area_words(call.outcome)}, kernel {area_words(request.expected)}",
                 self._overtaken(call.outcome),
             )
         if request.attempts and tuple(call.attempts) != request.attempts:
-            self.wrong("start hint", shown_searches(call.attempts, request.attempts))
+            self.wrong("start hint", search_words(call.attempts, request.attempts))
         self.on_served(request, call)
 
     def _overtaken(self, place: AreaAddress | None) -> tuple[tuple[Moment, int], ...]:
@@ -150,7 +152,7 @@ class CallReplay(WorkReplay):
         while self.model.alloc_mutex:
             if work.done or work.steps is None:
                 break
-            if not (self.pass_silent(work) or self.pass_failure(work)):
+            if not self.go_on(work):
                 break
         if not self.model.alloc_mutex:
             return
@@ -160,7 +162,7 @@ class CallReplay(WorkReplay):
             moment = Moment("work", work.at)
             remedies.append((moment, self.plan.before_next_chunk(self.index)))
         gap = work.gap if holder is None else holder.gap
-        self.wrong("mutex", f"held by work that stands at {shown(gap)}", tuple(remedies))
+        self.wrong("mutex", f"held by work that stands at {gap_words(gap)}", tuple(remedies))
 
     def _makes(self, request: TraceRequest) -> bool:
         """Return whether a request makes a chunk, as far as probes show."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import UnionType
 
@@ -16,7 +16,7 @@ from percpu_proofs.recorded.replay.assumptions import (
     failed_events,
     nearest,
     summed,
-    timing,
+    timings,
     unchecked_charges,
     undetermined,
     wrong_charges,
@@ -48,8 +48,7 @@ from percpu_proofs.recorded.traces import events as ev
 from percpu_proofs.recorded.traces.losses import between_losses
 from percpu_proofs.recorded.traces.reader import Trace, TraceRun, read_run
 from percpu_proofs.run.inputs import InputError
-from percpu_proofs.run.runner import Progress as Progress
-from percpu_proofs.run.runner import Sample, merged, verdicts
+from percpu_proofs.run.runner import Progress, Sample, merged, verdicts
 from percpu_proofs.run.state_record import checksum
 from percpu_reference.variants import DEFAULT, Allocator, of_release, variant_class
 from percpu_spec.gfp import allow_blocking
@@ -104,36 +103,30 @@ def conform_trace(
     name = variant if isinstance(variant, str) else variant.__name__
     if allocator.chunk_types > 1 and run.sizes is not None:  # charging tells the types apart
         run = replace(run, sizes=replace(run.sizes, memcg=True))
-    report = _Comparison(run, allocator, name, contracts, progress, at, look).report()
+    report = TraceReport(run.name, release or "not told", name, "", _INPUTS, contracts)
+    _Comparison(run, allocator, report, progress, at, look).compare()
     check_vouched(run, report)
     report.seconds = time.perf_counter() - began
     return report
 
 
+@dataclass
 class _Comparison:
     """One run under comparison: results by the event they belong to."""
 
-    def __init__(
-        self,
-        run: TraceRun,
-        variant: type[Allocator],
-        name: str,
-        contracts: Level,
-        progress: Progress | None,
-        at: int | None,
-        look: Look | None,
-    ) -> None:
-        self.run = run
-        self.variant = variant
-        self.progress = progress
-        kernel = kernel_release(run) or "not told"
-        self.out = TraceReport(run.name, kernel, name, "", _INPUTS, contracts)
-        self.states: dict[str, SnapshotReport] = {}
-        self.memory: dict[int, int] = {}  # populated pages of a unit, by event
-        self.alone: list[range] = []  # events that no state comes before
-        self.holders = Holders(run, at)
-        self.look = look
-        self.at = at
+    run: TraceRun
+    variant: type[Allocator]
+    out: TraceReport
+    progress: Progress | None
+    at: int | None
+    look: Look | None
+    states: dict[str, SnapshotReport] = field(default_factory=dict)
+    memory: dict[int, int] = field(default_factory=dict)  # populated pages of a unit, by event
+    alone: list[range] = field(default_factory=list)  # events that no state comes before
+    types: dict[int, int] = field(default_factory=dict)  # of chunks, by address
+
+    def __post_init__(self) -> None:
+        self.holders = Holders(self.run, self.at)
         self._begin_anew(0)
 
     def _begin_anew(self, offset: int) -> None:
@@ -145,8 +138,8 @@ class _Comparison:
         self.served: dict[int, tuple[bool, int]] = {}  # placed as expected; start hints equal
         self.unasked: dict[int, bool] = {}  # by the event at which balance work entered
 
-    def report(self) -> TraceReport:
-        """Return what the comparison finds."""
+    def compare(self) -> None:
+        """Fill the report."""
         out, trace = self.out, self.run.trace
         out.allocations = _count(trace, ev.Alloc)
         out.failed = failed_events(trace)
@@ -157,8 +150,7 @@ class _Comparison:
                 f"Linux {out.kernel} keeps other types of chunks than {out.variant} does; "
                 f"compare it with {same_kind or 'a variant of its own'}"
             )
-            return out
-        self.types: dict[int, int] = {}
+            return
         if self.variant.chunk_types > 1 and self.run.sizes is not None:
             out.inputs += (_TYPE_INPUT,)
             self.types = types_of_chunks(self.run)
@@ -185,7 +177,6 @@ class _Comparison:
         out.who = self.holders.report()
         if self.progress is not None:
             self.progress(len(trace.events), len(trace.events))
-        return out
 
     def _stretch(self, start: int, end: int) -> int:
         """Compare the events [start, end), of which none is missing, from the first state on.
@@ -198,7 +189,7 @@ class _Comparison:
         if begun is None:
             self.alone.append(range(start, end))
             return end
-        said, trace, live = begun
+        begins_from, trace, live = begun
         self.offset = end - len(trace.events)
         plan = make_plan(trace, live, self.types)
         search = OrderSearch(plan, self._observe, self._done)
@@ -208,11 +199,9 @@ class _Comparison:
             return self._stretch(start, self.offset + cut)
         self.alone.append(range(start, self.offset))
         out = self.out
-        out.start = out.start or said
-        out.stretches.append(
-            ReplayStretch(trace.lines[0], trace.lines[-1], said, len(trace.events)) if trace.lines
-            else ReplayStretch(0, 0, said, 0)
-        )  # fmt: skip
+        out.start = out.start or begins_from
+        first, last = (trace.lines[0], trace.lines[-1]) if trace.lines else (0, 0)
+        out.stretches.append(ReplayStretch(first, last, begins_from, len(trace.events)))
         self.holders.begins(self.offset, self.first_state)
         out.frees += _count(trace, ev.Free)
         out.allocations += _count(trace, ev.Alloc)
@@ -374,7 +363,7 @@ class _Comparison:
                 missing = SnapshotReport(phase, torn=False, compared=False)
                 out.snapshots.append(self.states.get(phase, missing))
         out.replays += search.replays
-        out.timings += [timing(plan, i) for i in search.inferred.values()]
+        out.timings += timings(plan, search)
         out.undetermined = summed(out.undetermined, undetermined(plan, search))
         if search.final is not None:
             out.final_checksum = checksum(search.final.model)

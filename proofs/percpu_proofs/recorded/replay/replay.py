@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from percpu_proofs.recorded.replay.actors import Call, Moment, Order, shown
+from percpu_proofs.recorded.replay.actors import Call, Moment, Order, gap_words
 from percpu_proofs.recorded.replay.calls import CallReplay
 from percpu_proofs.recorded.replay.requests import AreaAddress, TracePlan, TraceRequest
 from percpu_proofs.recorded.traces import events as ev
@@ -120,7 +120,7 @@ class Replay(CallReplay):
                 while work.at == moment.at and not work.done and work.nth <= moment.nth:
                     silent = self.silent(work)
                     if not (silent or self.may_fail(work)) or not self.possible(work):
-                        self.wrong("order", f"balance work: {shown(work.gap)}")
+                        self.wrong("order", f"balance work: {gap_words(work.gap)}")
                     self.choose_here(work, len(self.events))
                     if silent:
                         self.advance(work)
@@ -147,7 +147,7 @@ class Replay(CallReplay):
         self.choose_here(call, moment.at)
         self._begin(call)
         if moment.kind == "again" and call.gap is not FREE_LIST:
-            self.wrong("order", f"a search in vain: {shown(call.gap)}")
+            self.wrong("order", f"a search in vain: {gap_words(call.gap)}")
 
     def _request_of(self, moment: Moment) -> TraceRequest | None:
         event = self.events[moment.at]
@@ -196,7 +196,7 @@ class Replay(CallReplay):
             self.model.env.vm_fault.next = 1
             self._run(call, due=True)
         if index not in self.finished and not call.stands(Kind.FLAGS):
-            self.wrong("allocation", f"stands at {shown(call.gap)}")
+            self.wrong("allocation", f"stands at {gap_words(call.gap)}")
         self.finished.discard(index)
         self.low.discard(index)
 
@@ -255,7 +255,7 @@ class Replay(CallReplay):
                 self.choose(call, index)
             self._begin(call)
         if not call.stands(Kind.CREATE) or call.seen:
-            self.wrong("create_chunk", f"allocation: {shown(call.gap)}")
+            self.wrong("create_chunk", f"allocation: {gap_words(call.gap)}")
         call.seen = True
         call.since = index + 1
 
@@ -276,27 +276,23 @@ class Replay(CallReplay):
             )
 
     def _populate_call(self, event: ev.PopulateCall) -> None:
-        call = self._filling()
+        call = self._filling(event)
         if call is None:
             self.asked_pages(event)
-        elif not call.holds(event.base, event.start, event.end):
-            self.wrong("population", f"allocation: {shown(call.gap)}")
         else:
             call.seen = True
 
     def _populated(self, event: ev.Populated) -> None:
         self._relocated()
-        call = self._filling()
+        call = self._filling(event)
         if call is None:
             self.work_populated(event)
-        elif not call.holds(event.base, event.start, event.end):
-            self.wrong("population", f"allocation: {shown(call.gap)}")
         else:
             self._run(call, due=True)
 
-    def _filling(self) -> Call | None:
-        """Return the request that stands before a population; it holds the mutex."""
-        for call in self.calls.values():
-            if call.stands(Kind.FILL):
-                return call
-        return None
+    def _filling(self, event: ev.PagesEvent) -> Call | None:
+        """Return the request that stands before a population, the event's; it holds the mutex."""
+        call = next((one for one in self.calls.values() if one.stands(Kind.FILL)), None)
+        if call is not None and not call.holds(event.base, event.start, event.end):
+            self.wrong("population", f"allocation: {gap_words(call.gap)}")
+        return call

@@ -189,7 +189,7 @@ class TraceReport:
                 ("compared", f"[yellow]no: {self.waiting}[/yellow]"),
                 ("allocations", f"{self.allocations}, none compared"),
             ]
-        quiet = [s for s in self.snapshots if not s.torn]
+        whole = [s for s in self.snapshots if not s.torn]
         rows = [
             ("run", f"{self.run} ({self.kernel})"),
             ("model", f"{self.variant}, from {self.start}"),
@@ -201,10 +201,10 @@ class TraceReport:
         rows.extend(self._part_rows())
         if self.start_hints:
             rows.append(("start hints", _ratio(self.start_hints_matched, self.start_hints)))
-        if quiet:
-            equal = sum(s.compared and s.equal for s in quiet)
-            rows.append(("quiet states equal", _ratio(equal, len(quiet))))
-            exact = sum(s.compared and not s.counts for s in quiet)
+        if whole:
+            equal = sum(s.compared and s.equal for s in whole)
+            rows.append(("quiet states equal", _ratio(equal, len(whole))))
+            exact = sum(s.compared and not s.counts for s in whole)
             if exact < equal:
                 rows.append(("of them in everything", str(exact)))
         if torn := [s.phase for s in self.snapshots if s.torn]:
@@ -224,7 +224,6 @@ class TraceReport:
             rows.append(("timings inferred", f"{len(self.timings)}, {tried}"))
         if self.unasked_work:
             rows.append(("work not asked for", f"[red]{self.unasked_work}[/red]"))
-        rows.extend(self._contract_rows())
         rows.append(("seconds", f"{self.seconds:.1f}"))
         return rows
 
@@ -253,18 +252,6 @@ class TraceReport:
             rows.append(("addresses", "hashed: only offsets, and which are equal, can be told"))
         rows.extend((f"chunk {name}", said) for name, said in list(part.chunks.items())[:SHOWN])
         rows.extend(("left open", what) for what in part.undetermined)
-        return rows
-
-    def _contract_rows(self) -> list[tuple[str, str]]:
-        if self.contracts == "off":
-            return []
-        holding = sum(v.verdict == "holds" for v in self.clauses)
-        held = f"{counted(holding, 'clause')} held over {counted(self.checked, 'event')}"
-        rows = [(f"contracts, {self.contracts}", held)]
-        for v in self.violations:
-            colour, word = ("yellow", "expected") if v.expected else ("red", "not expected")
-            said = f"{counted(v.count, 'time')}, first at line {v.line}: {v.message}"
-            rows.append((v.clause, f"[{colour}]violated, {word}[/{colour}], {said}"))
         return rows
 
 

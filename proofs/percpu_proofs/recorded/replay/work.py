@@ -19,7 +19,7 @@ from percpu_proofs.recorded.replay.actors import (
     ReplayActor,
     SearchLog,
     Work,
-    shown,
+    gap_words,
 )
 from percpu_proofs.recorded.replay.requests import TracePlan
 from percpu_proofs.recorded.traces import events as ev
@@ -128,15 +128,19 @@ class WorkReplay:
     def drive(self, actor: ReplayActor, there: Callable[[], bool], what: str) -> None:
         """Let an actor go on, past what no event shows, until it stands where one must find it."""
         while not there():
-            if actor.done or not (self.pass_silent(actor) or self.pass_failure(actor)):
-                self.wrong(what, f"{actor.kind}: {shown(actor.gap)}")
+            if actor.done or not self.go_on(actor):
+                self.wrong(what, f"{actor.kind}: {gap_words(actor.gap)}")
 
-    def pass_silent(self, actor: ReplayActor) -> bool:
-        """Let an actor take a step that no event shows, if it stands before one."""
-        if not self.silent(actor) or not self.possible(actor):
+    def go_on(self, actor: ReplayActor) -> bool:
+        """Let an actor take a step that no event shows, or fail in what it went on without.
+
+        Return whether it could do one of them.
+        """
+        passes = self.silent(actor) and self.possible(actor)
+        if not passes and not self.may_fail(actor):
             return False
         self.choose(actor, self.index)
-        self.advance(actor)
+        (self.advance if passes else self.fail)(actor)
         return True
 
     def choose(self, actor: ReplayActor, until: int) -> None:
@@ -197,14 +201,6 @@ class WorkReplay:
         """Return whether the mutex lets an actor go on."""
         return not self.model.alloc_mutex or (actor.steps is not None and actor.gap is not MUTEX)
 
-    def pass_failure(self, actor: ReplayActor) -> bool:
-        """Let a population or creation fail that the work went on without."""
-        if not self.may_fail(actor):
-            return False
-        self.choose(actor, self.index)
-        self.fail(actor)
-        return True
-
     def may_fail(self, actor: ReplayActor) -> bool:
         """Return whether what an actor does may fail, with no event that tells."""
         gap = actor.gap
@@ -227,7 +223,7 @@ class WorkReplay:
     def entered(self, event: ev.BalanceEntry) -> None:
         """Take the entry of the balance work, which then waits for the mutex."""
         if not self.work.done:
-            self.wrong("balance work", f"entered twice: {shown(self.work.gap)}")
+            self.wrong("balance work", f"entered twice: {gap_words(self.work.gap)}")
         asked = self._answer()
         if not asked and self.index not in self.plan.unasked:
             self.wrong(UNASKED, "the work enters, and nothing has asked for it")
@@ -262,7 +258,7 @@ class WorkReplay:
         if event.empty_only:
             self.drive(work, lambda: self.log.last_pass, "balance work")
         elif work.done or work.steps is not None or self.model.alloc_mutex:
-            self.wrong("balance work", f"the mutex is held: {shown(work.gap)}")
+            self.wrong("balance work", f"the mutex is held: {gap_words(work.gap)}")
         else:
             self.advance(work)
 

@@ -10,12 +10,13 @@ Source: include/trace/events/percpu.h and the probes listed in a run's manifest.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from typing import Final, Literal, NamedTuple
 
 from percpu_spec import gfp
 
+GRANULE: Final = 4
+"""Bytes of which sizes and offsets are multiples, a bit of a chunk's map (PCPU_MIN_ALLOC_SIZE)."""
 UNKNOWN: Final = -1
 """The address of what a kernel printed as (ptrval): it had no key to hash addresses with yet."""
 HASHES: Final = 1 << 32
@@ -197,7 +198,7 @@ class EventForm(NamedTuple):
 
     op: str
     name: str
-    record: Callable[..., TraceEvent]
+    record: type[TraceEvent]
     fields: tuple[Field, ...]
 
     @property

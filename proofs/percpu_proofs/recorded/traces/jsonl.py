@@ -8,29 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from percpu_proofs.recorded.source import problem
-from percpu_proofs.recorded.traces.events import FORMS, Kind, Mark, TraceEvent
+from percpu_proofs.recorded.traces.events import FORMS, Field, Kind, Mark, TraceEvent
 
-_OPS = {form.op: (form.record, form.in_record) for form in FORMS}
+_OPS: dict[str, tuple[Callable[..., TraceEvent], list[Field]]] = {
+    form.op: (form.record, form.in_record) for form in FORMS
+}
 
 
-class _Wrong(ValueError):
+class _FieldError(ValueError):
     """A field that does not hold what it should; the message says what was expected."""
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) is int
-
-
-def _is_natural(value: Any) -> bool:
-    return type(value) is int and value >= 0
-
-
-def _is_flag(value: Any) -> bool:
-    return value in (0, 1) and not isinstance(value, float)
-
-
-def _is_text(value: Any) -> bool:
-    return isinstance(value, str)
 
 
 def _address(text: str) -> int:
@@ -39,16 +25,16 @@ def _address(text: str) -> int:
     except ValueError:
         address = -1
     if not 0 <= address < 1 << 64:
-        raise _Wrong("a hexadecimal address")
+        raise _FieldError("a hexadecimal address")
     return address
 
 
 _READ: dict[Kind, tuple[Callable[[Any], bool], str, Callable[[Any], Any]]] = {
-    "number": (_is_number, "a whole number", int),
-    "natural": (_is_natural, "a whole number, 0 or more", int),
-    "flag": (_is_flag, "0 or 1", bool),
-    "address": (_is_text, "a hexadecimal address in quotes", _address),
-    "words": (_is_text, "text in quotes", str),
+    "number": (lambda given: type(given) is int, "a whole number", int),
+    "natural": (lambda given: type(given) is int and given >= 0, "a whole number, 0 or more", int),
+    "flag": (lambda given: given in (0, 1) and not isinstance(given, float), "0 or 1", bool),
+    "address": (lambda given: isinstance(given, str), "a hexadecimal address in quotes", _address),
+    "words": (lambda given: isinstance(given, str), "text in quotes", str),
 }
 """What values of a kind are, in words too, and what is made of them."""
 
@@ -56,7 +42,7 @@ _READ: dict[Kind, tuple[Callable[[Any], bool], str, Callable[[Any], Any]]] = {
 def _value(kind: Kind, value: Any) -> Any:
     fits, expected, make = _READ[kind]
     if not fits(value):
-        raise _Wrong(expected)
+        raise _FieldError(expected)
     return make(value)
 
 
@@ -82,8 +68,8 @@ def read_jsonl(path: Path, lines: Iterable[tuple[int, str]]) -> tuple[list[Trace
             raise problem(path, number, f"seq {len(events)} (events are lost)", str(seq))
         try:
             event = _event(entry)
-        except _Wrong as wrong:
-            raise problem(path, number, str(wrong), line) from None
+        except _FieldError as error:
+            raise problem(path, number, str(error), line) from None
         if event.t is None:
             if last >= 0:
                 raise problem(path, number, "t (only lines with pre come without)", line)
@@ -123,14 +109,14 @@ def _event(entry: dict[str, Any]) -> TraceEvent:
     t = entry.get("t")
     pre = entry.get("pre", 0)
     if t is None and not pre:
-        raise _Wrong("t (only lines with pre come without)")
+        raise _FieldError("t (only lines with pre come without)")
     cpu = entry.get("cpu")
     if (t is not None and type(t) is not int) or (cpu is not None and type(cpu) is not int):
-        raise _Wrong("whole numbers for t and cpu")
+        raise _FieldError("whole numbers for t and cpu")
     if op == "mark":
         return Mark(t, cpu, _value("words", entry.get("text")))
     if op not in _OPS:
-        raise _Wrong("op: one of " + ", ".join([*_OPS, "mark"]))
+        raise _FieldError("op: one of " + ", ".join([*_OPS, "mark"]))
     record, fields = _OPS[op]
     values: list[Any] = []
     for field in fields:
@@ -138,12 +124,12 @@ def _event(entry: dict[str, Any]) -> TraceEvent:
         if name in entry:
             try:
                 value = _value(field.kind, entry[name])
-            except _Wrong as wrong:
-                raise _Wrong(f"{name}: {wrong}") from None
+            except _FieldError as error:
+                raise _FieldError(f"{name}: {error}") from None
             # kernels before 5.19 print no such field; their jsonl holds nothing there
             values.append(None if field.optional and not value else value)
         elif field.optional:
             values.append(entry.get("gfp_raw") if name == "gfp_flags" else None)
         else:
-            raise _Wrong(f"a field {name} in op {op}")
+            raise _FieldError(f"a field {name} in op {op}")
     return record(t, cpu, *values)

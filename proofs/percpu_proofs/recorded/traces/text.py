@@ -60,7 +60,7 @@ class _Parser:
 
     def __init__(self, form: EventForm) -> None:
         self.form = form
-        self.record = form.record
+        self.record: Callable[..., ev.TraceEvent] = form.record
         self.pattern = text_pattern(form)
         self.expected = shape(form)
         groups = self.pattern.groupindex
