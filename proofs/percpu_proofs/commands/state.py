@@ -272,7 +272,7 @@ def _stats(context: click.Context, path: Path, *, as_json: bool, as_mail: bool) 
                 "waiting_pages": empty_pages(stats, "to_depopulate"),
                 "counters": dict(stats.counters),
                 "clauses": clause_records(verdicts),
-                "chunks": list(map(asdict, stats_rows(stats))),
+                "chunks": list(stats_rows(stats)),
                 "not_determined": list(NOT_DETERMINED),
             }
         )  # fmt: skip

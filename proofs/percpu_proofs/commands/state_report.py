@@ -83,8 +83,8 @@ def _show_rest(out: Console, state: KernelState) -> None:
         say(out, f"busy: {state.signs}")
     else:
         say(out, f"{rest.value}: {words}")
-    for line in state.waited_for:
-        say(out, f"  {line}")
+    for who, stack in state.quiescence.stacks.items():
+        say(out, f"  {who}: {stack}")
 
 
 def _show_memory(out: Console, state: KernelState) -> None:
@@ -311,13 +311,10 @@ def show_stats(out: Console, stats: PercpuStats, verdicts: Mapping[str, Verdict]
     )
     out.print()
     show_verdicts(out, {v.clause: v for v in verdicts.values() if v.reason != UNTOLD})
-    cells = [
-        (row.chunk, row.role, *([row.type] if len(sums) > 1 else []), row.areas, row.empty_pages,
-         row.used_bytes, row.free_bytes, row.advertises, row.longest, row.note)
-        for row in stats_rows(stats)
-    ]  # fmt: skip
-    columns = ["chunk", "role", *(["type"] if len(sums) > 1 else []), "areas", "empty", "used",
-               "free", "advertises", "longest", "note"]  # fmt: skip
+    rows = [{name: cell for name, cell in row.items() if name != "type" or len(sums) > 1}
+            for row in stats_rows(stats)]  # fmt: skip
+    columns = [name.removesuffix("_pages").removesuffix("_bytes") for name in rows[0]]
+    cells = [tuple(row.values()) for row in rows]
     out.print(output.table("chunks, bytes and pages of one unit", columns, cells))
     say(out, "percpu_stats does not tell:")
     for line in NOT_DETERMINED:

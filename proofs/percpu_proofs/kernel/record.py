@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 
 from percpu_proofs.kernel.instance import Kernel, Library
 from percpu_proofs.kernel.views import CompiledState
-from percpu_proofs.recorded.vectors import MANIFEST
+from percpu_proofs.recorded.vectors import MANIFEST, changed_chunks, state_fields
 from percpu_proofs.run.driver import HandleError, handle_problem
 from percpu_proofs.run.inputs import writing
 from percpu_proofs.run.operations import OperationList
@@ -22,8 +22,6 @@ from percpu_proofs.run.state_record import (
     Difference,
     Record,
     Recorder,
-    StateRecord,
-    counter_record,
     dump,
     outcome_record,
 )
@@ -188,8 +186,7 @@ def records(library: Library, version: str, recording: VectorRecording) -> Itera
             "n": 0, "op": "init", "geom": _sizes(geometry), "nr_slots": state.nr_slots,
             "sidelined_slot": state.sidelined_slot, "free_slot": state.free_slot,
             "to_depop_slot": state.to_depopulate_slot, "version": version,
-            **_state(before, state),
-            "chunks": [before.chunks[i] for i in sorted(before.chunks)],
+            **state_fields(before, state), "chunks": changed_chunks(before, None),
         }  # fmt: skip
         for n, operation in enumerate(recording.listed.operations, 1):
             try:
@@ -201,12 +198,7 @@ def records(library: Library, version: str, recording: VectorRecording) -> Itera
             yield {
                 "in": recording.texts[n - 1], "n": n, "op": operation[0],
                 **outcome_record(operation, *result),
-                **_state(after, state),
-                "changed": [
-                    after.chunks[i]
-                    for i in sorted(after.chunks)
-                    if after.texts[i] != before.texts.get(i)
-                ],
+                **state_fields(after, state), "changed": changed_chunks(after, before),
             }  # fmt: skip
             before = after
 
@@ -219,10 +211,6 @@ def _sizes(geometry: Geometry) -> Record:
         "memcg": int(geometry.memcg), "async": int(geometry.async_enabled),
         **{name: value for name, value in rest.items() if value != getattr(Geometry(), name)},
     }  # fmt: skip
-
-
-def _state(record: StateRecord, state: CompiledState) -> Record:
-    return {"crc": record.crc, "x": counter_record(state), "g": record.g, "slots": record.slots}
 
 
 def write_vector(path: Path, library: Library, version: str, recording: VectorRecording) -> Record:

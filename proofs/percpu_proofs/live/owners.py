@@ -10,10 +10,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
-from percpu_proofs.live.kernel_memory import UnreadableError
-from percpu_proofs.live.reader import Copy, Reader
-from percpu_proofs.live.structures import Structures
+from percpu_proofs.live.kernel_memory import Structures, UnreadableError
+from percpu_proofs.live.reader import Copy, Reader, pointer_in
 from percpu_proofs.recorded.states.snapshot import ChunkSnapshot, Snapshot
+from percpu_proofs.recorded.traces.events import GRANULE
 
 NOT_ACCOUNTED = "not accounted"
 _MOST_DEEP = 64  # of a tree of cgroups
@@ -36,7 +36,7 @@ class Owners:
             self._vector = kernel.offset("pcpu_chunk", "obj_cgroups")
         self._names: dict[tuple[int, int], str] = {}
 
-    def with_owners(self, snapshot: Snapshot, copy: Copy, granule: int) -> Snapshot:
+    def with_owners(self, snapshot: Snapshot, copy: Copy) -> Snapshot:
         """Return the state with the owners of its areas."""
         places = {
             (slot, pos): address
@@ -46,19 +46,18 @@ class Owners:
 
         def with_own(chunk: ChunkSnapshot) -> ChunkSnapshot:
             at = places.get((chunk.slot, chunk.pos))  # None: the reserved chunk has no owners
-            owners = None if at is None else self._owners_of(chunk, at, granule)
-            return replace(chunk, owners=owners)
+            return replace(chunk, owners=None if at is None else self._owners_of(chunk, at))
 
         return snapshot.with_chunks(with_own)
 
-    def _owners_of(self, chunk: ChunkSnapshot, address: int, granule: int) -> dict[int, str] | None:
+    def _owners_of(self, chunk: ChunkSnapshot, address: int) -> dict[int, str] | None:
         """Return the owners of a chunk's areas; None where a core lacks them, or they went."""
         try:
-            return dict(self._of(chunk, address, granule))
+            return dict(self._of(chunk, address))
         except UnreadableError:
             return None
 
-    def _of(self, chunk: ChunkSnapshot, address: int, granule: int) -> Iterator[tuple[int, str]]:
+    def _of(self, chunk: ChunkSnapshot, address: int) -> Iterator[tuple[int, str]]:
         """Yield (byte offset of an area, its owner) for those that have one."""
         if self._vector is None:
             return
@@ -67,8 +66,12 @@ class Owners:
             return
         raw = self._kernel.memory.read(vector, len(chunk.alloc_map) * self._stride)
         for off in chunk.areas:
-            at = off // granule * self._stride
-            name = self._name(_pointer(raw, at, self._cgroup), _pointer(raw, at, self._tag))
+            at = off // GRANULE * self._stride
+            cgroup, tag = (
+                pointer_in(raw, at + offset) if offset >= 0 else 0
+                for offset in (self._cgroup, self._tag)
+            )
+            name = self._name(cgroup, tag)
             if name:
                 yield off, name
 
@@ -101,10 +104,6 @@ class Owners:
         except UnreadableError:
             return f"tag {tag:#x}"
         return f"{file}:{line} {function}"
-
-
-def _pointer(raw: bytes, at: int, offset: int) -> int:
-    return 0 if offset < 0 else int.from_bytes(raw[at + offset : at + offset + 8], "little")
 
 
 def _path(kernel: Structures, node: int) -> str:

@@ -15,7 +15,8 @@ from percpu_contracts.situations import subjectless
 from percpu_contracts.whole_state import WholeState
 from percpu_proofs.recorded.states.kernel_state import KernelState, waiting
 from percpu_proofs.recorded.states.snapshot import ChunkSnapshot
-from percpu_proofs.recorded.states.stats_text import GRANULE, ChunkStats, PercpuStats
+from percpu_proofs.recorded.states.stats_text import ChunkStats, PercpuStats
+from percpu_proofs.recorded.traces.events import GRANULE
 from percpu_proofs.run.runner import counted
 from percpu_reference.variants import SINCE, variant_class
 from percpu_spec.catalogue import clauses
@@ -331,31 +332,17 @@ def _may_be_behind(stats: PercpuStats) -> list[int]:
     ]  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class StatsRow:
-    """One chunk: bytes of one unit, and what keeps its memory."""
-
-    chunk: int
-    role: str
-    type: int
-    areas: int
-    empty_pages: int
-    used_bytes: int
-    free_bytes: int
-    advertises: int
-    longest: int
-    note: str
-
-
-def stats_rows(stats: PercpuStats) -> Iterator[StatsRow]:
-    """Yield a row a chunk, in the order of the text."""
+def stats_rows(stats: PercpuStats) -> Iterator[dict[str, int | str]]:
+    """Yield a row a chunk, in the order of the text: bytes of one unit, what keeps its memory."""
     for chunk in stats.chunks:
         rows = chunk.rows
-        yield StatsRow(
-            chunk.number, chunk.role, chunk.chunk_type, rows["nr_alloc"], rows["empty_pop_pages"],
-            stats.used(chunk), rows["free_bytes"], rows["contig_bytes"], chunk.longest,
-            _note(stats, chunk),
-        )  # fmt: skip
+        yield {
+            "chunk": chunk.number, "role": chunk.role, "type": chunk.chunk_type,
+            "areas": rows["nr_alloc"], "empty_pages": rows["empty_pop_pages"],
+            "used_bytes": stats.used(chunk), "free_bytes": rows["free_bytes"],
+            "advertises": rows["contig_bytes"], "longest": chunk.longest,
+            "note": _note(stats, chunk),
+        }  # fmt: skip
 
 
 def _note(stats: PercpuStats, chunk: ChunkStats) -> str:

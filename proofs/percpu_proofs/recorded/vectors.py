@@ -14,8 +14,8 @@ from percpu_proofs.run.operations import OperationList, parse_operations
 from percpu_proofs.run.runner import Progress
 from percpu_proofs.run.state_record import (
     CHUNK_FIELDS,
-    Difference,
     Record,
+    Recordable,
     Recorder,
     StateRecord,
     counter_record,
@@ -23,7 +23,7 @@ from percpu_proofs.run.state_record import (
     model_record,
 )
 from percpu_reference import build
-from percpu_reference.variants import MERGED, Allocator
+from percpu_reference.variants import MERGED
 from percpu_spec.geometry import Geometry, GeometryError
 
 VERSIONS: Final = {"6.12": frozenset[str](), "6.1": frozenset({"prwarn", "stacks"})}
@@ -38,14 +38,8 @@ _MORE: Final = {"page", "spare", "backing"}
 """Of a geometry, where they are not 4096 bytes, no unit without CPU, and vm."""
 _STATE: Final = frozenset({"n", "op", "crc", "x", "g", "slots"})
 _INITIAL: Final = _STATE | {
-    "geom",
-    "nr_slots",
-    "sidelined_slot",
-    "free_slot",
-    "to_depop_slot",
-    "version",
-    "chunks",
-}
+    "geom", "nr_slots", "sidelined_slot", "free_slot", "to_depop_slot", "version", "chunks",
+}  # fmt: skip
 _LATER: Final = _STATE | {"in", "changed"}
 _CHUNK: Final = frozenset(CHUNK_FIELDS)
 
@@ -246,13 +240,16 @@ def compare_vector(vector: Vector, report: VectorReport) -> None:
         names = ", ".join(f"x.{name}" for name in sorted(skip))
         report.not_compared = f"{names}: {vector.version} counts printed failures differently"
     allocator = build(MERGED, vector.geometry)
-    driver = Driver(allocator)
-    recorder = Recorder(allocator)
-
+    driver, recorder = Driver(allocator), Recorder(allocator)
     state = recorder.read()
     initial = vector.records[0]
-    model = _initial_record(initial, allocator, state)
-    _compare(report, vector, 0, "boot", initial, model, skip)
+    boot = {
+        "n": 0, "op": "init", "geom": initial["geom"], "version": initial["version"],
+        "nr_slots": allocator.nr_slots, "sidelined_slot": allocator.sidelined_slot,
+        "free_slot": allocator.free_slot, "to_depop_slot": allocator.to_depopulate_slot,
+        "chunks": changed_chunks(state, None), **state_fields(state, allocator),
+    }  # fmt: skip  # the geometry is an input
+    _compare(report, vector, 0, boot)
 
     for n, operation in enumerate(vector.listed.operations, 1):
         before, state_before = allocator.env.warnings, state
@@ -261,60 +258,39 @@ def compare_vector(vector: Vector, report: VectorReport) -> None:
         except HandleError as error:
             raise handle_problem(vector.listed, n - 1, error) from None
         state = recorder.read()
-        kernel = vector.records[n]
-        model = {"in": kernel["in"], "n": n, "op": operation[0]}
+        model = {"in": vector.records[n]["in"], "n": n, "op": operation[0]}
         model |= model_record(operation, outcome, allocator.env.warnings - before)
-        model |= _state(state, allocator)
-        model["changed"] = [
-            state.chunks[i]
-            for i in sorted(state.chunks)
-            if state.texts[i] != state_before.texts.get(i)
-        ]
+        model |= state_fields(state, allocator)
+        model["changed"] = changed_chunks(state, state_before)
         report.operations += 1
-        _compare(report, vector, n, kernel["in"], kernel, model, skip)
+        _compare(report, vector, n, model)
 
 
-def _initial_record(kernel: Record, allocator: Allocator, state: StateRecord) -> Record:
-    """Return the boot state as the model has it; the geometry is an input."""
-    return {
-        "n": 0,
-        "op": "init",
-        "geom": kernel["geom"],
-        "version": kernel["version"],
-        "nr_slots": allocator.nr_slots,
-        "sidelined_slot": allocator.sidelined_slot,
-        "free_slot": allocator.free_slot,
-        "to_depop_slot": allocator.to_depopulate_slot,
-        "chunks": [state.chunks[i] for i in sorted(state.chunks)],
-    } | _state(state, allocator)
+def state_fields(state: StateRecord, allocator: Recordable) -> Record:
+    """Return the fields of a state that every record has."""
+    return {"crc": state.crc, "x": counter_record(allocator), "g": state.g, "slots": state.slots}
 
 
-def _state(state: StateRecord, allocator: Allocator) -> Record:
-    return {
-        "x": counter_record(allocator),
-        "g": state.g,
-        "slots": state.slots,
-        "crc": state.crc,
-    }
+def changed_chunks(state: StateRecord, before: StateRecord | None) -> list[Record]:
+    """Return the chunks that are not as before, by id; all of them where there is no before."""
+    known = {} if before is None else before.texts
+    return [state.chunks[i] for i in sorted(state.chunks) if state.texts[i] != known.get(i)]
 
 
-def _compare(
-    report: VectorReport,
-    vector: Vector,
-    n: int,
-    text: str,
-    kernel: Record,
-    model: Record,
-    skip: frozenset[str],
-) -> None:
-    if kernel == model:
-        return
-    difference = first_difference(_by_id(kernel), _by_id(model), _ORDER, skip)
-    if difference is None:
+def _compare(report: VectorReport, vector: Vector, n: int, model: Record) -> None:
+    """Enter how the states after operation n differ, if they do; 0: the boot states."""
+    kernel = vector.records[n]
+    skip = VERSIONS[vector.version]
+    difference = kernel != model and first_difference(_by_id(kernel), _by_id(model), _ORDER, skip)
+    if not difference:
         return
     report.mismatches += 1
     if report.first_mismatch is None:
-        report.first_mismatch = _mismatch(vector, n, text, difference)
+        where, *values, detail = difference
+        theirs, ours = (v if isinstance(v, int | str | list | dict) else repr(v) for v in values)
+        text = kernel["in"] if n else "boot"
+        mismatch = VectorMismatch(str(vector.path), n + 1, text, where, theirs, ours, detail)
+        report.first_mismatch = mismatch
 
 
 def _by_id(record: Record) -> Record:
@@ -326,16 +302,6 @@ def _by_id(record: Record) -> Record:
     # the checksum covers what stands elsewhere: compared last
     named["crc"] = named.pop("crc")
     return named
-
-
-def _mismatch(vector: Vector, n: int, text: str, difference: Difference) -> VectorMismatch:
-    kernel, model = (
-        value if isinstance(value, int | str | list | dict) else repr(value)
-        for value in (difference.kernel, difference.model)
-    )
-    return VectorMismatch(
-        str(vector.path), n + 1, text, difference.field, kernel, model, difference.detail
-    )
 
 
 def _short(value: object) -> str:

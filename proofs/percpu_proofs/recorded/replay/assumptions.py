@@ -1,4 +1,7 @@
-"""What a trace leaves open, and what was assumed or inferred in its place."""
+"""What a trace does not determine: what was assumed or inferred, and what events tell alone.
+
+A replay assumes the moments that no event shows. Events that no replay reaches are checked alone.
+"""
 
 from __future__ import annotations
 
@@ -134,9 +137,16 @@ class _Life(Enum):
 
 @dataclass(slots=True)
 class _Chunk:
-    """What is known of a chunk: areas in use by offset, and offsets known to be freed."""
+    """What is known of a chunk: areas in use by offset, and offsets known to be freed.
 
+    A loss takes nothing of what is reported of it: where it comes from, and its allocations.
+    """
+
+    origin: str = BEFORE
     life: _Life = _Life.UNTOLD
+    allocations: int = 0
+    lowest: int = 0  # offset of them
+    ended: bool = False  # destroyed, be it before a loss
     sizes: dict[int, tuple[int, int]] = field(default_factory=dict)  # off: (bytes, pointer)
     offsets: list[int] = field(default_factory=list)  # of areas in use, in order
     freed: set[int] = field(default_factory=set)
@@ -147,22 +157,16 @@ class _Chunk:
         near = self.offsets[max(place - 1, 0) : place + 1]
         return next((o for o in near if o < off + size and off < o + self.sizes[o][0]), None)
 
-
-@dataclass(slots=True)
-class _ChunkReport:
-    """What is reported of one chunk; a loss takes nothing of it."""
-
-    origin: str = BEFORE
-    allocations: int = 0
-    lowest: int = 0  # offset of them
-    ended: bool = False  # destroyed
+    def forget(self, life: _Life) -> None:
+        """Forget the areas, and whatever else was known of its life."""
+        self.life = life
+        for known in (self.sizes, self.offsets, self.freed):
+            known.clear()
 
     def __str__(self) -> str:
         lowest = "the lowest " if self.allocations > 1 else ""
-        return (
-            f"{self.origin}; {counted(self.allocations, 'allocation')}, {lowest}at offset "
-            f"{self.lowest}"
-        )
+        made = counted(self.allocations, "allocation")
+        return f"{self.origin}; {made}, {lowest}at offset {self.lowest}"
 
 
 class EventChecks:
@@ -173,9 +177,8 @@ class EventChecks:
         self.unit = geometry.unit if geometry is not None else None
         self.out = out
         self.problems: list[EventMismatch] = []
-        self.chunks: defaultdict[int, _Chunk] = defaultdict(_Chunk)
         # by address: the chunks that had it, in order
-        self.reports: dict[int, list[_ChunkReport]] = {}
+        self.chunks: defaultdict[int, list[_Chunk]] = defaultdict(lambda: [_Chunk()])
 
     def check(self, indexes: Iterable[int]) -> list[EventMismatch]:
         """Return what contradicts the events before it.
@@ -191,7 +194,8 @@ class EventChecks:
         for index in indexes:
             event = self.trace.events[index]
             if index != before + 1 or index not in whole or whole[index] != whole.get(before):
-                self.chunks.clear()
+                for chunks in self.chunks.values():
+                    chunks[-1].forget(_Life.UNTOLD)
             before = index
             self.out.events += not isinstance(event, ev.Lost)
             match event:
@@ -207,8 +211,8 @@ class EventChecks:
                     self._destroyed(index, event.base)
                 case _:
                     pass
-        for base, reports in self.reports.items():
-            if used := [one for one in reports if one.allocations]:
+        for base, chunks in self.chunks.items():
+            if used := [one for one in chunks if one.allocations]:
                 self.out.chunks[f"{base:x}"] = _in_order(used)
         return self.problems
 
@@ -216,45 +220,38 @@ class EventChecks:
         t = self.trace.events[index].t
         self.problems.append(EventMismatch(self.trace.lines[index], t, kind, detail))
 
-    def _of(self, base: int) -> _ChunkReport:
-        """Return what is to be reported of the chunk that has an address now."""
-        reports = self.reports.setdefault(base, [_ChunkReport()])
-        if reports[-1].ended:
-            reports.append(_ChunkReport(UNSEEN))
-        return reports[-1]
-
     def _created(self, index: int, base: int) -> None:
-        chunk = self.chunks[base]
+        chunk = self.chunks[base][-1]
         if chunk.sizes:
             detail = f"chunk {base:x} created with {counted(len(chunk.sizes), 'area')} in it"
             self._wrong(index, "chunk", detail)
         elif chunk.life is _Life.CREATED:
             self._wrong(index, "chunk", f"chunk {base:x} created, and is there since its creation")
-        self.chunks[base] = _Chunk(_Life.CREATED)
-        self.reports.setdefault(base, []).append(_ChunkReport(CREATED))
+        self.chunks[base].append(_Chunk(CREATED, _Life.CREATED))
 
     def _destroyed(self, index: int, base: int) -> None:
-        chunk, report = self.chunks[base], self._of(base)
+        chunk = self.chunks[base][-1]
         if chunk.life is _Life.DESTROYED:
             self._wrong(index, "chunk", f"chunk {base:x} destroyed, and is gone already")
         elif chunk.sizes:
             detail = f"chunk {base:x} destroyed with {counted(len(chunk.sizes), 'area')} in it"
             self._wrong(index, "chunk", detail)
-        elif report.origin in (FIRST, RESERVED):
-            what = report.origin.partition(":")[0]
+        elif chunk.origin in (FIRST, RESERVED) and not chunk.ended:
+            what = chunk.origin.partition(":")[0]
             detail = f"chunk {base:x} destroyed: it is {what}, which stays (RCL-2, RCL-5)"
             self._wrong(index, "chunk", detail)
-        report.ended = True
-        self.chunks[base] = _Chunk(_Life.DESTROYED)
+        chunk.ended = True
+        chunk.forget(_Life.DESTROYED)
 
     def _there(self, index: int, base: int, done: str) -> _Chunk:
-        """Return the chunk of an area, after a report if it is gone: then nothing is known."""
-        chunk = self.chunks[base]
+        """Return the chunk of an area, after a report if it is gone: then another is there."""
+        chunk = self.chunks[base][-1]
         if chunk.life is _Life.DESTROYED:
             detail = f"{done} in chunk {base:x}, which is destroyed and not created again"
             self._wrong(index, "chunk", detail)
-            chunk = self.chunks[base] = _Chunk()
-        return chunk
+        if chunk.ended:
+            self.chunks[base].append(_Chunk(UNSEEN))
+        return self.chunks[base][-1]
 
     def _allocated(self, index: int, event: ev.Alloc) -> None:
         self.out.allocations += 1
@@ -268,12 +265,11 @@ class EventChecks:
             return
         self.out.hashed |= 0 < event.base < ev.HASHES
         chunk = self._there(index, event.base, "an allocation")
-        report = self._of(event.base)
         of_boot = event.base >= ev.HASHES and event.ptr < (self.unit or _IMAGE)
-        if of_boot and report.origin != CREATED:
-            report.origin = RESERVED if event.reserved else FIRST
-        report.lowest = min(report.lowest, off) if report.allocations else off
-        report.allocations += 1
+        if of_boot and chunk.origin != CREATED:
+            chunk.origin = RESERVED if event.reserved else FIRST
+        chunk.lowest = min(chunk.lowest, off) if chunk.allocations else off
+        chunk.allocations += 1
         over = chunk.over(off, size)
         if over is not None:
             detail = f"{event.base:x}+{off}, {size} bytes: in use since an allocation at +{over}"
@@ -309,10 +305,10 @@ class EventChecks:
         chunk.freed.add(off)
 
 
-def _in_order(reports: list[_ChunkReport]) -> str:
+def _in_order(chunks: list[_Chunk]) -> str:
     """Return what is told of the chunks that had an address, one after the other."""
-    shown = [str(one) for one in reports[-_CHUNKS:]]
-    more = len(reports) - len(shown)
+    shown = [str(one) for one in chunks[-_CHUNKS:]]
+    more = len(chunks) - len(shown)
     first = [f"{counted(more, 'earlier chunk')} of this address"] if more else []
     return "; then ".join([*first, *shown])
 

@@ -89,7 +89,7 @@ def conform_trace(
     with events done and events in all.
 
     A replay begins at boot or in a state, and after lost events in the next state. Of events that
-    none comes before, those are checked alone (events_only.py). Raises InputError for an `at` to
+    none comes before, those are checked alone (assumptions.py). Raises InputError for an `at` to
     look at that is behind the trace's end, TraceError for input that cannot be read whole and for a
     given state of another boot (given_states.py), UnknownVariantError for an unknown variant.
     """

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
@@ -59,11 +59,8 @@ class Quiescence:
     def _work(self) -> str:
         if self.pending is None:
             return "not told"
-        states = [
-            name for name, so in (("pending", self.pending), ("running", self.running)) if so
-        ]
-        if states:
-            return " and ".join(states)
+        if self.pending or self.running:
+            return " and ".join(["pending"] * self.pending + ["running"] * bool(self.running))
         return "not pending" if self.running is None else "neither pending nor running"
 
 
@@ -144,11 +141,6 @@ class KernelState:
         """How far at rest the state is, what it shows itself included."""
         stability = self.quiescence.stability
         return Stability.BUSY if self.signs and stability is not Stability.TORN else stability
-
-    @property
-    def waited_for(self) -> Sequence[str]:
-        """Who stands where: lines 'CPU 2: inner < outer'."""
-        return [f"{who}: {stack}" for who, stack in self.quiescence.stacks.items()]
 
 
 def with_floats(snapshot: Snapshot) -> Snapshot:

@@ -156,33 +156,32 @@ def _boot_chunk(path: Path, lines: Sequence[str], role: str) -> BootChunk | None
 def _quiescence(path: Path, values: Mapping[str, str], places: Mapping[str, int]) -> Quiescence:
     """Return who held what, as far as the text tells."""
 
-    def wrong(name: str, expected: str) -> InputError:
-        return InputError(path, places[name], f"{name}={expected}", values[name])
+    def told(name: str, form: str, expected: str) -> str | None:
+        """Return a value that has a form, None if it is not told."""
+        value = values.get(name, "?")
+        if value != "?" and not re.fullmatch(form, value):
+            raise InputError(path, places[name], f"{name}={expected}", value)
+        return None if value == "?" else value
 
-    lock = owner = waiters = pending = running = None
-    if values.get("pcpu_lock", "?") != "?":
-        if not re.fullmatch(r"[0-9a-f]{1,16}", values["pcpu_lock"]):
-            raise wrong("pcpu_lock", "hexadecimal number, 0 where it is free")
-        lock = int(values["pcpu_lock"], 16)
-    if values.get("mutex_owner", "?") != "?":
-        owner = values["mutex_owner"]
-        owner = "" if owner in ("free", "0") else owner
-    if values.get("mutex_waiters", "?") != "?":
-        if values["mutex_waiters"] not in ("0", "1"):
-            raise wrong("mutex_waiters", "0 or 1")
-        waiters = values["mutex_waiters"] == "1"
-    if values.get("work", "?") != "?":
-        work, unknown, _ = values["work"].partition(",running?")
-        if work not in _WORK:
-            raise wrong("work", f"one of {', '.join(_WORK)}")
-        pending, running = "pending" in work, None if unknown else "running" in work
+    lock = told("pcpu_lock", "[0-9a-f]{1,16}", "hexadecimal number, 0 where it is free")
+    owner = told("mutex_owner", ".*", "")
+    waiters = told("mutex_waiters", "[01]", "0 or 1")
+    work = told("work", rf"({'|'.join(_WORK)})(,running\?.*)?", f"one of {', '.join(_WORK)}")
+    known = work and work.partition(",running?")
     stacks = {}
     for line in values["stack"].split("\n") if "stack" in values else ():
         who, between, stack = line.partition(": ")
         if not between:
-            raise wrong("stack", "WHO: inner < outer")
+            raise InputError(path, places["stack"], "stack=WHO: inner < outer", values["stack"])
         stacks[who] = stack
-    return Quiescence(lock, owner, waiters, pending, running, stacks)
+    return Quiescence(
+        None if lock is None else int(lock, 16),
+        "" if owner in ("free", "0") else owner,
+        None if waiters is None else waiters == "1",
+        "pending" in known[0] if known else None,
+        "running" in known[0] if known and not known[1] else None,
+        stacks,
+    )
 
 
 def save_state(state: KernelState, path: Path) -> None:

@@ -164,9 +164,6 @@ class _StateReader:
         self.globals[name] = value
         self.places[name] = self.line
 
-    def _has(self, name: str) -> bool:
-        return self.globals.get(name, "?") != "?"
-
     def _global(self, name: str) -> int:
         return self._number(name, self.globals.get(name, ""), VARIABLES.get(name, 10))
 
@@ -189,7 +186,7 @@ class _StateReader:
 
         A kernel that does so has all the lists that this takes.
         """
-        lost = [name for name in _SLOTS if not self._has(name)]
+        lost = [name for name in _SLOTS if self.globals.get(name, "?") == "?"]
         release = re.match(r"([0-9]+)\.([0-9]+)", self.globals.get("kernel", ""))
         sidelines = release is not None and (int(release[1]), int(release[2])) >= _ONE_TYPE
         if lost and (sidelines or len(lost) < len(_SLOTS)):
