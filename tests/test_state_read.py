@@ -21,7 +21,7 @@ from percpu_proofs.live.kernel_memory import (
     UnreadableError,
     memory_of_reads,
 )
-from percpu_proofs.live.owners import held_by, pinned_pages
+from percpu_proofs.live.memory import held_by, pinned_pages
 from percpu_proofs.live.reader import Reader, TornError
 from percpu_proofs.live.sample import (
     TRIES,

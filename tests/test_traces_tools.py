@@ -22,8 +22,7 @@ from percpu_proofs.recorded.replay.comparison import conform_trace
 from percpu_proofs.recorded.replay.given_states import FEW, _vouched, with_marks
 from percpu_proofs.recorded.states.text import read_snapshot
 from percpu_proofs.recorded.traces import events as ev
-from percpu_proofs.recorded.traces.losses import between_losses
-from percpu_proofs.recorded.traces.reader import read_run, read_trace
+from percpu_proofs.recorded.traces.reader import between_losses, read_run, read_trace
 from percpu_proofs.run.inputs import InputError, TraceError
 from percpu_reference.variants import variant_class
 

@@ -13,8 +13,16 @@ from rich.text import Text
 from percpu_proofs.commands import output
 from percpu_proofs.commands.output import say
 from percpu_proofs.live.continuation import After, RequestOutcome, largest
-from percpu_proofs.live.memory import WAITS, ChunkMemory, chunk_rows, isolated_kb, memory_of
-from percpu_proofs.live.owners import all_held, held_by, pinned_pages
+from percpu_proofs.live.memory import (
+    WAITS,
+    ChunkMemory,
+    all_held,
+    chunk_rows,
+    held_by,
+    isolated_kb,
+    memory_of,
+    pinned_pages,
+)
 from percpu_proofs.live.sample import StableChunks
 from percpu_proofs.live.subject import changing_cpus
 from percpu_proofs.live.verdicts import (

@@ -7,6 +7,7 @@ import os
 import struct
 from array import array
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -132,14 +133,15 @@ class Btf:
         return None
 
 
+@dataclass(slots=True)
 class DrgnMemory:
-    """Memory of a core or of the running kernel (KernelMemory)."""
+    """Memory of a core or of the running kernel (KernelMemory); without btf its types are those of
+    its debug information.
+    """
 
-    def __init__(self, program: Any, btf: Btf | None, types: str) -> None:
-        """Take over a program; types from btf, or from its debug information if that is None."""
-        self.program = program
-        self.types = types
-        self._btf = btf
+    program: Any
+    btf: Btf | None
+    types: str
 
     def symbol(self, name: str, /) -> int | None:
         """Return the address of a variable (KernelMemory)."""
@@ -159,8 +161,8 @@ class DrgnMemory:
 
     def offset(self, struct: str, member: str, /) -> int | None:
         """Return where a member begins (KernelMemory)."""
-        if self._btf is not None:
-            return self._btf.offset(struct, member)
+        if self.btf is not None:
+            return self.btf.offset(struct, member)
         try:
             return int(drgn.offsetof(self.program.type(f"struct {struct}"), member))
         except LookupError:
@@ -180,7 +182,7 @@ class DrgnMemory:
         task: that holds the mutex, as an address, or 0. Only with debug information; of the CPUs of
         a core only, as those of the running kernel do not stand still.
         """
-        if self._btf is not None:
+        if self.btf is not None:
             return
         if task:
             owner = drgn.Object(self.program, "struct task_struct *", value=task)
@@ -283,27 +285,21 @@ def with_types(program: Any, where: Path, debug: Path | None) -> DrgnMemory:
     try:
         index = kallsyms.load_vmlinux_kallsyms(program)
         program.register_symbol_finder("kallsyms", index, enable_index=0)
-        btf = _own_btf(program)
     except Exception as error:
-        return _by_default(program, where, error)
+        return _by_default(program, where, error, NO_SYMBOLS)
+    try:
+        start, stop = (program.symbol(f"__{end}_BTF").address for end in ("start", "stop"))
+        btf = Btf(program.read(start, stop - start))
+    except Exception as error:
+        return _by_default(program, where, error, NO_BTF)
     return DrgnMemory(program, btf, "the kernel's own BTF")
 
 
-class _NoBtfError(Exception):
-    """The kernel does not carry its types."""
+def _by_default(program: Any, where: Path, error: Exception, lacks: str) -> DrgnMemory:
+    """Return memory with the debug information that drgn finds; raise InputError without it.
 
-
-def _own_btf(program: Any) -> Btf:
-    """Return the types that the kernel carries. Raises _NoBtfError, or drgn's FaultError."""
-    try:
-        start, stop = (program.symbol(f"__{end}_BTF").address for end in ("start", "stop"))
-        return Btf(program.read(start, stop - start))
-    except (LookupError, UnreadableError) as error:
-        raise _NoBtfError(str(error)) from None
-
-
-def _by_default(program: Any, where: Path, error: Exception) -> DrgnMemory:
-    """Return memory with the debug information that drgn finds; raise InputError without it."""
+    error: why the kernel's own symbols and types are not used; lacks: what there should be then.
+    """
     try:
         program.load_default_debug_info()
         program.type("struct pcpu_chunk")
@@ -311,6 +307,5 @@ def _by_default(program: Any, where: Path, error: Exception) -> DrgnMemory:
         if isinstance(error, drgn.FaultError):
             lacks = f"the kernel's own symbols and types ({_words(error)}); {WHOLE}"
             raise InputError(where, None, lacks) from None
-        lacks = NO_BTF if isinstance(error, _NoBtfError) else NO_SYMBOLS
         raise InputError(where, None, f"{lacks} ({_words(error)})") from None
     return DrgnMemory(program, None, "debug information")

@@ -12,7 +12,7 @@ from enum import Enum
 from pathlib import Path
 
 from percpu_proofs.live.kernel_memory import UnreadableError, is_reads, memory_of_reads
-from percpu_proofs.live.owners import Owners
+from percpu_proofs.live.memory import Owners
 from percpu_proofs.live.reader import Copy, Reader
 from percpu_proofs.live.sample import is_samples, stable_copy
 from percpu_proofs.recorded.states.kernel_state import KernelState

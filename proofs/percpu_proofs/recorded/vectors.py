@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -205,10 +205,6 @@ class VectorReport:
     first_mismatch: VectorMismatch | None = None
     not_compared: str = ""  # fields left out, with the reason
     notes: list[str] = field(default_factory=list)  # what is not known of the files
-
-    def as_json(self) -> dict[str, Any]:
-        """Return the report with plain values only."""
-        return asdict(self)
 
 
 def conform_vectors(

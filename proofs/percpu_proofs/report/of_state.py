@@ -10,8 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from percpu_proofs.live.continuation import largest
-from percpu_proofs.live.memory import ChunkMemory, chunk_rows, memory_of
-from percpu_proofs.live.owners import all_held
+from percpu_proofs.live.memory import ChunkMemory, all_held, chunk_rows, memory_of
 from percpu_proofs.live.verdicts import BROKEN, HOLDS, KNOWN, NOT_ASKED, Verdict
 from percpu_proofs.recorded.states.kernel_state import KernelState, Stability
 from percpu_proofs.report.document import Document, IndexEntry, clause_index

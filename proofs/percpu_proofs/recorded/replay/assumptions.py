@@ -6,7 +6,7 @@ A replay assumes the moments that no event shows. Events that no replay reaches 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
@@ -22,8 +22,7 @@ from percpu_proofs.recorded.replay.report import (
 from percpu_proofs.recorded.replay.requests import TracePlan, TraceRequest
 from percpu_proofs.recorded.replay.search import OrderSearch
 from percpu_proofs.recorded.traces import events as ev
-from percpu_proofs.recorded.traces.losses import between_losses
-from percpu_proofs.recorded.traces.reader import Trace, TraceRun
+from percpu_proofs.recorded.traces.reader import Trace, TraceRun, between_losses
 from percpu_proofs.run import failures
 from percpu_proofs.run.failures import FailureCount, Failures, FirstFailure
 from percpu_spec.counts import counted
@@ -98,12 +97,10 @@ def undetermined(plan: TracePlan, search: OrderSearch) -> list[Undetermined]:
 
 def summed(one: list[Undetermined], other: list[Undetermined]) -> list[Undetermined]:
     """Return what two stretches of a trace leave open, the same things counted together."""
-    found = {each.what: each for each in one}
-    for each in other:
-        before = found.get(each.what)
-        count = each.count + (before.count if before else 0)
-        found[each.what] = Undetermined(each.what, count, each.assumed)
-    return list(found.values())
+    counts = Counter[tuple[str, str]]()
+    for each in (*one, *other):
+        counts[each.what, each.assumed] += each.count
+    return [Undetermined(what, count, assumed) for (what, assumed), count in counts.items()]
 
 
 def _unordered(plan: TracePlan, request: TraceRequest) -> bool:

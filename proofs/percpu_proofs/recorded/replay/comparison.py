@@ -45,8 +45,7 @@ from percpu_proofs.recorded.replay.requests import AreaAddress, TracePlan, Trace
 from percpu_proofs.recorded.replay.search import OrderSearch
 from percpu_proofs.recorded.states.snapshot import Snapshot
 from percpu_proofs.recorded.traces import events as ev
-from percpu_proofs.recorded.traces.losses import between_losses
-from percpu_proofs.recorded.traces.reader import Trace, TraceRun, read_run
+from percpu_proofs.recorded.traces.reader import Trace, TraceRun, between_losses, read_run
 from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.runner import Progress, Sample, merged, verdicts
 from percpu_proofs.run.state_record import checksum
@@ -185,7 +184,7 @@ class _Comparison:
         """
         whole = self.run.trace
         self._begin_anew(start)
-        begun = self._begin(Trace(whole.path, whole.events[start:end], whole.lines[start:end]))
+        begun = self._begin(whole.part(start, end))
         if begun is None:
             self.alone.append(range(start, end))
             return end
@@ -246,8 +245,7 @@ class _Comparison:
         index, state = found
         self.first_state = state
         live = {AreaAddress(c.base_addr, off) for c in state.chunks() for off in c.areas}
-        rest = Trace(trace.path, trace.events[index:], trace.lines[index:])
-        return f"the recorded state {state.phase}", rest, live
+        return f"the recorded state {state.phase}", trace.part(index), live
 
     def _first_model(self, contracts: Level) -> Allocator:
         if self.first_state is not None:

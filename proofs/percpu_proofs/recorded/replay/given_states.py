@@ -17,8 +17,7 @@ from percpu_proofs.recorded.states.saved_state import is_state
 from percpu_proofs.recorded.states.snapshot import Snapshot
 from percpu_proofs.recorded.states.stats_text import is_stats
 from percpu_proofs.recorded.traces import events as ev
-from percpu_proofs.recorded.traces.losses import between_losses
-from percpu_proofs.recorded.traces.reader import Trace, TraceRun
+from percpu_proofs.recorded.traces.reader import Trace, TraceRun, between_losses
 from percpu_proofs.run.inputs import InputError, TraceError, read_text
 from percpu_spec.counts import counted
 

@@ -13,8 +13,7 @@ from typing import NamedTuple
 
 from percpu_proofs.recorded.traces import events as ev
 from percpu_proofs.recorded.traces.events import GRANULE, model_flags
-from percpu_proofs.recorded.traces.losses import PLACED
-from percpu_proofs.recorded.traces.reader import Trace
+from percpu_proofs.recorded.traces.reader import PLACED, Trace
 from percpu_spec.gfp import ACCOUNT
 
 

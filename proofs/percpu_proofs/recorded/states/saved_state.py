@@ -14,7 +14,7 @@ from pathlib import Path
 from percpu_proofs.recorded.source import problem
 from percpu_proofs.recorded.states.kernel_state import KernelState, Quiescence, with_floats
 from percpu_proofs.recorded.states.snapshot import COUNTS, ChunkSnapshot, runs_of
-from percpu_proofs.recorded.states.text import snapshot_of
+from percpu_proofs.recorded.states.text import StateText
 from percpu_proofs.recorded.states.variables import BootChunk, ShapeError, geometry_of
 from percpu_proofs.run.inputs import InputError, TraceError, read_text, writing
 from percpu_proofs.run.state_record import bitmap_text
@@ -46,7 +46,8 @@ def read_state(path: Path) -> KernelState:
 def state_of(path: Path, lines: Sequence[str]) -> KernelState:
     """Return the state that the lines of `path` hold; raises as read_state does."""
     _check_end(path, lines)
-    values, places = _variables(lines)
+    text = StateText(path, lines)
+    values, places = text.globals, text.places
     wanted = {name: _value(path, values, places, name, base) for name, base in _LAYOUT.items()}
     for name, base in _OPTIONAL.items():
         if values.get(name, "?") != "?":
@@ -65,19 +66,18 @@ def state_of(path: Path, lines: Sequence[str]) -> KernelState:
         expected = f"{error.name}: {error.expected}"
         raise InputError(path, line, expected, error.found) from None
     try:
-        snapshot = snapshot_of(path, lines, geometry)
+        snapshot = text.snapshot(geometry)
     except TraceError as error:
         if not str(error).startswith(f"{path}:{len(lines)}: ") or lines[-1] == "end":
             raise
         raise TraceError(f"{error}: it is the last line, the text may be cut in it") from None
-    told = snapshot.globals
-    snapshot = with_floats(replace(snapshot, globals=variables(told)))
+    snapshot = with_floats(replace(snapshot, globals=variables(values)))
     release = values.get("kernel", "")
     if not re.match(r"[0-9]+\.[0-9]+", release):
         found = release if "kernel" in places else "none"
         raise InputError(path, places.get("kernel"), "a line 'kernel RELEASE'", found)
-    quiescence = _quiescence(path, told, places)
-    types, counts = values.get("types", "not told"), "chunks" in told
+    quiescence = _quiescence(path, values, places)
+    types, counts = values.get("types", "not told"), "chunks" in values
     return KernelState(str(path), release, snapshot, quiescence, types, counts)
 
 
@@ -105,22 +105,6 @@ def variables(values: Mapping[str, str]) -> dict[str, str]:
     """Return the allocator's own variables among the lines of a state."""
     apart = {*_OWN, *_OPTIONAL, "kernel"} - {"pcpu_nr_units"}
     return {name: value for name, value in values.items() if name not in apart}
-
-
-def _variables(lines: Sequence[str]) -> tuple[dict[str, str], dict[str, int]]:
-    """Return the lines name=value, and where each stands."""
-    values: dict[str, str] = {}
-    places: dict[str, int] = {}
-    for number, line in enumerate(lines, 1):
-        if line.startswith("kernel "):
-            name, value = "kernel", line[7:]
-        elif not line.startswith((" ", "chunk ")) and "=" in line:
-            name, value = line.split("=", 1)
-        else:
-            continue
-        values.setdefault(name, value)
-        places.setdefault(name, number)
-    return values, places
 
 
 def _value(

@@ -22,7 +22,7 @@ UNKNOWN: Final = -1
 HASHES: Final = 1 << 32
 """Hashes of addresses lie below: 64-bit kernels have all their addresses above."""
 FIRST: Final = 1 << 63
-"""The name of a first chunk whose address is not told; others have those behind (losses.py)."""
+"""The name of a first chunk whose address is not told; others have those behind (reader.py)."""
 
 
 def is_plain(base: int) -> bool:
