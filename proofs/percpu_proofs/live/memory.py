@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from percpu_proofs.live.kernel_memory import Structures, UnreadableError
@@ -185,24 +186,15 @@ class Owners:
 
     def with_owners(self, snapshot: Snapshot, copy: Copy) -> Snapshot:
         """Return the state with the owners of its areas."""
-        places = {
-            (slot, pos): address
-            for slot, chunks in enumerate(copy.lists)
-            for pos, address in enumerate(chunks)
-        }
 
         def with_own(chunk: ChunkSnapshot) -> ChunkSnapshot:
-            at = places.get((chunk.slot, chunk.pos))  # None: the reserved chunk has no owners
-            return replace(chunk, owners=None if at is None else self._owners_of(chunk, at))
+            if chunk is snapshot.reserved_chunk:  # it has no owners
+                return chunk
+            with suppress(UnreadableError):  # a core lacks them, or they went
+                return replace(chunk, owners=dict(self._of(chunk, copy.address_of(chunk))))
+            return chunk
 
         return snapshot.with_chunks(with_own)
-
-    def _owners_of(self, chunk: ChunkSnapshot, address: int) -> dict[int, str] | None:
-        """Return the owners of a chunk's areas; None where a core lacks them, or they went."""
-        try:
-            return dict(self._of(chunk, address))
-        except UnreadableError:
-            return None
 
     def _of(self, chunk: ChunkSnapshot, address: int) -> Iterator[tuple[int, str]]:
         """Yield (byte offset of an area, its owner) for those that have one."""

@@ -62,6 +62,12 @@ class Copy:
     lists: list[list[int]] = field(default_factory=list)  # addresses of chunks
     chunks: dict[int, ChunkBytes] = field(default_factory=dict)
 
+    def address_of(self, chunk: ChunkSnapshot) -> int:
+        """Return where the struct of a chunk lies that was read out of this copy."""
+        if chunk.slot < 0:
+            return self.values["pcpu_reserved_chunk"] or 0
+        return self.lists[chunk.slot][chunk.pos]
+
 
 @dataclass(frozen=True, slots=True)
 class ChunkBytes:

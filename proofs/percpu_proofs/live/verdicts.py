@@ -1,6 +1,6 @@
-"""What the clauses say of a kernel's state: each holds, is known of its release, is broken, or is
+"""What the clauses say of a kernel's state, or of its percpu_stats as far as that determines it.
 
-not asked.
+Each clause holds, is broken, is known to be broken on its release, or is not asked.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 from percpu_contracts.registry import RECORDED, STATES, Scope, When, asked, statements
 from percpu_contracts.situations import subjectless
@@ -54,6 +55,14 @@ def verdict_of(
     return Verdict(clause, NOT_ASKED if unasked else HOLDS, (), unasked)
 
 
+def verdict_records(verdicts: Mapping[str, Verdict]) -> dict[str, Any]:
+    """Return verdicts with plain values, by clause."""
+    return {
+        v.clause: {"verdict": v.verdict, "found": list(v.found), "reason": v.reason}
+        for v in verdicts.values()
+    }
+
+
 def broken(verdicts: Mapping[str, Verdict]) -> list[str]:
     """Return the clauses that are broken, and not known to be on the kernel's release."""
     return [clause for clause, verdict in verdicts.items() if verdict.verdict == BROKEN]
@@ -89,7 +98,7 @@ class KernelStateJudge:
     def _found(self, state: KernelState, waits: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         """Yield (clause, what is wrong), with the chunk's number."""
         for chunk in state.names:
-            for clause, wrong in found_of_chunk(self._whole, state, chunk, waits):
+            for clause, wrong in chunk_violations(self._whole, state, chunk, waits):
                 if clause != "MAP-3" or chunk.has_bounds:
                     yield clause, wrong
         listing = Listing(state.snapshot)
@@ -100,7 +109,7 @@ class KernelStateJudge:
                 yield clause, wrong
 
 
-def found_of_chunk(
+def chunk_violations(
     whole: WholeState, state: KernelState, chunk: ChunkSnapshot, waits: Collection[str]
 ) -> Iterator[tuple[str, str]]:
     """Yield (clause, what is wrong) of one chunk; waits: clauses that are not asked now."""
