@@ -21,7 +21,7 @@ from percpu_proofs.live.kernel_memory import (
     UnreadableError,
     memory_of_reads,
 )
-from percpu_proofs.live.memory import held_by, pinned_pages
+from percpu_proofs.live.memory import owner_bytes, page_owners
 from percpu_proofs.live.reader import Reader, TornError
 from percpu_proofs.live.sample import (
     TRIES,
@@ -171,12 +171,12 @@ def test_owners_are_read() -> None:
     state = state_in(reader, reader.copy(), "x", owners=True)
     held: dict[str, int] = {}
     for chunk in state.chunks:
-        for owner, size in held_by(chunk).items():
+        for owner, size in owner_bytes(chunk).items():
             held[owner] = held.get(owner, 0) + size
     assert set(held) == {"/percpu_test", "not accounted"}
     assert held["/percpu_test"] == 175200
     chunk = state.chunks[2]
-    pages = pinned_pages(chunk, 4096)
+    pages = page_owners(chunk, 4096)
     assert set(pages) == {off // 4096 for off in chunk.areas}
     assert all(chunk.populated[at] for at in pages)
     assert sum(sum(of.values()) for of in pages.values()) == sum(chunk.areas.values())

@@ -16,12 +16,12 @@ from percpu_proofs.live.continuation import After, RequestOutcome, largest
 from percpu_proofs.live.memory import (
     WAITS,
     ChunkMemory,
-    all_held,
     chunk_rows,
-    held_by,
     isolated_kb,
     memory_of,
-    pinned_pages,
+    owner_bytes,
+    page_owners,
+    total_owner_bytes,
 )
 from percpu_proofs.live.sample import StableChunks
 from percpu_proofs.live.subject import changing_cpus
@@ -213,7 +213,7 @@ def show_largest(out: Console, state: KernelState, stays: str) -> None:
 
 def show_owners(out: Console, state: KernelState) -> None:
     """Say who holds the memory, in bytes of one unit, where that is known."""
-    held = list(all_held(state.chunks).items())
+    held = list(total_owner_bytes(state.chunks).items())
     if held:
         say(out, f"used by: {_first(held)} bytes a CPU    (--who: by chunk and page)")
 
@@ -234,9 +234,9 @@ def show_who(out: Console, state: KernelState, name: str | None) -> None:
     page = state.snapshot.geometry.page
     rows: list[tuple[object, ...]] = []
     for chunk, number in state.names.items():
-        held = list(held_by(chunk).items())
+        held = list(owner_bytes(chunk).items())
         if chunk.owners is not None and held and name in (None, number):
-            pinned = pinned_pages(chunk, page)
+            pinned = page_owners(chunk, page)
             rows.append((number, len(pinned), len(chunk.areas), _first(held)))
             if name == number or len(pinned) <= _FEW_PAGES:
                 rows += [
@@ -261,7 +261,7 @@ def chunk_records(state: KernelState) -> list[dict[str, Any]]:
         asdict(row) | {
             "pages": chunk.nr_pages,
             "hints": {name: getattr(chunk.chunk_md, name) for name in HINTS},
-            "owners": held_by(chunk) if chunk.owners is not None else None,
+            "owners": owner_bytes(chunk) if chunk.owners is not None else None,
         }
         for row in chunk_rows(state)
         for chunk in (chunks[row.chunk],)
@@ -272,7 +272,7 @@ def who_record(state: KernelState) -> dict[str, Any]:
     """Return who holds each chunk and page, in bytes of one unit; nothing where it is not told."""
     page = state.snapshot.geometry.page
     return {
-        number: {"owners": held_by(chunk), "pages": pinned_pages(chunk, page)}
+        number: {"owners": owner_bytes(chunk), "pages": page_owners(chunk, page)}
         for chunk, number in state.names.items()
         if chunk.owners is not None
     }

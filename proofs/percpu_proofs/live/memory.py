@@ -253,7 +253,7 @@ def _path(kernel: Structures, node: int) -> str:
     return "/".join(reversed(names)) or "/"
 
 
-def held_by(chunk: ChunkSnapshot) -> dict[str, int]:
+def owner_bytes(chunk: ChunkSnapshot) -> dict[str, int]:
     """Return the bytes of a unit that each owner has in a chunk, the largest first."""
     held = Counter[str]()
     for off, size in chunk.areas.items():
@@ -261,15 +261,15 @@ def held_by(chunk: ChunkSnapshot) -> dict[str, int]:
     return dict(held.most_common())
 
 
-def all_held(chunks: Iterable[ChunkSnapshot]) -> dict[str, int]:
+def total_owner_bytes(chunks: Iterable[ChunkSnapshot]) -> dict[str, int]:
     """Return the same of all chunks whose owners are told."""
     held = Counter[str]()
     for chunk in chunks:
-        held.update(held_by(chunk) if chunk.owners is not None else {})
+        held.update(owner_bytes(chunk) if chunk.owners is not None else {})
     return dict(held.most_common())
 
 
-def pinned_pages(chunk: ChunkSnapshot, page: int) -> dict[int, dict[str, int]]:
+def page_owners(chunk: ChunkSnapshot, page: int) -> dict[int, dict[str, int]]:
     """Return the bytes that each owner has in each page of a chunk that areas pin."""
     pages: dict[int, dict[str, int]] = defaultdict(Counter)
     for off, size in chunk.areas.items():

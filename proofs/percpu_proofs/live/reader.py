@@ -23,7 +23,7 @@ from percpu_proofs.recorded.states.snapshot import (
     BlockSnapshot,
     ChunkSnapshot,
     Snapshot,
-    unpacked,
+    bitmap,
 )
 from percpu_proofs.recorded.states.variables import VARIABLES, BootChunk, ShapeError, geometry_of
 from percpu_proofs.recorded.traces.events import GRANULE
@@ -284,9 +284,9 @@ class Reader:
                 for place in range(0, len(found.md_blocks), _MD)
             ),
             areas={},
-            alloc_map=unpacked(found.alloc_map, bits),
-            bound_map=unpacked(found.bound_map, bits + 1),
-            populated=unpacked(found.populated, pages),
+            alloc_map=bitmap(found.alloc_map, bits),
+            bound_map=bitmap(found.bound_map, bits + 1),
+            populated=bitmap(found.populated, pages),
             has_bounds=True,
         )
         areas = served_areas(chunk, geometry)

@@ -90,7 +90,7 @@ class Layout:
             page=page, backing=self.backing, early=EARLIEST,
         ).require_kernel()  # fmt: skip
 
-    def check_told(self) -> None:
+    def check_sizes(self) -> None:
         """Raise InputError if a kernel could not have the CPUs and groups that were told."""
         groups = 1 if self.groups is None else self.groups
         cpus = groups if self.cpus is None else self.cpus
@@ -178,7 +178,7 @@ def layout(
         first_chunk=_mapped(first, smp), notes=tuple(_notes(log, lost)), missing=lost,
         **{name: None if lost else number or None for name, number in there.items()},
     )  # fmt: skip
-    whole = _with_told(found, told or {})
+    whole = _with_sizes(found, told or {})
     _hold(whole, there, log.cpu_ids)
     return whole
 
@@ -344,7 +344,7 @@ def _notes(log: BootLog, lost: str) -> Iterable[str]:
             yield f"at most {log.cpu_ids[1]} CPUs, by nr_cpu_ids in line {log.cpu_ids[0]}"
 
 
-def _with_told(found: Layout, told: Mapping[str, str]) -> Layout:
+def _with_sizes(found: Layout, told: Mapping[str, str]) -> Layout:
     """Return the layout with what was told in the place of what is open. Raises InputError."""
     spare = None if found.units is None or found.cpus is None else found.units - found.cpus
     possible: dict[str, tuple[Any, ...]] = {  # empty: anything
@@ -357,7 +357,7 @@ def _with_told(found: Layout, told: Mapping[str, str]) -> Layout:
     for name, text in told.items():
         if name not in possible:
             raise InputError("--geometry", None, f"one of {', '.join(possible)}", name)
-        value = text if name == "backing" else told_size(name, text)
+        value = text if name == "backing" else size_of(name, text)
         if possible[name] and value not in possible[name]:
             why = found.page_by if name == "page" else "as the boot messages say"
             expected = f"{' or '.join(f'{name}={fit}' for fit in possible[name])}: {why}"
@@ -375,7 +375,7 @@ def _with_told(found: Layout, told: Mapping[str, str]) -> Layout:
         backing=values.get("backing", found.backing),
     )  # fmt: skip
     if values:
-        whole.check_told()
+        whole.check_sizes()
     return whole
 
 
@@ -383,7 +383,7 @@ def _known(size: int | None) -> tuple[int, ...]:
     return () if size is None else (size,)
 
 
-def told_size(name: str, text: str) -> int:
+def size_of(name: str, text: str) -> int:
     """Return a size that was told by name. Raises InputError."""
     try:
         return number_of(name, text)

@@ -81,7 +81,7 @@ def with_search_log(variant: type[Allocator]) -> type[Allocator]:
     return SearchRecorder
 
 
-def booted(
+def model_at_boot(
     variant: type[Allocator], geometry: Geometry, first_base: int, contracts: Level = "off"
 ) -> Allocator:
     """Return a model just booted, its first chunk at address `first_base`, its searches noted."""
@@ -93,12 +93,14 @@ def booted(
     return model
 
 
-def restored(variant: type[Allocator], snapshot: Snapshot, contracts: Level = "off") -> Allocator:
+def model_in_state(
+    variant: type[Allocator], snapshot: Snapshot, contracts: Level = "off"
+) -> Allocator:
     """Return a model in a recorded state, nothing in progress; work is asked for if it says so.
 
     Boundaries within free memory are lost, which nothing reads (MAP-3).
     """
-    model = booted(variant, snapshot.geometry, snapshot.first_chunk.base_addr, contracts)
+    model = model_at_boot(variant, snapshot.geometry, snapshot.first_chunk.base_addr, contracts)
     if snapshot.reserved_chunk is not None:
         model.reserved_chunk = _chunk(snapshot.reserved_chunk, model, -1)
     lists = model.nr_slots // model.chunk_types

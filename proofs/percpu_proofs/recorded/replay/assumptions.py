@@ -95,7 +95,7 @@ def undetermined(plan: TracePlan, search: OrderSearch) -> list[Undetermined]:
     return [one for one in found if one.count]
 
 
-def summed(one: list[Undetermined], other: list[Undetermined]) -> list[Undetermined]:
+def add_up(one: list[Undetermined], other: list[Undetermined]) -> list[Undetermined]:
     """Return what two stretches of a trace leave open, the same things counted together."""
     counts = Counter[tuple[str, str]]()
     for each in (*one, *other):
@@ -339,7 +339,7 @@ def unchecked_charges(run: TraceRun) -> list[Undetermined]:
     return [Undetermined(what, told, "not checked")]
 
 
-def failed_events(trace: Trace) -> Failures:
+def count_failures(trace: Trace) -> Failures:
     """Return what failed in a trace, whether or not it could be replayed."""
     counts = FailureCount()
     for number, event in enumerate(trace.events):

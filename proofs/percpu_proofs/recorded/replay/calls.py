@@ -58,7 +58,7 @@ class CallReplay(WorkReplay):
         )
         self._run(call)
         if self._makes(request) and (not call.stands(Kind.CREATE)):
-            self.wrong("create_chunk", f"allocation: {gap_words(call.gap)}")
+            self.reject("create_chunk", f"allocation: {gap_words(call.gap)}")
 
     def _run(self, call: Call, *, due: bool = False) -> None:
         """Run a request on, past what no event ends; `due`: its next step is to be taken."""
@@ -74,7 +74,7 @@ class CallReplay(WorkReplay):
                 self._asks(request, gap)
             made = tuple(call.attempts)
             if request.attempts and request.attempts[: len(made)] != made:
-                self.wrong("start hint", search_words(made, request.attempts))
+                self.reject("start hint", search_words(made, request.attempts))
             if call.done:
                 self._finish(call, result)
                 return
@@ -128,13 +128,13 @@ class CallReplay(WorkReplay):
         if request.index >= now or request.index == self.index:
             self.finished.add(request.index)
         if call.outcome != request.expected:
-            self.wrong(
+            self.reject(
                 "placement",
                 f"{area_words(call.outcome)}, kernel {area_words(request.expected)}",
                 self._overtaken(call.outcome),
             )
         if request.attempts and tuple(call.attempts) != request.attempts:
-            self.wrong("start hint", search_words(call.attempts, request.attempts))
+            self.reject("start hint", search_words(call.attempts, request.attempts))
         self.on_served(request, call)
 
     def _overtaken(self, place: AreaAddress | None) -> tuple[tuple[Moment, int], ...]:
@@ -162,7 +162,7 @@ class CallReplay(WorkReplay):
             moment = Moment("work", work.at)
             remedies.append((moment, self.plan.before_next_chunk(self.index)))
         gap = work.gap if holder is None else holder.gap
-        self.wrong("mutex", f"held by work that stands at {gap_words(gap)}", tuple(remedies))
+        self.reject("mutex", f"held by work that stands at {gap_words(gap)}", tuple(remedies))
 
     def _makes(self, request: TraceRequest) -> bool:
         """Return whether a request makes a chunk, as far as probes show."""
@@ -190,7 +190,7 @@ class CallReplay(WorkReplay):
         if not candidates:
             if not self.work.done:
                 return None
-            self.wrong("create_chunk", "nothing asks for one")
+            self.reject("create_chunk", "nothing asks for one")
         moment = Moment("creator", index)
         number = min(self.order.get(moment, 0), len(candidates) - 1)
         self.choices.append(MomentChoice(moment, number, 0, len(candidates) - 1))

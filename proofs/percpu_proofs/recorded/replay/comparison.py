@@ -10,12 +10,12 @@ from types import UnionType
 
 from percpu_contracts.contract import Level
 from percpu_contracts.violations import ClauseViolation
-from percpu_proofs.recorded.replay.actors import Call, booted, restored
+from percpu_proofs.recorded.replay.actors import Call, model_at_boot, model_in_state
 from percpu_proofs.recorded.replay.assumptions import (
     EventChecks,
-    failed_events,
+    add_up,
+    count_failures,
     nearest,
-    summed,
     timings,
     unchecked_charges,
     undetermined,
@@ -24,7 +24,7 @@ from percpu_proofs.recorded.replay.assumptions import (
 from percpu_proofs.recorded.replay.given_states import check_given, check_vouched, with_marks
 from percpu_proofs.recorded.replay.holders import Holders
 from percpu_proofs.recorded.replay.marks import (
-    compared,
+    compare_state,
     kernel_release,
     next_state,
     phase_begun,
@@ -141,7 +141,7 @@ class _Comparison:
         """Fill the report."""
         out, trace = self.out, self.run.trace
         out.allocations = _count(trace, ev.Alloc)
-        out.failed = failed_events(trace)
+        out.failed = count_failures(trace)
         same_kind = of_release(out.kernel) if self.run.boot or self.run.states else None
         types = variant_class(same_kind).chunk_types if same_kind else 0
         if self.run.sizes is not None and types != self.variant.chunk_types:
@@ -249,8 +249,8 @@ class _Comparison:
 
     def _first_model(self, contracts: Level) -> Allocator:
         if self.first_state is not None:
-            return restored(self.variant, self.first_state, contracts)
-        return booted(self.variant, self.run.geometry, self.first_base, contracts)
+            return model_in_state(self.variant, self.first_state, contracts)
+        return model_at_boot(self.variant, self.run.geometry, self.first_base, contracts)
 
     # what happens
 
@@ -273,7 +273,7 @@ class _Comparison:
             if again is None:
                 return None
             index, snapshot = again
-            model = restored(self.variant, snapshot)
+            model = model_in_state(self.variant, snapshot)
 
     def _observe(self, replay: Replay) -> None:
         def served(request: TraceRequest, done: Call) -> None:
@@ -285,7 +285,7 @@ class _Comparison:
         def mark(index: int, text: str) -> None:
             phase = phase_begun(replay.events[index])
             if phase in self.run.states:
-                self.states[phase] = compared(self.run, phase, replay, index)
+                self.states[phase] = compare_state(self.run, phase, replay, index)
 
         def entered(index: int, asked: bool) -> None:
             self.unasked[index] = not asked
@@ -362,7 +362,7 @@ class _Comparison:
                 out.snapshots.append(self.states.get(phase, missing))
         out.replays += search.replays
         out.timings += timings(plan, search)
-        out.undetermined = summed(out.undetermined, undetermined(plan, search))
+        out.undetermined = add_up(out.undetermined, undetermined(plan, search))
         if search.final is not None:
             out.final_checksum = checksum(search.final.model)
 

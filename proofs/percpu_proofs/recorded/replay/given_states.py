@@ -59,7 +59,7 @@ def _marked(run: TraceRun, phase: str, late: bool) -> Trace:
         snapshot = state_at(run, phase, stretch, len(stretch) if late else 0)
         named = {event.base for event in stretch if isinstance(event, ev.Alloc | ev.Free)}
         known |= not named.isdisjoint(chunk.base_addr for chunk in snapshot.chunks())
-        wrong = differing(snapshot, stretch)
+        wrong = misfits(snapshot, stretch)
         if 0 in wrong:
             at = len(wrong) - 1 - wrong[::-1].index(0) if late else wrong.index(0)
             return _with_mark(run.trace, phase, start + at)
@@ -86,7 +86,7 @@ def _with_mark(trace: Trace, phase: str, at: int) -> Trace:
     return Trace(trace.path, events, [*trace.lines[:at], line, line, *trace.lines[at:]])
 
 
-def differing(snapshot: Snapshot, events: Sequence[ev.TraceEvent]) -> list[int]:
+def misfits(snapshot: Snapshot, events: Sequence[ev.TraceEvent]) -> list[int]:
     """Return for each moment, before each event and behind the last, how much does not fit.
 
     That is the number of areas, and of chunks, which events show to be there and the state does

@@ -32,7 +32,9 @@ Uses = dict[int, dict[int, bool]]
 """By chunk of a trace: offsets that events show in use, or not, at one moment."""
 
 
-def addressed(snapshot: Snapshot, events: Sequence[ev.TraceEvent], index: int) -> Snapshot:
+def with_trace_addresses(
+    snapshot: Snapshot, events: Sequence[ev.TraceEvent], index: int
+) -> Snapshot:
     """Return a state of the moment before event `index` with the trace's addresses in it.
 
     Chunks whose addresses stand in both stay as they are; so do those that no event names. An
@@ -55,7 +57,7 @@ def addressed(snapshot: Snapshot, events: Sequence[ev.TraceEvent], index: int) -
             break
     used = {base: of for base, of in used.items() if base not in names.values()}
     left = chunks.keys() - named - names.keys()
-    names |= _matched(used, {address: chunks[address] for address in left})
+    names |= _match_chunks(used, {address: chunks[address] for address in left})
 
     def renamed(chunk: ChunkSnapshot) -> ChunkSnapshot:
         return replace(chunk, base_addr=names.get(chunk.base_addr, chunk.base_addr))
@@ -66,13 +68,14 @@ def addressed(snapshot: Snapshot, events: Sequence[ev.TraceEvent], index: int) -
 def uses(events: Sequence[ev.TraceEvent], index: int) -> Uses:
     """Return what events tell of chunks that exist at a moment, before it or after."""
     found: Uses = {}
-    _read(found, islice(events, index, None), ev.Free, ev.CreateChunkEvent, ev.DestroyChunkEvent)
+    behind = islice(events, index, None)
+    _read_uses(found, behind, ev.Free, ev.CreateChunkEvent, ev.DestroyChunkEvent)
     before = (events[i] for i in range(index - 1, -1, -1))
-    _read(found, before, ev.Alloc, ev.DestroyChunkEvent, ev.CreateChunkEvent)
+    _read_uses(found, before, ev.Alloc, ev.DestroyChunkEvent, ev.CreateChunkEvent)
     return {base: used for base, used in found.items() if used and base != ev.UNKNOWN}
 
 
-def _read(
+def _read_uses(
     found: Uses,
     events: Iterable[ev.TraceEvent],
     live: type[ev.TraceEvent],
@@ -100,7 +103,7 @@ def _read(
             ended.add(event.base)
 
 
-def _matched(used: Uses, chunks: dict[int, ChunkSnapshot]) -> dict[int, int]:
+def _match_chunks(used: Uses, chunks: dict[int, ChunkSnapshot]) -> dict[int, int]:
     """Return the trace's name of each chunk of a state that it knows, the surest first."""
     pairs: list[tuple[int, int, int, int, int]] = []
     for base, of_base in used.items():
@@ -155,7 +158,7 @@ def with_sizes(run: TraceRun) -> TraceRun:
 
 def state_at(run: TraceRun, phase: str, events: Sequence[ev.TraceEvent], index: int) -> Snapshot:
     """Return the state of a phase, taken before event `index`, with the trace's addresses."""
-    return addressed(read_snapshot(run.states[phase], run.geometry), events, index)
+    return with_trace_addresses(read_snapshot(run.states[phase], run.geometry), events, index)
 
 
 def types_of_chunks(run: TraceRun) -> dict[int, int]:
@@ -175,7 +178,7 @@ def phase_begun(event: ev.TraceEvent) -> str:
     return match[1] if match else ""
 
 
-def torn(trace: Trace, index: int) -> bool:
+def is_torn(trace: Trace, index: int) -> bool:
     """Return whether percpu events happened while the state of mark `index` was read."""
     return index + 1 < len(trace.events) and not isinstance(trace.events[index + 1], ev.Mark)
 
@@ -184,7 +187,7 @@ def next_state(run: TraceRun, trace: Trace, index: int) -> tuple[int, Snapshot] 
     """Return the next quiet recorded state from event `index` on, and the event after its mark."""
     for later in range(index, len(trace.events)):
         phase = phase_begun(trace.events[later])
-        if phase in run.states and not torn(trace, later):
+        if phase in run.states and not is_torn(trace, later):
             state = state_at(run, phase, trace.events, later)
             if is_at_rest(state):
                 return later + 1, state
@@ -201,7 +204,7 @@ def is_at_rest(state: Snapshot) -> bool:
     return free and "running" not in told.get("work", "idle").split(",")
 
 
-def compared(run: TraceRun, phase: str, replay: Replay, index: int) -> SnapshotReport:
+def compare_state(run: TraceRun, phase: str, replay: Replay, index: int) -> SnapshotReport:
     """Compare the model with the state recorded at mark `index`."""
     kernel = state_at(run, phase, replay.events, index)
     found = list(differences(replay.model, kernel))
@@ -209,7 +212,7 @@ def compared(run: TraceRun, phase: str, replay: Replay, index: int) -> SnapshotR
     probed = replay.plan.probed_from < len(replay.events)
     return SnapshotReport(
         phase=phase,
-        torn=torn(replay.plan.trace, index) or not is_at_rest(kernel),
+        torn=is_torn(replay.plan.trace, index) or not is_at_rest(kernel),
         compared=True,
         differences=[difference._asdict() for difference in found[:SHOWN]],
         counts={what: counts[what] for what in WHAT if counts[what]},

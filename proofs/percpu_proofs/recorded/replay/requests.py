@@ -238,21 +238,21 @@ class _Linker:
                         self.listed = self.created.pop(event.base), event.cpu
                         self.plan.creators[self.listed[0]] = None  # but for an area that follows
                 case ev.AreaReturn():
-                    self.returned(index, event)
+                    self.end_search(index, event)
                 case ev.Alloc():
-                    self.printed(index, event)
+                    self.link_alloc(index, event)
                 case ev.Fail():
-                    self.failed(index, event)
+                    self.link_fail(index, event)
                 case ev.AreaFree():
-                    self.withdrawn(index, event)
+                    self.withdraw(index, event)
                 case ev.Free():
-                    self.released(index, event)
+                    self.link_free(index, event)
                 case _:
                     pass
             if not isinstance(event, _BY_HOLDER):
                 self.listed = listed  # no sign that the lock was released
 
-    def returned(self, index: int, event: ev.AreaReturn) -> None:
+    def end_search(self, index: int, event: ev.AreaReturn) -> None:
         """Close one search; a successful one opens an area that waits for its print."""
         begun = self.entered.pop(event.cpu, None)
         if begun is None:
@@ -271,16 +271,16 @@ class _Linker:
                 expected=place,
                 creates=self.made.pop(event.cpu, -1),
             )
-            self.searched(request, event.cpu)
+            self.attach_searches(request, event.cpu)
 
-    def searched(self, request: TraceRequest, cpu: int | None) -> None:
+    def attach_searches(self, request: TraceRequest, cpu: int | None) -> None:
         """Give a request the searches that its CPU made for it."""
         searches = self.attempts.pop(cpu)
         request.attempts = tuple(search for _, search in searches)
         request.area = searches[0][0]
         self.plan.searches.update((index, request) for index, _ in searches)
 
-    def printed(self, index: int, event: ev.Alloc) -> None:
+    def link_alloc(self, index: int, event: ev.Alloc) -> None:
         place = AreaAddress(event.base, event.off)
         if place in self.live:
             got = f"base={event.base:x} off={event.off}"
@@ -289,7 +289,7 @@ class _Linker:
         request = self.taken.pop(place, None) or TraceRequest(expected=place)
         self.complete(request, index, event)
 
-    def released(self, index: int, event: ev.Free) -> None:
+    def link_free(self, index: int, event: ev.Free) -> None:
         place = AreaAddress(event.base, event.off)
         if self.freed[1] == place:
             self.plan.withdrawn.discard(self.freed[0])
@@ -298,13 +298,13 @@ class _Linker:
             raise self.plan.trace.problem(index, "the offset of a live area", got)
         self.live.remove(place)
 
-    def failed(self, index: int, event: ev.Fail) -> None:
+    def link_fail(self, index: int, event: ev.Fail) -> None:
         unpopulated = self.unpopulated and not event.atomic
         request = self.unpopulated.pop(0) if unpopulated else TraceRequest()
         self.complete(request, index, event)
         request.expected = None
         if self.attempts.get(event.cpu) and not request.attempts:
-            self.searched(request, event.cpu)
+            self.attach_searches(request, event.cpu)
 
     def complete(self, request: TraceRequest, index: int, event: ev.Alloc | ev.Fail) -> None:
         request.index = index
@@ -319,7 +319,7 @@ class _Linker:
             request.gfp |= ACCOUNT
         self.plan.printed[index] = request
 
-    def withdrawn(self, index: int, event: ev.AreaFree) -> None:
+    def withdraw(self, index: int, event: ev.AreaFree) -> None:
         """Note an area given back before it was printed: its population failed."""
         place = AreaAddress(event.base, event.off)
         self.freed = index, place

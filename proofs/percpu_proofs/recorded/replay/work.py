@@ -71,7 +71,7 @@ class WorkReplay:
         self.ended = 0  # the event after which the last run was over
         self.on_entered: Callable[[int, bool], None] = lambda index, asked: None
 
-    def wrong(
+    def reject(
         self, kind: str, detail: str, remedies: tuple[tuple[Moment, int], ...] = ()
     ) -> NoReturn:
         """Raise Contradiction for the event at hand."""
@@ -129,7 +129,7 @@ class WorkReplay:
         """Let an actor go on, past what no event shows, until it stands where one must find it."""
         while not there():
             if actor.done or not self.go_on(actor):
-                self.wrong(what, f"{actor.kind}: {gap_words(actor.gap)}")
+                self.reject(what, f"{actor.kind}: {gap_words(actor.gap)}")
 
     def go_on(self, actor: ReplayActor) -> bool:
         """Let an actor take a step that no event shows, or fail in what it went on without.
@@ -220,13 +220,13 @@ class WorkReplay:
 
     # events of the balance work
 
-    def entered(self, event: ev.BalanceEntry) -> None:
+    def enter_work(self, event: ev.BalanceEntry) -> None:
         """Take the entry of the balance work, which then waits for the mutex."""
         if not self.work.done:
-            self.wrong("balance work", f"entered twice: {gap_words(self.work.gap)}")
+            self.reject("balance work", f"entered twice: {gap_words(self.work.gap)}")
         asked = self._answer()
         if not asked and self.index not in self.plan.unasked:
-            self.wrong(UNASKED, "the work enters, and nothing has asked for it")
+            self.reject(UNASKED, "the work enters, and nothing has asked for it")
         self.on_entered(self.index, asked)
         self.model.work_pending = False
         now = self.index + 1
@@ -252,38 +252,38 @@ class WorkReplay:
         self.asking = [one for one in waiting if one.until > self.answered]
         return True
 
-    def freed_chunks(self, event: ev.BalanceFree) -> None:
+    def free_chunks(self, event: ev.BalanceFree) -> None:
         """Take the entry of pcpu_balance_free: the work's first act, or its last part."""
         work = self.work
         if event.empty_only:
             self.drive(work, lambda: self.log.last_pass, "balance work")
         elif work.done or work.steps is not None or self.model.alloc_mutex:
-            self.wrong("balance work", f"the mutex is held: {gap_words(work.gap)}")
+            self.reject("balance work", f"the mutex is held: {gap_words(work.gap)}")
         else:
             self.advance(work)
 
-    def left(self, event: ev.BalanceReturn) -> None:
+    def leave_work(self, event: ev.BalanceReturn) -> None:
         """Take the return of the balance work."""
         work = self.work
         self.drive(work, lambda: work.done, "balance work")
         self.ended = self.index + 1
 
-    def asked_pages(self, event: ev.PopulateCall) -> None:
+    def begin_population(self, event: ev.PopulateCall) -> None:
         """Take the beginning of a population by the balance work."""
         self._drive_to(event, "population", Kind.POPULATE, told=False)
         self._announce()
 
-    def work_populated(self, event: ev.Populated) -> None:
+    def end_population(self, event: ev.Populated) -> None:
         """Take the event that ends a population by the balance work."""
         self._drive_to(event, "population", Kind.POPULATE)
         self.advance(self.work)
 
-    def depopulated(self, event: ev.Depopulated) -> None:
+    def end_release(self, event: ev.Depopulated) -> None:
         """Take the event that ends a release of pages."""
         self._drive_to(event, "release", Kind.RELEASE, Kind.DRAIN)
         self.advance(self.work)
 
-    def destroyed(self, event: ev.DestroyChunkEvent) -> None:
+    def destroy(self, event: ev.DestroyChunkEvent) -> None:
         """Take the event of a chunk's destruction; pcpu_lock is taken some time later."""
         work = self.work
         self.drive(

@@ -132,14 +132,14 @@ class Snapshot:
 _BYTES = [bytes(byte >> bit & 1 for bit in range(8)) for byte in range(256)]
 
 
-def unpacked(raw: bytes, size: int) -> bytearray:
+def bitmap(raw: bytes, size: int) -> bytearray:
     """Return the first `size` bits of little-endian memory, a byte each."""
     return bytearray(b"".join(map(_BYTES.__getitem__, raw)))[:size]
 
 
 def bits_of(number: int, size: int) -> bytearray:
     """Return a map of `size` bits from a number whose bit i is map bit i."""
-    return unpacked(number.to_bytes(-(-size // 8), "little"), size)
+    return bitmap(number.to_bytes(-(-size // 8), "little"), size)
 
 
 def runs_of(bits: bytes | bytearray) -> Iterator[tuple[int, int]]:

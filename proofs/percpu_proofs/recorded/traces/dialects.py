@@ -132,10 +132,10 @@ def pairs(text: str) -> dict[str, str]:
     return dict(_PAIR.findall(text))
 
 
-def lost(text: str, t: int | None) -> Lost | None:
+def loss_in(text: str, t: int | None) -> Lost | None:
     """Return what a line says of missing events.
 
-    >>> lost("CPU:2 [LOST 123 EVENTS]", 7)
+    >>> loss_in("CPU:2 [LOST 123 EVENTS]", 7)
     Lost(t=7, cpu=2, pid=None, missing=123)
     """
     for pattern in _LOST:
@@ -159,7 +159,7 @@ def looks_like_text(text: str) -> bool:
     """Return whether a line could begin a trace in text; no tool prints one of 64 KiB."""
     if len(text) >= _LONGEST:
         return False
-    return text.startswith("#") or is_head(text) or lost(text, 0) is not None or (
+    return text.startswith("#") or is_head(text) or loss_in(text, 0) is not None or (
         LineReader().read(text) is not None
     )  # fmt: skip
 

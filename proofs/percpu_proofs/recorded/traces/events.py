@@ -276,10 +276,10 @@ def text_pattern(form: EventForm) -> re.Pattern[str]:
     return re.compile(r"(?:\([^()]*(?:\([^()]*\)[^()]*)*\)\s*)?" + "".join(parts))
 
 
-def shape(form: EventForm) -> str:
+def form_words(form: EventForm) -> str:
     """Return the fields of an event in words, for messages.
 
-    >>> shape(FORMS[1])
+    >>> form_words(FORMS[1])
     'percpu_free_percpu: base_addr= off= ptr='
     """
     names = " ".join(f"[{f.text}=]" if f.optional else f"{f.text}=" for f in form.fields)

@@ -24,7 +24,7 @@ from percpu_proofs.recorded.traces.dialects import (
     frame,
     is_callers,
     is_head,
-    lost,
+    loss_in,
     pairs,
 )
 
@@ -112,7 +112,7 @@ def is_bpftrace_json(line: str) -> bool:
     return line.startswith('{"type":')
 
 
-def unpacked(path: Path, lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+def bpftrace_lines(path: Path, lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
     """Yield the lines that a bpftrace program printed, out of those of `bpftrace -f json`.
 
     Raises TraceError for a line that is none of these.
@@ -188,7 +188,7 @@ class _Parser:
         self.form = form
         self.record: Callable[..., ev.TraceEvent] = form.record
         self.pattern = ev.text_pattern(form)
-        self.expected = ev.shape(form)
+        self.expected = ev.form_words(form)
         groups = self.pattern.groupindex
         self.order = tuple((groups[one.json], _READ_TEXT[one.kind]) for one in form.in_record)
 
@@ -308,7 +308,7 @@ class _TraceReader:
 
     def other(self, number: int, text: str, line: EventLine | None) -> None:
         """Take a line that is no event of the kernel's."""
-        missing = lost(text, self.newest)
+        missing = loss_in(text, self.newest)
         if line is not None:
             count = re.search(r"[0-9]+", line.fields)
             missing = ev.Lost(self.newest, line.cpu, int(count[0]) if count else None)

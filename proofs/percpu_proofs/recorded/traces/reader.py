@@ -19,10 +19,10 @@ from percpu_proofs.recorded.source import lines_of, problem
 from percpu_proofs.recorded.traces import events as ev
 from percpu_proofs.recorded.traces.dialects import looks_like_text
 from percpu_proofs.recorded.traces.formats import (
+    bpftrace_lines,
     is_bpftrace_json,
     read_jsonl,
     read_text,
-    unpacked,
 )
 from percpu_proofs.run.inputs import TraceError, read_json
 from percpu_spec.geometry import Geometry
@@ -96,7 +96,7 @@ def read_trace(path: Path) -> Trace:
         raise problem(path, 1, "a trace, found an empty file")
     number, first = head[-1]
     if is_bpftrace_json(first):
-        events, numbers = read_text(path, unpacked(path, chain(head, lines)))
+        events, numbers = read_text(path, bpftrace_lines(path, chain(head, lines)))
     elif first.lstrip().startswith("{"):
         events, numbers = read_jsonl(path, chain(head[-1:], lines))
     elif looks_like_text(first):
