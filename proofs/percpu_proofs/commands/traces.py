@@ -39,7 +39,7 @@ def replay(
     """
     with output.progress_bar(path.name) as bar:
         return conform_trace(
-            path, variant=variant, contracts=contracts, told=sizes(geometry), state=state, at=at,
+            path, variant=variant, contracts=contracts, sizes=sizes(geometry), state=state, at=at,
             progress=bar,
         )  # fmt: skip
 

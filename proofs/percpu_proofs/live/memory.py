@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from percpu_proofs.live.kernel_memory import Structures, UnreadableError
 from percpu_proofs.live.reader import Copy, Reader, pointer_in
 from percpu_proofs.recorded.states.kernel_state import KernelState
-from percpu_proofs.recorded.states.snapshot import ChunkSnapshot, Snapshot
+from percpu_proofs.recorded.states.snapshot import ChunkSnapshot, Snapshot, pages_of
 from percpu_proofs.recorded.traces.events import GRANULE
 from percpu_proofs.run.runner import counted
 from percpu_proofs.show.picture import list_name
@@ -274,7 +274,6 @@ def page_owners(chunk: ChunkSnapshot, page: int) -> dict[int, dict[str, int]]:
     pages: dict[int, dict[str, int]] = defaultdict(Counter)
     for off, size in chunk.areas.items():
         owner = (chunk.owners or {}).get(off, NOT_ACCOUNTED)
-        for number in range(off // page, (off + size - 1) // page + 1):
-            part = min(off + size, (number + 1) * page) - max(off, number * page)
+        for number, part in pages_of(off, size, page):
             pages[number][owner] += part
     return {number: dict(held) for number, held in pages.items()}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -40,33 +40,29 @@ _MOMENTS = {
 
 def nearest(plan: TracePlan, search: OrderSearch) -> list[TriedOrder]:
     """Return the orders that came nearest to explaining the last contradiction."""
-    lines = plan.trace.lines
-    last = len(lines) - 1
+    trace = plan.trace
     return [
         TriedOrder(
-            [_move_words(move, lines) for move in attempt.moves],
-            lines[min(attempt.found.index, last)],
-            attempt.found.kind,
-            attempt.found.detail,
+            [_move_words(move, trace) for move in moves],
+            trace.line_at(found.index), found.kind, found.detail,
         )
-        for attempt in search.nearest(NEAREST)
-    ]
+        for moves, found in search.nearest(NEAREST)
+    ]  # fmt: skip
 
 
-def _move_words(move: MomentMove, lines: Sequence[int]) -> str:
+def _move_words(move: MomentMove, trace: Trace) -> str:
     what = _MOMENTS[move.moment.kind]
     if move.before == UNSET:
         return f"{what} as assumed at first"
     if move.moment.kind == "creator":
         return what
-    return f"{what} before line {lines[min(move.before, len(lines) - 1)]}"
+    return f"{what} before line {trace.line_at(move.before)}"
 
 
 def timings(plan: TracePlan, search: OrderSearch) -> Iterator[Timing]:
     """Yield the moments that were inferred, with the lines they stand for."""
-    lines = plan.trace.lines
     for moment, (before, because) in search.inferred.items():
-        assumed, found = (lines[min(at, len(lines) - 1)] for at in (moment.at, before))
+        assumed, found = map(plan.trace.line_at, (moment.at, before))
         yield Timing(_MOMENTS[moment.kind], assumed, found, because)
 
 

@@ -71,7 +71,7 @@ def conform_trace(
     *,
     variant: str | type[Allocator] | None = None,
     contracts: Level = "off",
-    told: Mapping[str, str] | None = None,
+    sizes: Mapping[str, str] | None = None,
     state: Path | None = None,
     at: int | None = None,
     look: Look | None = None,
@@ -79,7 +79,7 @@ def conform_trace(
 ) -> TraceReport:
     """Replay a recorded run and compare every outcome with the kernel's.
 
-    `path` is the folder of a run, or a trace in it; `told` are sizes for what the boot messages
+    `path` is the folder of a run, or a trace in it; `sizes` by name are for what the boot messages
     there leave open; `state` a state taken while the trace ran. Without variant it is that of the
     recorded kernel. With contracts the run found is replayed once more under them. `at`: who holds
     memory is told as of so many events.
@@ -93,7 +93,7 @@ def conform_trace(
     given state of another boot (given_states.py), UnknownVariantError for an unknown variant.
     """
     began = time.perf_counter()
-    run = read_run(Path(path), told, state)
+    run = read_run(Path(path), sizes, state)
     check_given(run)
     run = with_marks(with_sizes(run))
     release = kernel_release(run)

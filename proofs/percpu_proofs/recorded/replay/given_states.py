@@ -48,7 +48,7 @@ def with_marks(run: TraceRun) -> TraceRun:
 
 
 def _marked(run: TraceRun, phase: str, late: bool) -> Trace:
-    events, lines = list(run.trace.events), list(run.trace.lines)
+    events = list(run.trace.events)
     stretches = between_losses(events)
     if late and (not stretches or stretches[-1][1] < len(events)):
         return _with_mark(run.trace, phase, len(events))  # behind losses that nothing places
@@ -73,7 +73,7 @@ def _marked(run: TraceRun, phase: str, late: bool) -> Trace:
     count, near = best or (0, 0)
     raise TraceError(
         f"{run.states[phase]}: expected a state taken while the trace ran: at best, before line "
-        f"{lines[min(near, len(lines) - 1)]}, {count} areas or chunks are not what the events say: "
+        f"{run.trace.line_at(near)}, {count} areas or chunks are not what the events say: "
                 "this state may not belong to this trace"
     )
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from percpu_proofs.recorded.source import lines_of, problem
-from percpu_proofs.recorded.states.snapshot import Snapshot
+from percpu_proofs.recorded.states.snapshot import Snapshot, pages_of
 from percpu_proofs.recorded.traces import events as ev
 from percpu_proofs.recorded.traces.dialects import frame, is_callers
 from percpu_proofs.recorded.traces.reader import TraceRun
@@ -154,11 +154,9 @@ class Holders:
             holder.areas += 1
             holder.bytes += size
             of_chunk[base].add(site)
-            end = off + size
-            for page in range(off // out.page, -(-end // out.page)):
+            for page, part in pages_of(off, size, out.page):
                 of_page[base, page].append(site)
-                first, last = page * out.page, (page + 1) * out.page
-                inside[base, page] += min(end, last) - max(off, first)
+                inside[base, page] += part
         out.areas, out.bytes = len(self.live), sum(area.size for area in self.live.values())
         for base, of in sorted(of_chunk.items()):
             for site in of:

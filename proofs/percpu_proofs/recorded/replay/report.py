@@ -242,15 +242,15 @@ class TraceReport:
                 rows.append(("before the start", f"{skipped}, not compared"))
             return rows
         part = self.partly
-        said = (
+        checked = (
             f"{counted(part.events, 'event')}: {counted(part.allocations, 'allocation')} for "
             f"alignment, bounds and what is known to be in use; {counted(part.frees, 'free')}, "
             f"{part.frees_known} of areas whose allocation was seen"
         )
-        rows.append(("checked alone", said))
+        rows.append(("checked alone", checked))
         if part.hashed:
             rows.append(("addresses", "hashed: only offsets, and which are equal, can be told"))
-        rows.extend((f"chunk {name}", said) for name, said in list(part.chunks.items())[:SHOWN])
+        rows.extend((f"chunk {name}", what) for name, what in list(part.chunks.items())[:SHOWN])
         rows.extend(("left open", what) for what in part.undetermined)
         return rows
 

@@ -92,7 +92,7 @@ class TracePlan:
     """The operations of a trace by the events that tell of them."""
 
     trace: Trace
-    shown: dict[type[ev.TraceEvent], int]  # of the kinds that probes print: from which event on
+    visible_from: dict[type[ev.TraceEvent], int]  # the event, of the kinds that probes print
     probed_from: int  # first event of the probes; as many as events if there are none
     printed: dict[int, TraceRequest] = field(default_factory=dict)  # by printing event
     searches: dict[int, TraceRequest] = field(default_factory=dict)  # by each of their `area`
@@ -110,7 +110,7 @@ class TracePlan:
     def shows(self, kind: type[ev.TraceEvent], index: int) -> bool:
         """Return whether the trace has every event of a kind from event `index` on."""
         if kind in PROBED:
-            return index >= self.shown.get(kind, len(self.trace.events))
+            return index >= self.visible_from.get(kind, len(self.trace.events))
         return True
 
     def earliest(self, index: int) -> int:
@@ -182,21 +182,21 @@ def make_plan(
     Raises TraceError for a free of what is not allocated, and for probes that do not pair up.
     """
     events = trace.events
-    shown: dict[type[ev.TraceEvent], int] = {}
+    visible: dict[type[ev.TraceEvent], int] = {}
     placed = len(events)  # where the guest says that all probes are in place
     for index, event in enumerate(events):
         if isinstance(event, PROBED):
             inside = isinstance(event, ev.Relocate) and isinstance(
                 events[index - 1], ev.AllocArea | ev.AreaFree
             )
-            shown.setdefault(type(event), index - inside)
+            visible.setdefault(type(event), index - inside)
         elif isinstance(event, ev.Mark) and PLACED in event.text:
             placed = min(placed, index)
-    first = min(shown.values(), default=len(events))
+    first = min(visible.values(), default=len(events))
     if placed == len(events):
         placed = first
-    shown = {kind: min(index, placed) for kind, index in shown.items()}
-    plan = TracePlan(trace, shown, first)
+    visible = {kind: min(index, placed) for kind, index in visible.items()}
+    plan = TracePlan(trace, visible, first)
     _Linker(plan, events, set(live), types or {}).run()
     return plan
 

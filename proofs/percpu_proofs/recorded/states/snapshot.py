@@ -152,6 +152,13 @@ def runs_of(bits: bytes | bytearray) -> Iterator[tuple[int, int]]:
         at = bits.find(1, behind)
 
 
+def pages_of(off: int, size: int, page: int) -> Iterator[tuple[int, int]]:
+    """Yield the pages that an area lies in, each with how many of its bytes."""
+    end = off + size
+    for number in range(off // page, -(-end // page)):
+        yield number, min(end, (number + 1) * page) - max(off, number * page)
+
+
 _GLOBALS = ("nr_empty_pop_pages", "nr_populated", "atomic_alloc_failed")
 _COUNTERS = ("free_bytes", "nr_populated", "nr_empty_pop_pages", "isolated", "immutable")
 

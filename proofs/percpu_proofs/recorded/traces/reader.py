@@ -47,6 +47,10 @@ class Trace:
         """Return the events [start, end), by default to the last."""
         return Trace(self.path, self.events[start:end], self.lines[start:end])
 
+    def line_at(self, index: int) -> int:
+        """Return the line of event `index`; of the last one for what lies behind them all."""
+        return self.lines[min(index, len(self.lines) - 1)]
+
     def problem(self, index: int, expected: str, got: str = "") -> TraceError:
         """Return the error for event `index`."""
         return problem(self.path, self.lines[index] or None, expected, got)
@@ -110,11 +114,11 @@ def read_trace(path: Path) -> Trace:
 
 
 def read_run(
-    path: Path, told: Mapping[str, str] | None = None, state: Path | None = None
+    path: Path, sizes: Mapping[str, str] | None = None, state: Path | None = None
 ) -> TraceRun:
     """Return the run in folder `path`, or of the trace file `path` with what stands beside it.
 
-    `told` are sizes by name, for what the boot messages there leave open; `state` is a state taken
+    `sizes` by name are for what the boot messages there leave open; `state` is a state taken
     at any moment of the trace, as a rule its beginning.
     Where the trace's own statistics tell of lost events it has an event Lost.
 
@@ -140,10 +144,10 @@ def read_run(
         given = state.name.split(".")[0]
         states[given] = state
     name = path.name if path.is_dir() else f"{folder.name}/{path.name}"
-    sizes = None
+    layout = None
     if boot is not None and (not states or has_layout(boot)):
-        sizes = read_layout(boot, told).geometry
-    return TraceRun(name, trace, sizes, boot, states, given)
+        layout = read_layout(boot, sizes).geometry
+    return TraceRun(name, trace, layout, boot, states, given)
 
 
 def _first(folder: Path, names: Sequence[str]) -> Path | None:
