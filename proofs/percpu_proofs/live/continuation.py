@@ -10,9 +10,9 @@ from typing import Any
 from percpu_proofs.recorded.replay.actors import model_in_state
 from percpu_proofs.recorded.states.kernel_state import KernelState, Stability
 from percpu_proofs.run.room import Demand, longest_hole
-from percpu_proofs.run.runner import counted
 from percpu_reference.chunk import Chunk
 from percpu_reference.variants import SINCE, Allocator, variant_class
+from percpu_spec.counts import counted
 from percpu_spec.definitions import empty_populated_pages, longest_free_run, slots_per_type
 from percpu_spec.gfp import KERNEL, NOWARN
 from percpu_spec.views import ChunkView

@@ -24,6 +24,18 @@ from typing import Any, Final, Protocol
 from percpu_proofs import data
 from percpu_proofs.run.inputs import InputError, read_json, read_text
 
+DIFFERS: Final = (
+    "the kernel's structures are not those that this reader knows (5.10 to the newest mainline): "
+    "a vendor has changed them, or the debug information is of another build"
+)
+_WIDTHS: Final = {
+    "pcpu_nr_populated": 8, "pcpu_chunk_struct_size": 8, "pcpu_base_addr": 8,
+    "pcpu_chunk_lists": 8, "pcpu_slot": 8, "pcpu_first_chunk": 8, "pcpu_reserved_chunk": 8,
+    "pcpu_async_enabled": 1, "pcpu_atomic_alloc_failed": 1,
+}  # fmt: skip
+"""Bytes of the variables that are no int: BTF has no types of variables before 6.13 or so."""
+_LONGEST_NAME = 256
+
 
 class UnreadableError(Exception):
     """What cannot be read, in words; `advice` says what to do."""
@@ -142,20 +154,6 @@ def _known_structs(path: Path, memory: Mapping[int, bytes]) -> Mapping[str, Mapp
             return dict(structs)
     expected = f"recorded reads with structs, or of {' or '.join(known)}"
     raise InputError(path, None, expected)
-
-
-DIFFERS: Final = (
-    "the kernel's structures are not those that this reader knows (5.10 to the newest mainline): "
-    "a vendor has changed them, or the debug information is of another build"
-)
-_WIDTHS: Final = {
-    "pcpu_nr_populated": 8, "pcpu_chunk_struct_size": 8, "pcpu_base_addr": 8,
-    "pcpu_chunk_lists": 8, "pcpu_slot": 8, "pcpu_first_chunk": 8, "pcpu_reserved_chunk": 8,
-    "pcpu_async_enabled": 1, "pcpu_atomic_alloc_failed": 1,
-}  # fmt: skip
-"""Bytes of the variables that are no int: BTF has no types of variables before 6.13 or so."""
-_LONGEST_NAME = 256
-_MOST_DEEP = 64  # of a tree of folders
 
 
 class Structures:

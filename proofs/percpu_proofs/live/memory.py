@@ -18,8 +18,8 @@ from percpu_proofs.live.reader import Copy, Reader, pointer_in
 from percpu_proofs.recorded.states.kernel_state import KernelState
 from percpu_proofs.recorded.states.snapshot import ChunkSnapshot, Snapshot, pages_of
 from percpu_proofs.recorded.traces.events import GRANULE
-from percpu_proofs.run.runner import counted
 from percpu_proofs.show.picture import list_name
+from percpu_spec.counts import counted
 from percpu_spec.definitions import empty_populated_pages, longest_run, served_areas, slots_per_type
 from percpu_spec.geometry import Geometry
 

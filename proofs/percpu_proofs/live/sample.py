@@ -36,6 +36,13 @@ from percpu_proofs.run.inputs import InputError, read_json, read_text, writing
 from percpu_proofs.show.chart import Panel, Series, Style, chart_svg
 from percpu_reference.variants import variant_class
 
+TRIES = 40  # copies, until two that follow one another agree
+
+Sample = Mapping[str, Any]
+"""One moment: `time` and `unstable` (why), or what is drawn and compared of the state."""
+
+_SHOWN = ("percpu_kb", "used_kb", "empty_kb", "stranded_kb", "float", "chunks")
+
 
 @dataclass(frozen=True, slots=True)
 class StableChunks:
@@ -104,14 +111,6 @@ def judge_stable_chunks(reader: Reader, before: Copy, after: Copy) -> StableChun
         for clause in sorted(of_chunks - without)
     }
     return StableChunks(tuple(stable), tuple(unstable), verdicts)
-
-
-TRIES = 40  # copies, until two that follow one another agree
-
-Sample = Mapping[str, Any]
-"""One moment: `time` and `unstable` (why), or what is drawn and compared of the state."""
-
-_SHOWN = ("percpu_kb", "used_kb", "empty_kb", "stranded_kb", "float", "chunks")
 
 
 class UnstableError(Exception):

@@ -40,6 +40,10 @@ _GAPS = (
     *((function, ("spin_unlock",), RELEASES) for function in _INSIDE),
 )  # fmt: skip
 """A function of the allocator, what it has called (by their beginnings), and the gap that it is."""
+LIVE = "live"
+"""The word for the running kernel."""
+
+_CORES = (b"\x7fELF", b"KDUMP   ", b"makedumpfile")
 
 
 def place_of_stack(frames: Sequence[str]) -> str:
@@ -78,12 +82,6 @@ def changing_cpus(stacks: Mapping[str, str]) -> list[str]:
     ['CPU 2']
     """
     return [who for who, stack in stacks.items() if who.startswith("CPU") and stack[-1:] != "]"]
-
-
-LIVE = "live"
-"""The word for the running kernel."""
-
-_CORES = (b"\x7fELF", b"KDUMP   ", b"makedumpfile")
 
 
 class SubjectKind(Enum):

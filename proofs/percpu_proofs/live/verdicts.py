@@ -18,9 +18,9 @@ from percpu_proofs.recorded.states.kernel_state import KernelState, waiting
 from percpu_proofs.recorded.states.snapshot import ChunkSnapshot
 from percpu_proofs.recorded.states.stats_text import ChunkStats, PercpuStats
 from percpu_proofs.recorded.traces.events import GRANULE
-from percpu_proofs.run.runner import counted
 from percpu_reference.variants import SINCE, variant_class
 from percpu_spec.catalogue import clauses
+from percpu_spec.counts import counted
 from percpu_spec.definitions import Listing
 from percpu_spec.geometry import PAGE_SIZES
 from percpu_spec.releases import RELEASES
@@ -29,6 +29,19 @@ HOLDS, KNOWN, BROKEN, NOT_ASKED = "holds", "known", "broken", "not asked"
 NO_BOUNDS = "the text has no boundary bits"
 MAYBE_CUT = "the text does not tell how many chunks there are: it may be cut"
 NO_OPERATION = "speaks of operations; a state shows none"
+NOT_DETERMINED = (
+    "which pages of a chunk are populated, and so what Percpu of /proc/meminfo counts",
+    "which page each area pins",
+    "who holds an area",
+    "on which list a chunk is, but for sidelined and to_depopulate",
+    "the hints of pages: HINT-2 to HINT-4, HINT-7, HINT-8",
+    "the maps: MAP-1 to MAP-5, POP-2, POP-3; POP-1, but for empty pages that no free bytes are for",
+    "how many CPUs and units there are",
+    "the kernel's release",
+    "whether work was pending: BAL-2 and RCL-3 are judged as if the allocator was at rest",
+)
+_IN_ORDER = ("cur_min_alloc", "cur_med_alloc", "cur_max_alloc", "max_alloc_size")
+UNTOLD = "percpu_stats does not tell it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,21 +173,6 @@ def _releases(variant: str) -> str:
     first = SINCE[variant]
     major, behind = min(since for since in SINCE.values() if since > first)
     return f"{first[0]}.{first[1]} to {major}.{behind - 1}"
-
-
-NOT_DETERMINED = (
-    "which pages of a chunk are populated, and so what Percpu of /proc/meminfo counts",
-    "which page each area pins",
-    "who holds an area",
-    "on which list a chunk is, but for sidelined and to_depopulate",
-    "the hints of pages: HINT-2 to HINT-4, HINT-7, HINT-8",
-    "the maps: MAP-1 to MAP-5, POP-2, POP-3; POP-1, but for empty pages that no free bytes are for",
-    "how many CPUs and units there are",
-    "the kernel's release",
-    "whether work was pending: BAL-2 and RCL-3 are judged as if the allocator was at rest",
-)
-_IN_ORDER = ("cur_min_alloc", "cur_med_alloc", "cur_max_alloc", "max_alloc_size")
-UNTOLD = "percpu_stats does not tell it"
 
 
 def stats_verdicts(stats: PercpuStats) -> dict[str, Verdict]:

@@ -42,6 +42,9 @@ _INITIAL: Final = _STATE | {
 }  # fmt: skip
 _LATER: Final = _STATE | {"in", "changed"}
 _CHUNK: Final = frozenset(CHUNK_FIELDS)
+NOT_VOUCHED: Final = "no manifest beside it: completeness not known"
+
+_ORDER = ("op", "h", "arg", "ok", "ran", "chunk", "off", "warn")  # results before states
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,11 +155,7 @@ def _check_chunks(path: Path, line: int, chunks: object) -> None:
     if not isinstance(chunks, list):
         raise InputError(path, line, "a list of chunks", str(chunks))
     for chunk in chunks:
-        if (
-            not isinstance(chunk, dict)
-            or _CHUNK - chunk.keys()
-            or chunk.keys() - _CHUNK - {"objcg"}
-        ):
+        if not isinstance(chunk, dict) or chunk.keys() - {"objcg"} != _CHUNK:
             raise InputError(path, line, f"chunks with fields {' '.join(CHUNK_FIELDS)}")
         if not isinstance(chunk["id"], int):
             raise InputError(path, line, "a whole number as id of a chunk", str(chunk["id"]))
@@ -170,11 +169,6 @@ def _geometry(path: Path, sizes: object) -> Geometry:
         return Geometry().with_mapping(sizes).require_kernel()
     except GeometryError as error:
         raise InputError(path, 1, f"a geometry that a kernel boots with ({error})") from None
-
-
-NOT_VOUCHED: Final = "no manifest beside it: completeness not known"
-
-_ORDER = ("op", "h", "arg", "ok", "ran", "chunk", "off", "warn")  # results before states
 
 
 @dataclass(frozen=True, slots=True)

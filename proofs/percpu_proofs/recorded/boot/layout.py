@@ -7,13 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from percpu_proofs.recorded.boot.log import (
-    BootLog,
-    FirstChunk,
-    Sizes,
-    missing,
-    read_bootlog,
-)
+from percpu_proofs.recorded.boot.log import BootLog, FirstChunk, Sizes, missing, read_bootlog
 from percpu_proofs.recorded.source import lines_of, problem
 from percpu_proofs.run.inputs import InputError, TraceError
 from percpu_spec.geometry import (

@@ -6,6 +6,7 @@ contradictions that show one was assumed wrongly.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -28,12 +29,9 @@ class SearchLog(Protocol):
     relocations: list[tuple[int, int]]  # every relocation: chunk address, slot before
     asked: bool  # balance work has been asked for
     last_pass: bool  # the balance work has come to its second pass over free chunks
-
-    def allocated(self, size: int, area: Area | None) -> Area | None:
-        """Ask the contract of `alloc` (level fast) at the end of an allocation's steps."""
-
-    def balanced(self) -> None:
-        """Ask the contract of `balance` (level fast) at the end of the balance work's steps."""
+    # they ask the contracts of `alloc` and `balance` (level fast) at the end of the steps of each
+    allocated: Callable[[int, Area | None], Area | None]
+    balanced: Callable[[], None]
 
 
 def with_search_log(variant: type[Allocator]) -> type[Allocator]:

@@ -36,6 +36,15 @@ _MOMENTS = {
     "again": "an allocation searches in vain, before a chunk comes up",
     "creator": "another allocation creates the chunk",
 }
+_IMAGE = 1 << 31  # where percpu symbols begin at 0 (x86-64), these are pointers into the image
+BEFORE = "there before these events"
+UNSEEN = "its creation is missing"
+CREATED = "created in the trace: vmalloc memory, not the kernel's linear map"
+FIRST = "the first chunk: pointers into it are offsets in the unit of boot"
+RESERVED = "the reserved chunk"
+_VECTORS = (0, 4, 8)  # bytes to a granule of a pointer to an object's owner, 0 without cgroups
+UNTOLD = f"{failures.CREATE}, or {failures.POPULATE} (the event does not tell which)"
+_CHUNKS = 3  # told of that had one address after another
 
 
 def nearest(plan: TracePlan, search: OrderSearch) -> list[TriedOrder]:
@@ -107,17 +116,6 @@ def _unordered(plan: TracePlan, request: TraceRequest) -> bool:
         return False
     between = (events[i] for i in range(plan.before[request.index] + 1, request.index))
     return any(isinstance(event, _TAKEN) and event.cpu not in (cpu, None) for event in between)
-
-
-_IMAGE = 1 << 31  # where percpu symbols begin at 0 (x86-64), these are pointers into the image
-BEFORE = "there before these events"
-UNSEEN = "its creation is missing"
-CREATED = "created in the trace: vmalloc memory, not the kernel's linear map"
-FIRST = "the first chunk: pointers into it are offsets in the unit of boot"
-RESERVED = "the reserved chunk"
-_VECTORS = (0, 4, 8)  # bytes to a granule of a pointer to an object's owner, 0 without cgroups
-UNTOLD = f"{failures.CREATE}, or {failures.POPULATE} (the event does not tell which)"
-_CHUNKS = 3  # told of that had one address after another
 
 
 class _Life(Enum):

@@ -4,16 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import islice
-from typing import Any, cast
+from typing import Any
 
-from percpu_proofs.recorded.replay.actors import (
-    Call,
-    Moment,
-    MomentChoice,
-    Order,
-    SearchLog,
-    gap_words,
-)
+from percpu_proofs.recorded.replay.actors import Call, Moment, MomentChoice, Order, gap_words
 from percpu_proofs.recorded.replay.requests import (
     AreaAddress,
     TracePlan,
@@ -120,7 +113,7 @@ class CallReplay(WorkReplay):
         request = call.request
         del self.calls[request.key]
         if self.monitor is not None:
-            cast(SearchLog, self.model).allocated(request.size, result)
+            self.log.allocated(request.size, result)
         if result is not None:
             chunk, off = result
             call.outcome = AreaAddress(chunk.base_addr, off)
@@ -128,11 +121,8 @@ class CallReplay(WorkReplay):
         if request.index >= now or request.index == self.index:
             self.finished.add(request.index)
         if call.outcome != request.expected:
-            self.reject(
-                "placement",
-                f"{area_words(call.outcome)}, kernel {area_words(request.expected)}",
-                self._overtaken(call.outcome),
-            )
+            detail = f"{area_words(call.outcome)}, kernel {area_words(request.expected)}"
+            self.reject("placement", detail, self._overtaken(call.outcome))
         if request.attempts and tuple(call.attempts) != request.attempts:
             self.reject("start hint", search_words(call.attempts, request.attempts))
         self.on_served(request, call)

@@ -17,12 +17,7 @@ from percpu_proofs.recorded.replay.replay import Replay
 from percpu_proofs.recorded.replay.report import SHOWN, SnapshotReport
 from percpu_proofs.recorded.source import lines_of
 from percpu_proofs.recorded.states.saved_state import read_state
-from percpu_proofs.recorded.states.snapshot import (
-    WHAT,
-    ChunkSnapshot,
-    Snapshot,
-    differences,
-)
+from percpu_proofs.recorded.states.snapshot import WHAT, ChunkSnapshot, Snapshot, differences
 from percpu_proofs.recorded.states.text import read_snapshot
 from percpu_proofs.recorded.traces import events as ev
 from percpu_proofs.recorded.traces.reader import Trace, TraceRun
@@ -30,6 +25,8 @@ from percpu_proofs.run.inputs import TraceError
 
 Uses = dict[int, dict[int, bool]]
 """By chunk of a trace: offsets that events show in use, or not, at one moment."""
+_RELEASE = re.compile(r"(?:Linux version|^kernel) (\d+)\.(\d+)(\S*)")
+_BEGIN = re.compile(r"snap:([^:]+):begin")
 
 
 def with_trace_addresses(
@@ -123,10 +120,6 @@ def _match_chunks(used: Uses, chunks: dict[int, ChunkSnapshot]) -> dict[int, int
             names[address] = base
             taken.add(base)
     return names
-
-
-_RELEASE = re.compile(r"(?:Linux version|^kernel) (\d+)\.(\d+)(\S*)")
-_BEGIN = re.compile(r"snap:([^:]+):begin")
 
 
 def kernel_release(run: TraceRun) -> str:

@@ -270,10 +270,8 @@ class Replay(CallReplay):
                 self.work_relocates(event)
         base, oslot = relocations.pop(0)
         if (base, oslot) != (event.base, event.oslot):
-            self.reject(
-                "relocation",
-                f"chunk {base:x} from slot {oslot}, kernel {event.base:x} from {event.oslot}",
-            )
+            theirs = f"kernel {event.base:x} from {event.oslot}"
+            self.reject("relocation", f"chunk {base:x} from slot {oslot}, {theirs}")
 
     def _populate_call(self, event: ev.PopulateCall) -> None:
         call = self._filling(event)

@@ -183,21 +183,17 @@ class TraceReport:
 
     def rows(self) -> list[tuple[str, str]]:
         """Return name and value of each line of a summary, markup of rich in the values."""
+        rows = [("run", f"{self.run} ({self.kernel})")]
         if self.waiting:
-            return [
-                ("run", f"{self.run} ({self.kernel})"),
-                ("compared", f"[yellow]no: {self.waiting}[/yellow]"),
-                ("allocations", f"{self.allocations}, none compared"),
-            ]
+            rows.append(("compared", f"[yellow]no: {self.waiting}[/yellow]"))
+            return [*rows, ("allocations", f"{self.allocations}, none compared")]
         whole = [s for s in self.snapshots if not s.torn]
-        rows = [
-            ("run", f"{self.run} ({self.kernel})"),
-            ("model", f"{self.variant}, from {self.start}"),
-            ("allocations placed", _ratio(self.placed, self.allocations)),
-            ("failures matched", _ratio(self.failures_matched, self.failures)),
-        ]
-        if not self.stretches:
-            rows[1:] = [("begins from", f"[yellow]{self.start}[/yellow]")]
+        if self.stretches:
+            rows.append(("model", f"{self.variant}, from {self.start}"))
+            rows.append(("allocations placed", _ratio(self.placed, self.allocations)))
+            rows.append(("failures matched", _ratio(self.failures_matched, self.failures)))
+        else:
+            rows.append(("begins from", f"[yellow]{self.start}[/yellow]"))
         rows.extend(self._part_rows())
         if self.start_hints:
             rows.append(("start hints", _ratio(self.start_hints_matched, self.start_hints)))

@@ -120,13 +120,8 @@ class OrderSearch:
 
     def save(self, replay: Replay) -> None:
         """Make a checkpoint; of too many the one goes that is closest to others, for its age."""
-        self.checkpoints.append(
-            Checkpoint(
-                replay.index,
-                replay.model.clone()[0],
-                {name: copy(getattr(replay, name)) for name in _BOOKS},
-            )
-        )
+        books = {name: copy(getattr(replay, name)) for name in _BOOKS}
+        self.checkpoints.append(Checkpoint(replay.index, replay.model.clone()[0], books))
         if len(self.checkpoints) > CHECKPOINTS:
             now, indexes = replay.index + 1, [one.index for one in self.checkpoints]
             ages = [
@@ -229,10 +224,8 @@ class OrderSearch:
             first, before = min(first, adopted.first), adopted.before
             moments = [m for m in {**self.order, **before} if self.order.get(m) != before.get(m)]
             if moments and index - first <= SPACING:
-                yield (
-                    UNDO * number,
-                    tuple(MomentMove(m, before.get(m, UNSET), first) for m in moments),
-                )
+                moves = tuple(MomentMove(m, before.get(m, UNSET), first) for m in moments)
+                yield UNDO * number, moves
 
     def _save_close(self, index: int) -> int:
         """Make checkpoints shortly before an event; return how many events were replayed for it."""

@@ -194,7 +194,7 @@ class WorkReplay:
         if actor.done and isinstance(actor, Work):
             monitor = self.model.monitor
             if monitor is not None and not monitor.history.concurrent:
-                cast(SearchLog, self.model).balanced()
+                self.log.balanced()
         return result
 
     def possible(self, actor: ReplayActor) -> bool:

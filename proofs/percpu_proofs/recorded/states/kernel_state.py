@@ -151,10 +151,6 @@ def with_floats(snapshot: Snapshot) -> Snapshot:
     """
     if snapshot.chunk_types == 1 or snapshot.floats:
         return snapshot
-    lists = snapshot.nr_slots // snapshot.chunk_types
-    sums = tuple(
-        sum(c.nr_empty_pop_pages for chunks in snapshot.lists[at : at + lists] for c in chunks)
-        for at in range(0, snapshot.nr_slots, lists)
-    )
+    sums = tuple(map(snapshot.counted_float, range(snapshot.chunk_types)))
     found = snapshot.nr_empty_pop_pages
     return replace(snapshot, floats=sums) if sums[0] != found == sum(sums) else snapshot

@@ -97,8 +97,10 @@ class Snapshot:
         """
         if self.floats:
             return self.floats[chunk_type]
-        if not chunk_type:
-            return self.nr_empty_pop_pages
+        return self.counted_float(chunk_type) if chunk_type else self.nr_empty_pop_pages
+
+    def counted_float(self, chunk_type: int) -> int:
+        """Return the sum of the counters of a type's chunks."""
         slots = self.nr_slots // self.chunk_types
         own = self.lists[chunk_type * slots : (chunk_type + 1) * slots]
         return sum(chunk.nr_empty_pop_pages for chunks in own for chunk in chunks)

@@ -111,16 +111,12 @@ def _line(match: re.Match[str]) -> EventLine:
 
 
 def _program(match: re.Match[str]) -> EventLine:
-    told = pairs(f"{match['task']} {match['fields']}")
-    time = next((told[name] for name in _CLOCKS if _is_number(told.get(name))), None)
-    cpu, pid = (next((told[n] for n in names if _is_number(told.get(n))), None)
-                for names in (("cpu",), ("tid", "pid")))  # fmt: skip
+    values = pairs(f"{match['task']} {match['fields']}").items()
+    numbers = {name: text for name, text in values if text.isascii() and text.isdigit()}
+    time, cpu, pid = (next((numbers[n] for n in names if n in numbers), None)
+                      for names in (_CLOCKS, ("cpu",), ("tid", "pid")))  # fmt: skip
     return EventLine(time, None if cpu is None else int(cpu), None if pid is None else int(pid),
                 match["event"], match["fields"])  # fmt: skip
-
-
-def _is_number(text: str | None) -> bool:
-    return text is not None and text.isascii() and text.isdigit()
 
 
 def pairs(text: str) -> dict[str, str]:

@@ -30,6 +30,11 @@ from percpu_proofs.recorded.traces.dialects import (
 
 EventsOfLines = tuple[list[ev.TraceEvent], list[int]]
 """Events, and the line each stands on."""
+_ENTRIES = re.compile(r"#\s*entries-in-buffer/entries-written:\s*([0-9]{1,20})/([0-9]{1,20})")
+_QUOTED = re.compile(r"(?:> ?)+")
+_MARKS = ("tracing_mark_write", "print", "bprint")
+_FAILED = "[FAILED TO PARSE]"  # libtraceevent, which then prints all fields as they are
+
 
 _OPS: dict[str, tuple[Callable[..., ev.TraceEvent], list[ev.Field]]] = {
     form.op: (form.record, form.in_record) for form in ev.FORMS
@@ -92,16 +97,12 @@ def read_jsonl(path: Path, lines: Iterable[tuple[int, str]]) -> EventsOfLines:
         if seq != len(events):
             raise problem(path, number, f"seq {len(events)} (events are lost)", str(seq))
         try:
-            event = _json_event(entry)
+            event = _json_event(entry, begun=last >= 0)
         except _FieldError as error:
             raise problem(path, number, str(error), line) from None
-        if event.t is None:
-            if last >= 0:
-                raise problem(path, number, "t (only lines with pre come without)", line)
-        elif event.t < last:
+        if event.t is not None and event.t < last:
             raise problem(path, number, f"t of at least {last}: events in order", str(event.t))
-        else:
-            last = event.t
+        last = last if event.t is None else event.t
         events.append(event)
         numbers.append(number)
     return events, numbers
@@ -129,13 +130,11 @@ def bpftrace_lines(path: Path, lines: Iterable[tuple[int, str]]) -> Iterator[tup
             raise problem(path, number, "a line of bpftrace -f json", line) from None
 
 
-def _json_event(entry: dict[str, Any]) -> ev.TraceEvent:
-    op = entry.get("op")
-    t = entry.get("t")
-    pre = entry.get("pre", 0)
-    if t is None and not pre:
+def _json_event(entry: dict[str, Any], *, begun: bool) -> ev.TraceEvent:
+    """Return an event. begun: events with t stand before it, so that it has one too."""
+    op, t, cpu = (entry.get(name) for name in ("op", "t", "cpu"))
+    if t is None and (begun or not entry.get("pre", 0)):
         raise _FieldError("t (only lines with pre come without)")
-    cpu = entry.get("cpu")
     if (t is not None and type(t) is not int) or (cpu is not None and type(cpu) is not int):
         raise _FieldError("whole numbers for t and cpu")
     if op == "mark":
@@ -158,12 +157,6 @@ def _json_event(entry: dict[str, Any]) -> ev.TraceEvent:
         else:
             raise _FieldError(f"a field {name} in op {op}")
     return record(t, cpu, *values)
-
-
-_ENTRIES = re.compile(r"#\s*entries-in-buffer/entries-written:\s*([0-9]{1,20})/([0-9]{1,20})")
-_QUOTED = re.compile(r"(?:> ?)+")
-_MARKS = ("tracing_mark_write", "print", "bprint")
-_FAILED = "[FAILED TO PARSE]"  # libtraceevent, which then prints all fields as they are
 
 
 def _address(text: str) -> int:
@@ -198,11 +191,8 @@ class _Parser:
         if match is None:
             values = self._in_any_order(pairs(fields.removeprefix(_FAILED)))
             return None if values is None else self.record(t, cpu, *values, pid=pid)
-        got = match.group
-        values = []
-        for group, read in self.order:
-            text = got(group)
-            values.append(None if text is None else read(text))
+        texts = ((match[group], read) for group, read in self.order)
+        values = [None if text is None else read(text) for text, read in texts]
         return self.record(t, cpu, *values, pid=pid)
 
     def _in_any_order(self, told: dict[str, str]) -> list[Any] | None:
