@@ -225,7 +225,7 @@ class Owners:
             memcg = kernel.pointer(obj_cgroup + kernel.offset("obj_cgroup", "memcg"))
             css = memcg + kernel.offset("mem_cgroup", "css")
             cgroup = kernel.pointer(css + kernel.offset("cgroup_subsys_state", "cgroup"))
-            return _path(kernel, kernel.pointer(cgroup + kernel.offset("cgroup", "kn")))
+            return _kernfs_path(kernel, kernel.pointer(cgroup + kernel.offset("cgroup", "kn")))
         except UnreadableError:
             return f"cgroup at {obj_cgroup:#x}"
 
@@ -242,7 +242,7 @@ class Owners:
         return f"{file}:{line} {function}"
 
 
-def _path(kernel: Structures, node: int) -> str:
+def _kernfs_path(kernel: Structures, node: int) -> str:
     """Return the path of a kernfs node."""
     names: list[str] = []
     name = kernel.offset("kernfs_node", "name")

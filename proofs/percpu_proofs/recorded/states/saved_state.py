@@ -23,8 +23,9 @@ from percpu_spec.views import HINTS, BlockView
 
 _LAYOUT = {"pcpu_unit_size": 10, "pcpu_unit_pages": 10, "pcpu_nr_groups": 10, "pcpu_base_addr": 16}
 _OPTIONAL = {"pcpu_nr_units": 10, "cpus": 10, "memcg": 10}
-_OWN = ("pcpu_lock", "mutex_owner", "mutex_waiters", "work", "stack", "types", "owner", "chunks")
-"""Lines that KernelState keeps elsewhere than among the allocator's variables."""
+_APART = ("kernel", "cpus", "memcg", "pcpu_lock", "mutex_owner", "mutex_waiters", "work", "stack",
+          "types", "owner", "chunks")  # fmt: skip
+"""Lines that a state has elsewhere than among the allocator's variables."""
 _OF_CHUNK = (" populated=", " areas=", " blocks=")
 """The lines that every chunk has behind its first."""
 _WORK = ("idle", "pending", "running", "pending,running")
@@ -48,18 +49,16 @@ def state_of(path: Path, lines: Sequence[str]) -> KernelState:
     _check_end(path, lines)
     text = StateText(path, lines)
     values, places = text.globals, text.places
-    wanted = {name: _value(path, values, places, name, base) for name, base in _LAYOUT.items()}
-    for name, base in _OPTIONAL.items():
-        if values.get(name, "?") != "?":
-            wanted[name] = _value(path, values, places, name, base)
-    if wanted.get("memcg", 0) > 1:
+    known = {name: base for name, base in _OPTIONAL.items() if values.get(name, "?") != "?"}
+    layout = {name: _value(text, name, base) for name, base in (_LAYOUT | known).items()}
+    if layout.get("memcg", 0) > 1:
         raise InputError(path, places["memcg"], "memcg=0 or 1", values["memcg"])
     try:
         first, reserved = (_boot_chunk(path, lines, role) for role in ("first", "reserved"))
         if first is None:
             expected = "a chunk under 'first:', behind which the others stand: the text may be cut"
             raise problem(path, len(lines), expected, lines[-1] if lines else "")
-        geometry = geometry_of(wanted, first, reserved)
+        geometry = geometry_of(layout, first, reserved)
     except ShapeError as error:
         of_first = lines.index("first:") + 2 if "first:" in lines else None
         line = places.get(error.name, of_first)
@@ -71,14 +70,14 @@ def state_of(path: Path, lines: Sequence[str]) -> KernelState:
         if not str(error).startswith(f"{path}:{len(lines)}: ") or lines[-1] == "end":
             raise
         raise TraceError(f"{error}: it is the last line, the text may be cut in it") from None
-    snapshot = with_floats(replace(snapshot, globals=variables(values)))
+    own = {name: value for name, value in values.items() if name not in _APART}
+    snapshot = with_floats(replace(snapshot, globals=own))
     release = values.get("kernel", "")
     if not re.match(r"[0-9]+\.[0-9]+", release):
         found = release if "kernel" in places else "none"
         raise InputError(path, places.get("kernel"), "a line 'kernel RELEASE'", found)
-    quiescence = _quiescence(path, values, places)
     types, counts = values.get("types", "not told"), "chunks" in values
-    return KernelState(str(path), release, snapshot, quiescence, types, counts)
+    return KernelState(str(path), release, snapshot, _quiescence(text), types, counts)
 
 
 def _check_end(path: Path, lines: Sequence[str]) -> None:
@@ -101,22 +100,14 @@ def _check_end(path: Path, lines: Sequence[str]) -> None:
     raise problem(path, len(lines), expected, lines[-1])
 
 
-def variables(values: Mapping[str, str]) -> dict[str, str]:
-    """Return the allocator's own variables among the lines of a state."""
-    apart = {*_OWN, *_OPTIONAL, "kernel"} - {"pcpu_nr_units"}
-    return {name: value for name, value in values.items() if name not in apart}
-
-
-def _value(
-    path: Path, values: Mapping[str, str], places: Mapping[str, int], name: str, base: int
-) -> int:
-    value = values.get(name, "")
+def _value(text: StateText, name: str, base: int) -> int:
+    value = text.globals.get(name, "")
     if re.fullmatch(r"[0-9a-f]{1,16}" if base == 16 else r"[0-9]{1,18}", value):
         return int(value, base)
     what = "hexadecimal number" if base == 16 else "number"
-    if name not in places:
-        raise InputError(path, None, f"a line {name}={what}", "none")
-    raise InputError(path, places.get(name), f"{name}={what}", value)
+    if name not in text.places:
+        raise InputError(text.path, None, f"a line {name}={what}", "none")
+    raise InputError(text.path, text.places[name], f"{name}={what}", value)
 
 
 def _boot_chunk(path: Path, lines: Sequence[str], role: str) -> BootChunk | None:
@@ -137,14 +128,15 @@ def _boot_chunk(path: Path, lines: Sequence[str], role: str) -> BootChunk | None
     return chunk
 
 
-def _quiescence(path: Path, values: Mapping[str, str], places: Mapping[str, int]) -> Quiescence:
+def _quiescence(text: StateText) -> Quiescence:
     """Return who held what, as far as the text tells."""
+    values, places = text.globals, text.places
 
     def told(name: str, form: str, expected: str) -> str | None:
         """Return a value that has a form, None if it is not told."""
         value = values.get(name, "?")
         if value != "?" and not re.fullmatch(form, value):
-            raise InputError(path, places[name], f"{name}={expected}", value)
+            raise InputError(text.path, places[name], f"{name}={expected}", value)
         return None if value == "?" else value
 
     lock = told("pcpu_lock", "[0-9a-f]{1,16}", "hexadecimal number, 0 where it is free")
@@ -156,7 +148,8 @@ def _quiescence(path: Path, values: Mapping[str, str], places: Mapping[str, int]
     for line in values["stack"].split("\n") if "stack" in values else ():
         who, between, stack = line.partition(": ")
         if not between:
-            raise InputError(path, places["stack"], "stack=WHO: inner < outer", values["stack"])
+            form = "stack=WHO: inner < outer"
+            raise InputError(text.path, places["stack"], form, values["stack"])
         stacks[who] = stack
     return Quiescence(
         None if lock is None else int(lock, 16),
