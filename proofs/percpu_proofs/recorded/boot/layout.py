@@ -166,9 +166,12 @@ def layout(
     lost = missing(log)
     first, smp = log.first_chunk, parts.static > 0
     pages, page_by = _page(log, parts, smp)
+    unit = parts.unit or 0
+    if isinstance(parts, FirstChunk) and parts.unit is None:  # pages are mapped one by one
+        unit = parts.pages * pages[0]
     found = Layout(
         where, parts.line, parts.static, parts.reserved, parts.dyn, pages, page_by,
-        _unit(parts, pages), backing="vm" if smp and not log.is_km else "km",
+        unit, backing="vm" if smp and not log.is_km else "km",
         first_chunk=_mapped(first, smp), notes=tuple(_notes(log, lost)), missing=lost,
         **{name: None if lost else number or None for name, number in there.items()},
     )  # fmt: skip
@@ -203,13 +206,6 @@ def _possible(log: BootLog) -> None:
         else:
             continue
         raise problem(log.where, line.line, expected, line.text)
-
-
-def _unit(parts: Sizes | FirstChunk, pages: tuple[int, ...]) -> int:
-    """Return the size of a unit; where pages are mapped one by one it is as many as printed."""
-    if isinstance(parts, Sizes) or parts.unit is not None:
-        return parts.unit or 0
-    return parts.pages * pages[0]
 
 
 def _agree(log: BootLog) -> None:

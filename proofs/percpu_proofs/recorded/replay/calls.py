@@ -139,9 +139,7 @@ class CallReplay(WorkReplay):
     def _take_mutex(self, call: Call) -> None:
         """Let the balance work go on as far as nothing keeps it, so that the mutex is free."""
         work = self.work
-        while self.model.alloc_mutex:
-            if work.done or work.steps is None:
-                break
+        while self.model.alloc_mutex and not work.done and work.steps is not None:
             if not self.go_on(work):
                 break
         if not self.model.alloc_mutex:

@@ -132,17 +132,13 @@ class TracePlan:
         events = self.trace.events
         if request.area < 0:  # nothing shows it
             return index, index
-        returned = index
-        while returned < len(events) - 1 and not (
-            isinstance(event := events[returned], ev.AreaReturn)
-            and event.off >= 0
-            and event.cpu == events[request.area].cpu
-        ):
-            returned += 1
-        following = returned + 1
-        while following < len(events) and events[following].cpu != events[returned].cpu:
-            following += 1
-        return returned + 1, following
+        cpu, end = events[request.area].cpu, len(events)
+        of_cpu = (i for i in range(index, end) if events[i].cpu == cpu)
+        for returned in of_cpu:
+            event = events[returned]
+            if isinstance(event, ev.AreaReturn) and event.off >= 0:
+                return returned + 1, next(of_cpu, end)
+        return end, end
 
     def blocking(self, index: int) -> Iterator[TraceRequest]:
         """Yield the requests printed after an event that may sleep and show no search."""

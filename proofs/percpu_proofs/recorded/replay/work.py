@@ -117,9 +117,7 @@ class WorkReplay:
             return not actor.done
         kind = gap.kind
         by = SHOWN_BY.get(kind)
-        if by is None:
-            return True
-        if actor.seen and kind is Kind.DESTROY:
+        if by is None or (actor.seen and kind is Kind.DESTROY):
             return True
         if actor.seen and kind in CREATING:
             return not self.plan.shows(ev.Relocate, self.index)
