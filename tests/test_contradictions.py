@@ -260,7 +260,7 @@ def test_pages_that_wait_for_the_work_are_not_stranded() -> None:
     assert empty_pages(stats, "to_depopulate") == pages["to_depopulate"] > 0
     assert empty_pages(stats, "sidelined") == pages["sidelined"]
     assert f"{pages['to_depopulate']} on to_depopulate" in isolated_words(stats)
-    notes = {row.role: row.note for row in stats_rows(stats)}
+    notes = {row["role"]: row["note"] for row in stats_rows(stats)}
     assert "waits for the work" in notes["to_depopulate"]
 
 

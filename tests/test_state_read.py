@@ -16,13 +16,12 @@ from test_state_judged import READS, STATES, of_reads, same
 from percpu_proofs import data
 from percpu_proofs.live import source
 from percpu_proofs.live.kernel_memory import (
-    Btf,
     KernelMemory,
     RecordedMemory,
     UnreadableError,
     memory_of_reads,
 )
-from percpu_proofs.live.owners import held_by, pinned_pages
+from percpu_proofs.live.memory import owner_bytes, page_owners
 from percpu_proofs.live.reader import Reader, TornError
 from percpu_proofs.live.sample import (
     TRIES,
@@ -172,12 +171,12 @@ def test_owners_are_read() -> None:
     state = state_in(reader, reader.copy(), "x", owners=True)
     held: dict[str, int] = {}
     for chunk in state.chunks:
-        for owner, size in held_by(chunk).items():
+        for owner, size in owner_bytes(chunk).items():
             held[owner] = held.get(owner, 0) + size
     assert set(held) == {"/percpu_test", "not accounted"}
     assert held["/percpu_test"] == 175200
     chunk = state.chunks[2]
-    pages = pinned_pages(chunk, 4096)
+    pages = page_owners(chunk, 4096)
     assert set(pages) == {off // 4096 for off in chunk.areas}
     assert all(chunk.populated[at] for at in pages)
     assert sum(sum(of.values()) for of in pages.values()) == sum(chunk.areas.values())
@@ -586,12 +585,12 @@ def btf() -> bytes:
 
 
 def test_offsets_come_from_the_kernels_own_types() -> None:
-    types = Btf(btf())
+    types = source.Btf(btf())
     found = {name: types.offset("thing", name) for name in ("a", "whole", "x", "y", "b", "c")}
     assert found == {"a": 0, "whole": 8, "x": 8, "y": 12, "b": 16, "c": 20}
     assert types.offset("thing", "z") is None and types.offset("thin", "a") is None
     with pytest.raises(UnreadableError, match="no BTF"):
-        Btf(b"\0" * 64)
+        source.Btf(b"\0" * 64)
 
 
 @pytest.mark.skipif(not Path("/sys/kernel/btf/vmlinux").exists(), reason="a kernel without BTF")
@@ -600,7 +599,7 @@ def test_offsets_of_the_kernel_that_runs_here() -> None:
         raw = Path("/sys/kernel/btf/vmlinux").read_bytes()
     except OSError:
         pytest.skip("unreadable")
-    types = Btf(raw)
+    types = source.Btf(raw)
     assert types.offset("pcpu_block_md", "nr_bits") == 28
     assert types.offset("new_utsname", "release") == 130
     assert (types.offset("pcpu_chunk", "populated") or 0) % 8 == 0

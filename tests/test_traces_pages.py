@@ -94,10 +94,10 @@ def test_a_run_of_pages_that_are_not_told(tmp_path: Path) -> None:
     run = written(tmp_path, SINGLE)
     with pytest.raises(TraceError, match="page=4096 or page=8192 or page=16384 or page=32768 fit"):
         read_run(run)
-    report = conform_trace(run, told={"page": "16384"})
+    report = conform_trace(run, sizes={"page": "16384"})
     assert report.ok, report.mismatches
     assert report.placed == report.allocations > 50
-    assert not conform_trace(run, told={"page": "4096"}).ok  # the wrong page shows
+    assert not conform_trace(run, sizes={"page": "4096"}).ok  # the wrong page shows
 
 
 def call(*arguments: object) -> tuple[int, str]:

@@ -17,13 +17,12 @@ from tool_texts import GEOMETRY, Sequence, bpftrace, hashed, perf, trace_cmd, tr
 from percpu_proofs.cli import main
 from percpu_proofs.commands.source import InputKind, kind_of
 from percpu_proofs.recorded.replay import search
-from percpu_proofs.recorded.replay.actors import restored
+from percpu_proofs.recorded.replay.actors import model_in_state
 from percpu_proofs.recorded.replay.comparison import conform_trace
 from percpu_proofs.recorded.replay.given_states import FEW, _vouched, with_marks
 from percpu_proofs.recorded.states.text import read_snapshot
 from percpu_proofs.recorded.traces import events as ev
-from percpu_proofs.recorded.traces.losses import between_losses
-from percpu_proofs.recorded.traces.reader import read_run, read_trace
+from percpu_proofs.recorded.traces.reader import between_losses, read_run, read_trace
 from percpu_proofs.run.inputs import InputError, TraceError
 from percpu_reference.variants import variant_class
 
@@ -432,7 +431,7 @@ def test_work_asked_for_in_a_state_is_pending(run: Sequence, tmp_path: Path) -> 
     for work in ("pending", "idle"):
         path = tmp_path / f"{work}.txt"
         path.write_text(run.states["one"].replace("reserved:\n", f"work={work}\nreserved:\n"))
-        model = restored(variant_class("linux_6_12"), read_snapshot(path, GEOMETRY))
+        model = model_in_state(variant_class("linux_6_12"), read_snapshot(path, GEOMETRY))
         assert model.work_pending == (work == "pending")
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from random_traces import DYN, FIRST, PAGES, RELEASES, RESERVED, SIZES, STATIC, UNIT
 
-from percpu_proofs.recorded.replay.actors import booted
+from percpu_proofs.recorded.replay.actors import model_at_boot
 from percpu_proofs.recorded.traces import events as ev
 from percpu_reference import events as made
 from percpu_reference.chunk import Area, Block, Chunk
@@ -29,7 +29,7 @@ class Sequence:
     def __init__(self, seed: int, variant: str = "linux_6_12") -> None:
         self.draw = random.Random(seed)
         self.variant = variant
-        self.model = booted(variant_class(variant), GEOMETRY, FIRST)
+        self.model = model_at_boot(variant_class(variant), GEOMETRY, FIRST)
         self.model.trace = self._note
         self.base = 0xFFD1FFFFFFC00000
         self.model.place_chunk = self._placed

@@ -40,7 +40,7 @@ def vectors(paths: tuple[Path, ...], as_json: bool) -> None:
     with output.interruption() as stop, output.progress_bar("vectors") as bar:
         conform_vectors(paths or [data.folder("vectors")], bar, report)
     if as_json:
-        output.print_json(report.as_json() | {"interrupted": stop.came})
+        output.print_json(asdict(report) | {"interrupted": stop.came})
     else:
         _show(output.console(), report, stop.came)
     output.end(interrupted=stop.came, ok=not report.mismatches)

@@ -22,11 +22,12 @@ from percpu_proofs.kernel.search.records import (
     present_state,
 )
 from percpu_proofs.kernel.search.tree_token import TreeToken
-from percpu_proofs.recorded.replay.comparison import Progress, conform_trace
+from percpu_proofs.recorded.replay.comparison import conform_trace
 from percpu_proofs.recorded.replay.report import TraceReport
 from percpu_proofs.recorded.states.kernel_state import KernelState
 from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.operations import text_of
+from percpu_proofs.run.runner import Progress
 from percpu_proofs.show.mail import WIDTH
 from percpu_proofs.show.picture import StatePicture, picture_of_state
 from percpu_proofs.show.svg import chunk_svg, overview_svg
@@ -106,13 +107,13 @@ def of_trace(
     at: int | None,
     *,
     variant: str | None,
-    told: Mapping[str, str] | None,
+    sizes: Mapping[str, str] | None,
     state: Path | None,
     progress: Progress | None,
 ) -> StateDrawing:
     """Return the moment after so many events of a trace, or of the folder of a run; all without at.
 
-    The model stands there as a replay finds it; variant, told, state: as for `conform trace`.
+    The model stands there as a replay finds it; variant, sizes, state: as for `conform trace`.
     Raises TraceError, InputError for a moment that no replay reaches.
     """
     seen: list[StateDrawing] = []
@@ -122,7 +123,7 @@ def of_trace(
         seen.append(StateDrawing(picture_of_model(model, title), None, model, events, of))
 
     report = conform_trace(
-        path, variant=variant, told=told, state=state, at=at, look=look, progress=progress
+        path, variant=variant, sizes=sizes, state=state, at=at, look=look, progress=progress
     )
     if not seen:
         reason = report.waiting or _replayed_lines(report)

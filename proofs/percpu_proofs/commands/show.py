@@ -188,7 +188,7 @@ def _of_trace(path: Path, given: dict[str, Any]) -> StateDrawing:
     _only("a trace", given, "--at", "--variant", "--geometry", "--state")
     with output.progress_bar(path.name) as bar:
         return moments.of_trace(
-            path, given["--at"], variant=given["--variant"], told=sizes(given["--geometry"]),
+            path, given["--at"], variant=given["--variant"], sizes=sizes(given["--geometry"]),
             state=given["--state"], progress=bar,
         )  # fmt: skip
 

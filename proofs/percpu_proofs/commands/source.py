@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import click
 
 from percpu_proofs.logs.messages import bare
-from percpu_proofs.recorded.boot.layout import told_size
+from percpu_proofs.recorded.boot.layout import size_of
 from percpu_proofs.recorded.boot.log import is_layout
 from percpu_proofs.recorded.traces.dialects import looks_like_text
 from percpu_proofs.recorded.traces.reader import is_run
@@ -202,5 +202,5 @@ def sizes(text: str | None) -> dict[str, str]:
             raise InputError("--geometry", None, f"{name}=0 or {name}=1", part)
         if name in found:
             raise InputError("--geometry", None, f"{name} once", text)
-        found[name] = value if name == "backing" else str(told_size(name, value))
+        found[name] = value if name == "backing" else str(size_of(name, value))
     return found

@@ -41,6 +41,7 @@ from percpu_proofs.live.verdicts import (
     floats,
     stats_rows,
     stats_verdicts,
+    verdict_records,
 )
 from percpu_proofs.recorded.states.kernel_state import KernelState, Stability
 from percpu_proofs.recorded.states.saved_state import save_state
@@ -231,7 +232,7 @@ def state_record(
         "kernel": found.release, "source": found.source, "types": found.types,
         "variant": found.variant, "layout": _layout(found.snapshot.geometry, found),
         "rest": rest_record(found),
-        "clauses": clause_records(verdicts),
+        "clauses": verdict_records(verdicts),
         "memory": asdict(memory_of(found)),
         "chunks": state_report.chunk_records(found),
         "requests": {} if stays else {kind: asdict(x) for kind, x in largest(found).items()},
@@ -271,8 +272,8 @@ def _stats(context: click.Context, path: Path, *, as_json: bool, as_mail: bool) 
                 "stranded_pages": empty_pages(stats, "sidelined"),
                 "waiting_pages": empty_pages(stats, "to_depopulate"),
                 "counters": dict(stats.counters),
-                "clauses": clause_records(verdicts),
-                "chunks": list(map(asdict, stats_rows(stats))),
+                "clauses": verdict_records(verdicts),
+                "chunks": list(stats_rows(stats)),
                 "not_determined": list(NOT_DETERMINED),
             }
         )  # fmt: skip
@@ -311,11 +312,6 @@ def rest_record(found: KernelState) -> dict[str, Any]:
         "work_pending": standing.pending, "work_running": standing.running,
         "stacks": dict(standing.stacks), "hints_only": found.stability is Stability.TORN,
     }  # fmt: skip
-
-
-def clause_records(verdicts: Mapping[str, Verdict]) -> dict[str, Any]:
-    """Return verdicts with plain values."""
-    return {v.clause: output.record(v, "verdict", "found", "reason") for v in verdicts.values()}
 
 
 def _layout(geometry: Geometry, found: KernelState) -> dict[str, Any]:

@@ -13,8 +13,16 @@ from rich.text import Text
 from percpu_proofs.commands import output
 from percpu_proofs.commands.output import say
 from percpu_proofs.live.continuation import After, RequestOutcome, largest
-from percpu_proofs.live.memory import WAITS, ChunkMemory, chunk_rows, isolated_kb, memory_of
-from percpu_proofs.live.owners import all_held, held_by, pinned_pages
+from percpu_proofs.live.memory import (
+    WAITS,
+    ChunkMemory,
+    chunk_rows,
+    isolated_kb,
+    memory_of,
+    owner_bytes,
+    page_owners,
+    total_owner_bytes,
+)
 from percpu_proofs.live.sample import StableChunks
 from percpu_proofs.live.subject import changing_cpus
 from percpu_proofs.live.verdicts import (
@@ -83,8 +91,8 @@ def _show_rest(out: Console, state: KernelState) -> None:
         say(out, f"busy: {state.signs}")
     else:
         say(out, f"{rest.value}: {words}")
-    for line in state.waited_for:
-        say(out, f"  {line}")
+    for who, stack in state.quiescence.stacks.items():
+        say(out, f"  {who}: {stack}")
 
 
 def _show_memory(out: Console, state: KernelState) -> None:
@@ -205,7 +213,7 @@ def show_largest(out: Console, state: KernelState, stays: str) -> None:
 
 def show_owners(out: Console, state: KernelState) -> None:
     """Say who holds the memory, in bytes of one unit, where that is known."""
-    held = list(all_held(state.chunks).items())
+    held = list(total_owner_bytes(state.chunks).items())
     if held:
         say(out, f"used by: {_first(held)} bytes a CPU    (--who: by chunk and page)")
 
@@ -226,9 +234,9 @@ def show_who(out: Console, state: KernelState, name: str | None) -> None:
     page = state.snapshot.geometry.page
     rows: list[tuple[object, ...]] = []
     for chunk, number in state.names.items():
-        held = list(held_by(chunk).items())
+        held = list(owner_bytes(chunk).items())
         if chunk.owners is not None and held and name in (None, number):
-            pinned = pinned_pages(chunk, page)
+            pinned = page_owners(chunk, page)
             rows.append((number, len(pinned), len(chunk.areas), _first(held)))
             if name == number or len(pinned) <= _FEW_PAGES:
                 rows += [
@@ -253,7 +261,7 @@ def chunk_records(state: KernelState) -> list[dict[str, Any]]:
         asdict(row) | {
             "pages": chunk.nr_pages,
             "hints": {name: getattr(chunk.chunk_md, name) for name in HINTS},
-            "owners": held_by(chunk) if chunk.owners is not None else None,
+            "owners": owner_bytes(chunk) if chunk.owners is not None else None,
         }
         for row in chunk_rows(state)
         for chunk in (chunks[row.chunk],)
@@ -264,7 +272,7 @@ def who_record(state: KernelState) -> dict[str, Any]:
     """Return who holds each chunk and page, in bytes of one unit; nothing where it is not told."""
     page = state.snapshot.geometry.page
     return {
-        number: {"owners": held_by(chunk), "pages": pinned_pages(chunk, page)}
+        number: {"owners": owner_bytes(chunk), "pages": page_owners(chunk, page)}
         for chunk, number in state.names.items()
         if chunk.owners is not None
     }
@@ -311,13 +319,10 @@ def show_stats(out: Console, stats: PercpuStats, verdicts: Mapping[str, Verdict]
     )
     out.print()
     show_verdicts(out, {v.clause: v for v in verdicts.values() if v.reason != UNTOLD})
-    cells = [
-        (row.chunk, row.role, *([row.type] if len(sums) > 1 else []), row.areas, row.empty_pages,
-         row.used_bytes, row.free_bytes, row.advertises, row.longest, row.note)
-        for row in stats_rows(stats)
-    ]  # fmt: skip
-    columns = ["chunk", "role", *(["type"] if len(sums) > 1 else []), "areas", "empty", "used",
-               "free", "advertises", "longest", "note"]  # fmt: skip
+    rows = [{name: cell for name, cell in row.items() if name != "type" or len(sums) > 1}
+            for row in stats_rows(stats)]  # fmt: skip
+    columns = [name.removesuffix("_pages").removesuffix("_bytes") for name in rows[0]]
+    cells = [tuple(row.values()) for row in rows]
     out.print(output.table("chunks, bytes and pages of one unit", columns, cells))
     say(out, "percpu_stats does not tell:")
     for line in NOT_DETERMINED:

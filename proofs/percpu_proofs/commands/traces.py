@@ -39,17 +39,14 @@ def replay(
     """
     with output.progress_bar(path.name) as bar:
         return conform_trace(
-            path, variant=variant, contracts=contracts, told=sizes(geometry), state=state, at=at,
+            path, variant=variant, contracts=contracts, sizes=sizes(geometry), state=state, at=at,
             progress=bar,
         )  # fmt: skip
 
 
 def show(out: Console, report: TraceReport) -> None:
     """Print what a replay found: the comparison, then the verdicts if contracts were checked."""
-    verdicts = {"contracts, " + report.contracts, *(v.clause for v in report.violations)}
-    rows = [
-        (name, Text.from_markup(value)) for name, value in report.rows() if name not in verdicts
-    ]
+    rows = [(name, Text.from_markup(value)) for name, value in report.rows()]
     pages = [sample.pages_all_units for sample in report.memory]
     if pages:
         rows.append(("pages, all units", Text(f"{min(pages)} to {max(pages)}")))

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from percpu_proofs.recorded.replay.actors import restored
+from percpu_proofs.recorded.replay.actors import model_in_state
 from percpu_proofs.recorded.states.kernel_state import KernelState, Stability
 from percpu_proofs.run.room import Demand, longest_hole
 from percpu_reference.chunk import Chunk
@@ -43,7 +43,7 @@ def model_of(state: KernelState, variant: str = "") -> Allocator:
     variant: that of the kernel's release, or the oldest, unless given.
     """
     name = variant or state.variant or next(iter(SINCE))
-    model = restored(variant_class(name), state.snapshot)
+    model = model_in_state(variant_class(name), state.snapshot)
     model.work_pending = bool(state.quiescence.pending) or bool(state.snapshot.atomic_alloc_failed)
     return model
 

@@ -1,12 +1,9 @@
-"""A kernel's memory, as the reader asks for it: symbols, offsets of members, bytes.
+"""A kernel's memory, as the reader asks for it: symbols, offsets of members, bytes, single values.
 
 A core, the running kernel and recorded reads all offer this; drgn is one way to get it. Recorded
 reads are what a reader read, without the core: a JSON object, plain or gzip, of `symbols` (name:
 address), `memory` (hexadecimal address: base64), and, where they were recorded, `structs` (name:
 member: offset in bytes) and `sizes` of symbols.
-
-Every kernel built with CONFIG_DEBUG_INFO_BTF carries it in its memory. Only the structs asked for
-are looked at: there are some 100,000 types. Source: Documentation/bpf/btf.rst.
 """
 
 from __future__ import annotations
@@ -15,17 +12,29 @@ import base64
 import binascii
 import json
 import re
-import struct
-from array import array
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
-from typing import Any, Protocol
+from struct import unpack
+from typing import Any, Final, Protocol
 
 from percpu_proofs import data
 from percpu_proofs.run.inputs import InputError, read_json, read_text
+
+DIFFERS: Final = (
+    "the kernel's structures are not those that this reader knows (5.10 to the newest mainline): "
+    "a vendor has changed them, or the debug information is of another build"
+)
+_WIDTHS: Final = {
+    "pcpu_nr_populated": 8, "pcpu_chunk_struct_size": 8, "pcpu_base_addr": 8,
+    "pcpu_chunk_lists": 8, "pcpu_slot": 8, "pcpu_first_chunk": 8, "pcpu_reserved_chunk": 8,
+    "pcpu_async_enabled": 1, "pcpu_atomic_alloc_failed": 1,
+}  # fmt: skip
+"""Bytes of the variables that are no int: BTF has no types of variables before 6.13 or so."""
+_LONGEST_NAME = 256
 
 
 class UnreadableError(Exception):
@@ -147,81 +156,174 @@ def _known_structs(path: Path, memory: Mapping[int, bytes]) -> Mapping[str, Mapp
     raise InputError(path, None, expected)
 
 
-_MAGIC = 0xEB9F
-_STRUCT, _UNION = 4, 5
-_MODIFIERS = (8, 9, 10, 11, 18)  # typedef, volatile, const, restrict, type tag
-_BEHIND = {1: 4, 3: 12, 14: 4, 17: 4}  # bytes behind the header of a type, by kind
-_EACH = {4: 12, 5: 12, 6: 8, 13: 8, 15: 12, 19: 12}  # bytes of each member, by kind
+class Structures:
+    """The kernel's structures by name: single values out of its memory.
 
+    What differs from release to release is a name here; where members are comes from the memory's
+    types. Raises UnreadableError for what is not there, or makes no sense.
+    """
 
-class Btf:
-    """Offsets of members, by the names of struct and member."""
+    def __init__(self, memory: KernelMemory) -> None:
+        self.memory = memory
+        self._offset = cache(memory.offset)
 
-    def __init__(self, raw: bytes) -> None:
-        """Find where each type stands. Raises UnreadableError for what is no BTF."""
+    def value(self, name: str) -> int:
+        """Return the value of a variable."""
+        address = self.address(name)
+        with reading(name):
+            return self.number(address, _WIDTHS.get(name, 4), signed=name not in _WIDTHS)
+
+    def optional(self, name: str, *, needed: bool = False) -> int | None:
+        """Return the value of a variable, None if there is none.
+
+        None too if it cannot be read, unless it is needed where there is one.
+        """
+        if self.memory.symbol(name) is None:
+            return None
         try:
-            magic, _, _, header, types, length, strings, size = struct.unpack_from("<HBBIIIII", raw)
-        except struct.error:
-            magic = 0
-        if magic != _MAGIC:
-            raise UnreadableError("the kernel's type information is no BTF")
-        self._names = raw[header + strings : header + strings + size]
-        self._raw = raw[header + types : header + types + length]
-        self._places = array("I", [0])  # of each type; number 0 is void
-        self._structs: dict[int, int] = {}  # number of a struct or union, by the place of its name
-        self._walk()
+            return self.value(name)
+        except UnreadableError:
+            if needed:
+                raise
+            return None
 
-    def _walk(self) -> None:
-        raw, places, structs = self._raw, self._places, self._structs
-        unpack, end, at = struct.Struct("<II").unpack_from, len(self._raw), 0
-        while at + 12 <= end:
-            name, info = unpack(raw, at)
-            kind = info >> 24 & 31
-            if name and kind in (_STRUCT, _UNION):
-                structs.setdefault(name, len(places))
-            places.append(at)
-            at += 12 + _BEHIND.get(kind, 0) + _EACH.get(kind, 0) * (info & 0xFFFF)
+    def address(self, name: str) -> int:
+        """Return the address of a variable."""
+        address = self.memory.symbol(name)
+        if address is None:
+            raise UnreadableError(f"the kernel has no variable {name}", DIFFERS)
+        return address
 
-    def _name(self, at: int) -> str:
-        return self._names[at : self._names.index(b"\0", at)].decode()
+    def number(self, address: int, width: int, *, signed: bool = False) -> int:
+        """Return the number of `width` bytes at an address."""
+        return int.from_bytes(self.memory.read(address, width), "little", signed=signed)
 
-    def offset(self, of: str, member: str) -> int | None:
-        """Return where a member of a struct begins, in bytes, None if there is none."""
-        wanted = b"\0" + of.encode() + b"\0"
-        at = self._names.find(wanted)
-        while at >= 0:
-            number = self._structs.get(at + 1)
-            if number is not None:
-                return self._within(number, member)
-            at = self._names.find(wanted, at + 1)
-        return None
+    def pointer(self, address: int) -> int:
+        """Return the pointer at an address."""
+        return self.number(address, 8)
 
-    def _within(self, number: int, member: str) -> int | None:
-        """Return where a member begins in a struct or its nameless parts."""
-        at = self._places[number]
-        _, info, _ = struct.unpack_from("<III", self._raw, at)
-        fields = info >> 31  # offsets carry the width of a bit field in their top byte
-        for place in range(at + 12, at + 12 + 12 * (info & 0xFFFF), 12):
-            name, of_type, bits = struct.unpack_from("<III", self._raw, place)
-            offset: int = (bits & 0xFFFFFF if fields else bits) // 8
-            if name:
-                if self._name(name) == member:
-                    return offset
-                continue
-            inner = self._struct_behind(of_type)
-            found = None if inner is None else self._within(inner, member)
+    def pointers(self, address: int, count: int) -> tuple[int, ...]:
+        """Return the pointers of an array."""
+        return unpack(f"<{count}Q", self.memory.read(address, 8 * count))
+
+    def has(self, struct: str, member: str) -> bool:
+        """Return whether a struct has a member of that name."""
+        return self._offset(struct, member) is not None
+
+    def offset(self, struct: str, *members: str) -> int:
+        """Return where the first member of these that there is begins: they are one by many names.
+        """
+        for member in members:
+            found = self._offset(struct, member)
             if found is not None:
-                return offset + found
-        return None
+                return found
+        raise UnreadableError(f"struct {struct} has no member {' or '.join(members)}", DIFFERS)
 
-    def _struct_behind(self, number: int) -> int | None:
-        """Return the struct or union that a type names, None if it is another."""
-        for _ in range(16):
-            _, info, target = struct.unpack_from("<III", self._raw, self._places[number])
-            kind = info >> 24 & 31
-            if kind in (_STRUCT, _UNION):
-                return number
-            if kind not in _MODIFIERS:
-                return None
-            number = target
-        return None
+    def text(self, address: int, most: int = _LONGEST_NAME) -> str:
+        """Return the text at an address, up to its NUL."""
+        found = bytearray()
+        while len(found) < most:
+            byte = self.memory.read(address + len(found), 1)
+            if byte == b"\0":
+                break
+            found += byte
+        return found.decode("utf-8", "replace")
+
+    @reading("the kernel's release")
+    def release(self) -> str:
+        """Return the kernel's release."""
+        at = self.address("init_uts_ns")
+        at += self.offset("uts_namespace", "name") + self.offset("new_utsname", "release")
+        return self.text(at, 65)
+
+    @reading("__cpu_possible_mask")
+    def possible_cpus(self) -> int:
+        """Return how many CPUs there may be: each has a unit."""
+        mask = self.address("__cpu_possible_mask")
+        ids = self.optional("nr_cpu_ids") or self.value("pcpu_nr_units")
+        if not 0 < ids <= 1 << 16:
+            raise UnreadableError(f"nr_cpu_ids is {ids}", DIFFERS)
+        return sum(word.bit_count() for word in self.pointers(mask, -(-ids // 64)))
+
+    @reading("pcpu_lock")
+    def lock_value(self) -> int:
+        """Return pcpu_lock's raw value: 0 where it is free. With PREEMPT_RT it is an rt_mutex."""
+        if self.has("spinlock", "lock"):
+            return self._rt_mutex("pcpu_lock", "spinlock", "lock", "owner") & ~1
+        return self.number(self.address("pcpu_lock"), 4)
+
+    @reading("pcpu_alloc_mutex")
+    def mutex_owner(self) -> int:
+        """Return the task that holds pcpu_alloc_mutex, as an address; 0: it is free."""
+        if self.has("mutex", "rtmutex"):  # PREEMPT_RT
+            return self._rt_mutex("pcpu_alloc_mutex", "mutex", "rtmutex", "owner") & ~1
+        return self.pointer(self.address("pcpu_alloc_mutex") + self.offset("mutex", "owner")) & ~7
+
+    @reading("pcpu_alloc_mutex")
+    def mutex_waited_for(self) -> bool:
+        """Return whether somebody waits for pcpu_alloc_mutex."""
+        if self.has("mutex", "rtmutex"):
+            return self._rt_mutex("pcpu_alloc_mutex", "mutex", "rtmutex", "waiters") != 0
+        at = self.address("pcpu_alloc_mutex")
+        if self.has("mutex", "first_waiter"):  # in the place of a list
+            return self.pointer(at + self.offset("mutex", "first_waiter")) != 0
+        at += self.offset("mutex", "wait_list")
+        return self.pointer(at) != at
+
+    def _rt_mutex(self, name: str, struct: str, member: str, pointer: str) -> int:
+        """Return a pointer of the rt_mutex that is a member of a lock."""
+        at = self.address(name) + self.offset(struct, member)
+        return self.pointer(at + self.offset("rt_mutex_base", pointer))
+
+    @reading("pcpu_balance_work")
+    def work_pending(self) -> bool:
+        """Return whether the balance work is asked for and has not begun."""
+        at = self.address("pcpu_balance_work") + self.offset("work_struct", "data")
+        return bool(self.pointer(at) & 1)
+
+    def work_running(self) -> bool | None:
+        """Return whether a worker of some pool runs the balance work; None if that is unreadable.
+        """
+        work = self.address("pcpu_balance_work")
+        try:
+            return any(current == work for pool in self._pools() for current in self._busy(pool))
+        except UnreadableError:
+            return None
+
+    def _pools(self) -> Iterator[int]:
+        """Yield the addresses of the worker pools, which an xarray keeps."""
+        root = self.address("worker_pool_idr") + self.offset("idr", "idr_rt")
+        todo = [self.pointer(root + self.offset("xarray", "xa_head"))]
+        slots = self.offset("xa_node", "slots")
+        count = (self.offset("xa_node", "marks", "tags") - slots) // 8
+        visited = 0
+        while todo and visited < 4096:
+            entry = todo.pop()
+            visited += 1
+            if entry & 3 == 2 and entry > 4096:  # a node
+                node = entry - 2
+                todo += filter(None, self.pointers(node + slots, count))
+            elif entry and not entry & 3:
+                yield entry
+
+    def _busy(self, pool: int) -> Iterator[int]:
+        """Yield what each busy worker of a pool is running, as an address."""
+        heads = pool + self.offset("worker_pool", "busy_hash")
+        entry = self.offset("worker", "hentry")
+        current = self.offset("worker", "current_work")
+        for first in self.pointers(heads, 64):
+            node = first
+            for _ in range(4096):
+                if not node:
+                    break
+                yield self.pointer(node - entry + current)
+                node = self.pointer(node)
+
+    def task_name(self, task: int) -> str:
+        """Return a task as name[pid]; as its address where it cannot be read."""
+        try:
+            name = self.text(task + self.offset("task_struct", "comm"), 16)
+            pid = self.number(task + self.offset("task_struct", "pid"), 4)
+        except UnreadableError:
+            return f"task at {task:#x}"
+        return f"{name}[{pid}]"

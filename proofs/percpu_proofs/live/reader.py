@@ -8,24 +8,35 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from typing import Any
 
-from percpu_proofs.live.kernel_memory import KernelMemory, UnreadableError, reading
-from percpu_proofs.live.structures import DIFFERS, Structures
+from percpu_proofs.live.kernel_memory import (
+    DIFFERS,
+    KernelMemory,
+    Structures,
+    UnreadableError,
+    reading,
+)
 from percpu_proofs.recorded.states.kernel_state import KernelState, Quiescence, with_floats
-from percpu_proofs.recorded.states.snapshot import BlockSnapshot, ChunkSnapshot, Snapshot, unpacked
+from percpu_proofs.recorded.states.snapshot import (
+    COUNTS,
+    BlockSnapshot,
+    ChunkSnapshot,
+    Snapshot,
+    bitmap,
+)
 from percpu_proofs.recorded.states.variables import VARIABLES, BootChunk, ShapeError, geometry_of
+from percpu_proofs.recorded.traces.events import GRANULE
 from percpu_spec.definitions import served_areas
 from percpu_spec.geometry import LARGEST_UNIT, PAGE_SIZES, Geometry
 from percpu_spec.views import HINTS
 
 _MOST_SLOTS = 64
 _MOST_CHUNKS = 1 << 20
-_GRANULE = 4
 _MD = 4 * (len(HINTS) + 1)  # bytes of struct pcpu_block_md
 _CHUNK = (
-    "list", "free_bytes", "chunk_md", "base_addr", "alloc_map", "bound_map", "md_blocks",
-    "immutable", "start_offset", "end_offset", "nr_pages", "nr_populated", "nr_empty_pop_pages",
-    "populated",
+    "list", "chunk_md", "base_addr", "alloc_map", "bound_map", "md_blocks", "populated",
+    *(name for name in COUNTS if name != "isolated"),  # which older kernels lack
 )  # fmt: skip
 _REQUIRED = ("pcpu_first_chunk", "pcpu_base_addr", "pcpu_nr_slots", "pcpu_unit_size",
              "pcpu_unit_pages", "pcpu_nr_groups", "pcpu_nr_populated")  # fmt: skip
@@ -50,6 +61,12 @@ class Copy:
     pending: bool
     lists: list[list[int]] = field(default_factory=list)  # addresses of chunks
     chunks: dict[int, ChunkBytes] = field(default_factory=dict)
+
+    def address_of(self, chunk: ChunkSnapshot) -> int:
+        """Return where the struct of a chunk lies that was read out of this copy."""
+        if chunk.slot < 0:
+            return self.values["pcpu_reserved_chunk"] or 0
+        return self.lists[chunk.slot][chunk.pos]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +115,7 @@ class Reader:
         chunk = self.kernel.value("pcpu_first_chunk")
         pages = self.kernel.number(chunk + self._at["nr_pages"], 4)
         nr_bits = self._at["chunk_md"] + self.kernel.offset("pcpu_block_md", "nr_bits")
-        return unit * pages // max(self.kernel.number(chunk + nr_bits, 4) * _GRANULE, 1)
+        return unit * pages // max(self.kernel.number(chunk + nr_bits, 4) * GRANULE, 1)
 
     def copy(self) -> Copy:
         """Copy every byte of the state, as fast as may be.
@@ -146,10 +163,10 @@ class Reader:
             if len(chunks) > _MOST_CHUNKS:
                 raise TornError(f"list {number} does not end")
             chunks[chunk] = found = self._chunk_bytes(chunk)
-            if int.from_bytes(found.raw[link + 8 : link + 16], "little") != before:
+            if pointer_in(found.raw, link + 8) != before:
                 raise TornError(f"list {number}: the chunk at {chunk:#x} does not point back")
             yield chunk
-            before, at = at, int.from_bytes(found.raw[link : link + 8], "little")
+            before, at = at, pointer_in(found.raw, link)
 
     def _chunk_bytes(self, chunk: int) -> ChunkBytes:
         at = self._at
@@ -163,12 +180,11 @@ class Reader:
         pages = _number(raw, at["nr_pages"])
         if not 0 < pages <= self.unit_pages:
             raise TornError(f"{called} has {pages} pages")
-        size = pages * self.page // _GRANULE // 8
+        size = pages * self.page // GRANULE // 8
         sizes = {"alloc_map": size, "bound_map": size + 8, "md_blocks": pages * _MD}
-        return ChunkBytes(
-            raw, read("populated of ", chunk + at["populated"], -(-pages // 64) * 8),
-            *(read(f"{name} of ", _pointer(raw, at[name]), count) for name, count in sizes.items()),
-        )  # fmt: skip
+        maps = (read(f"{name} of ", pointer_in(raw, at[name]), sizes[name]) for name in sizes)
+        populated = read("populated of ", chunk + at["populated"], -(-pages // 64) * 8)
+        return ChunkBytes(raw, populated, *maps)
 
     def unlinked(self, chunk: ChunkBytes) -> ChunkBytes:
         """Return a chunk's bytes without its links to its neighbours on a list."""
@@ -223,7 +239,7 @@ class Reader:
             raw, at = copy.chunks[address].raw, self._at
             sizes = "start_offset", "end_offset", "nr_pages"
             numbers = (_number(raw, at[name]) for name in sizes)
-            return BootChunk(_pointer(raw, at["base_addr"]), *numbers)
+            return BootChunk(pointer_in(raw, at["base_addr"]), *numbers)
 
         known = values | {"cpus": self.cpus, "memcg": int(self._has_owners())}
         try:
@@ -254,27 +270,23 @@ class Reader:
         raw, at = found.raw, self._at
         pages = _number(raw, at["nr_pages"])
         bits = pages * geometry.block_bits
+        counts: dict[str, Any] = {name: _number(raw, at[name]) for name in COUNTS if name in at}
+        counts["immutable"] = bool(raw[at["immutable"]])
+        counts["isolated"] = self._isolated is not None and bool(raw[self._isolated])
         chunk = ChunkSnapshot(
-            base_addr=_pointer(raw, at["base_addr"]),
+            base_addr=pointer_in(raw, at["base_addr"]),
             slot=slot,
             pos=pos,
-            free_bytes=_number(raw, at["free_bytes"]),
-            immutable=bool(raw[at["immutable"]]),
-            isolated=self._isolated is not None and bool(raw[self._isolated]),
-            start_offset=_number(raw, at["start_offset"]),
-            end_offset=_number(raw, at["end_offset"]),
-            nr_pages=pages,
-            nr_populated=_number(raw, at["nr_populated"]),
-            nr_empty_pop_pages=_number(raw, at["nr_empty_pop_pages"]),
+            **counts,
             chunk_md=_hints(raw[at["chunk_md"] : at["chunk_md"] + _MD]),
             md_blocks=tuple(
                 _hints(found.md_blocks[place : place + _MD])
                 for place in range(0, len(found.md_blocks), _MD)
             ),
             areas={},
-            alloc_map=unpacked(found.alloc_map, bits),
-            bound_map=unpacked(found.bound_map, bits + 1),
-            populated=unpacked(found.populated, pages),
+            alloc_map=bitmap(found.alloc_map, bits),
+            bound_map=bitmap(found.bound_map, bits + 1),
+            populated=bitmap(found.populated, pages),
             has_bounds=True,
         )
         areas = served_areas(chunk, geometry)
@@ -289,7 +301,8 @@ def _number(raw: bytes, at: int) -> int:
     return int.from_bytes(raw[at : at + 4], "little", signed=True)
 
 
-def _pointer(raw: bytes, at: int) -> int:
+def pointer_in(raw: bytes, at: int) -> int:
+    """Return the pointer that stands at a place of some bytes."""
     return int.from_bytes(raw[at : at + 8], "little")
 
 

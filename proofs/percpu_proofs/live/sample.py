@@ -1,4 +1,4 @@
-"""Chunks that stood still while others changed: their own clauses, and nothing of the whole.
+"""Samples of a running kernel, and the chunks that stood still where it has no whole moment.
 
 A kernel under a storm may have no moment at which two copies of its state agree. A chunk whose
 bytes are the same in two copies that follow one another, pcpu_lock free at the beginning of both,
@@ -27,13 +27,21 @@ from percpu_proofs.live.verdicts import (
     KNOWN,
     KernelStateJudge,
     Verdict,
-    found_of_chunk,
+    chunk_violations,
     verdict_of,
+    verdict_records,
 )
 from percpu_proofs.recorded.states.kernel_state import KernelState, waiting
 from percpu_proofs.run.inputs import InputError, read_json, read_text, writing
 from percpu_proofs.show.chart import Panel, Series, Style, chart_svg
 from percpu_reference.variants import variant_class
+
+TRIES = 40  # copies, until two that follow one another agree
+
+Sample = Mapping[str, Any]
+"""One moment: `time` and `unstable` (why), or what is drawn and compared of the state."""
+
+_SHOWN = ("percpu_kb", "used_kb", "empty_kb", "stranded_kb", "float", "chunks")
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +58,7 @@ class StableChunks:
         """Return it with plain values."""
         return {
             "stable": list(self.stable), "unstable": list(self.unstable),
-            "clauses": {
-                v.clause: {"verdict": v.verdict, "found": list(v.found), "reason": v.reason}
-                for v in self.verdicts.values()
-            },
+            "clauses": verdict_records(self.verdicts),
         }  # fmt: skip
 
 
@@ -78,11 +83,6 @@ def judge_stable_chunks(reader: Reader, before: Copy, after: Copy) -> StableChun
         state = reader.state(after, "live")
     except UnreadableError:
         return None
-    addresses = [address for chunks in after.lists for address in chunks]
-    named = dict(zip(state.chunks, addresses, strict=True))
-    reserved = state.snapshot.reserved_chunk
-    if reserved is not None:
-        named[reserved] = after.values["pcpu_reserved_chunk"] or 0
     if not equal:
         return None
     waits = waiting(state.quiescence)
@@ -93,14 +93,14 @@ def judge_stable_chunks(reader: Reader, before: Copy, after: Copy) -> StableChun
     found: dict[str, list[str]] = defaultdict(list)
     stable, unstable = [], []
     for chunk, name in state.names.items():
-        address = named[chunk]
+        address = after.address_of(chunk)
         called = f"{name} at {address:#x}"
         if address not in equal:
             unstable.append(called)
             continue
         stable.append(called)
         whole = WholeState(dict.fromkeys(without, ""))
-        for clause, wrong in found_of_chunk(whole, state, chunk, waits):
+        for clause, wrong in chunk_violations(whole, state, chunk, waits):
             found[clause].append(wrong)
     known = variant.EXPECTED if variant else {}
     of_chunks = {s.clause for s in statements() if s.scope in (Scope.BLOCK, Scope.CHUNK)}
@@ -111,14 +111,6 @@ def judge_stable_chunks(reader: Reader, before: Copy, after: Copy) -> StableChun
         for clause in sorted(of_chunks - without)
     }
     return StableChunks(tuple(stable), tuple(unstable), verdicts)
-
-
-TRIES = 40  # copies, until two that follow one another agree
-
-Sample = Mapping[str, Any]
-"""One moment: `time` and `unstable` (why), or what is drawn and compared of the state."""
-
-_SHOWN = ("percpu_kb", "used_kb", "empty_kb", "stranded_kb", "float", "chunks")
 
 
 class UnstableError(Exception):

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import struct
+from array import array
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from percpu_proofs.live.kernel_memory import Btf, UnreadableError
+from percpu_proofs.live.kernel_memory import UnreadableError
 from percpu_proofs.run.inputs import InputError
 
 logging.getLogger("drgn").setLevel(logging.CRITICAL)  # what it lacks is told by this module
@@ -46,49 +49,132 @@ NO_BTF = (
 _FLATTENED = b"makedumpfile"  # how a core begins that was written to a pipe
 
 
-class DrgnMemory:
-    """Memory of a core or of the running kernel (KernelMemory)."""
+_MAGIC = 0xEB9F
+_STRUCT, _UNION = 4, 5
+_MODIFIERS = (8, 9, 10, 11, 18)  # typedef, volatile, const, restrict, type tag
+_BEHIND = {1: 4, 3: 12, 14: 4, 17: 4}  # bytes behind the header of a type, by kind
+_EACH = {4: 12, 5: 12, 6: 8, 13: 8, 15: 12, 19: 12}  # bytes of each member, by kind
 
-    def __init__(self, program: Any, btf: Btf | None, types: str) -> None:
-        """Take over a program; types from btf, or from its debug information if that is None."""
-        self.program = program
-        self.types = types
-        self._btf = btf
+
+class Btf:
+    """Offsets of members by the names of struct and member, from types in a kernel's memory.
+
+    Every kernel built with CONFIG_DEBUG_INFO_BTF carries them. Only the structs asked for are
+    looked at: there are some 100,000 types. Source: Documentation/bpf/btf.rst.
+    """
+
+    def __init__(self, raw: bytes) -> None:
+        """Find where each type stands. Raises UnreadableError for what is no BTF."""
+        try:
+            magic, _, _, header, types, length, strings, size = struct.unpack_from("<HBBIIIII", raw)
+        except struct.error:
+            magic = 0
+        if magic != _MAGIC:
+            raise UnreadableError("the kernel's type information is no BTF")
+        self._names = raw[header + strings : header + strings + size]
+        self._raw = raw[header + types : header + types + length]
+        self._places = array("I", [0])  # of each type; number 0 is void
+        self._structs: dict[int, int] = {}  # number of a struct or union, by the place of its name
+        self._walk()
+
+    def _walk(self) -> None:
+        raw, places, structs = self._raw, self._places, self._structs
+        unpack, end, at = struct.Struct("<II").unpack_from, len(self._raw), 0
+        while at + 12 <= end:
+            name, info = unpack(raw, at)
+            kind = info >> 24 & 31
+            if name and kind in (_STRUCT, _UNION):
+                structs.setdefault(name, len(places))
+            places.append(at)
+            at += 12 + _BEHIND.get(kind, 0) + _EACH.get(kind, 0) * (info & 0xFFFF)
+
+    def _name(self, at: int) -> str:
+        return self._names[at : self._names.index(b"\0", at)].decode()
+
+    def offset(self, of: str, member: str) -> int | None:
+        """Return where a member of a struct begins, in bytes, None if there is none."""
+        wanted = b"\0" + of.encode() + b"\0"
+        at = self._names.find(wanted)
+        while at >= 0:
+            number = self._structs.get(at + 1)
+            if number is not None:
+                return self._within(number, member)
+            at = self._names.find(wanted, at + 1)
+        return None
+
+    def _within(self, number: int, member: str) -> int | None:
+        """Return where a member begins in a struct or its nameless parts."""
+        at = self._places[number]
+        _, info, _ = struct.unpack_from("<III", self._raw, at)
+        fields = info >> 31  # offsets carry the width of a bit field in their top byte
+        for place in range(at + 12, at + 12 + 12 * (info & 0xFFFF), 12):
+            name, of_type, bits = struct.unpack_from("<III", self._raw, place)
+            offset: int = (bits & 0xFFFFFF if fields else bits) // 8
+            if name:
+                if self._name(name) == member:
+                    return offset
+                continue
+            inner = self._struct_behind(of_type)
+            found = None if inner is None else self._within(inner, member)
+            if found is not None:
+                return offset + found
+        return None
+
+    def _struct_behind(self, number: int) -> int | None:
+        """Return the struct or union that a type names, None if it is another."""
+        for _ in range(16):
+            _, info, target = struct.unpack_from("<III", self._raw, self._places[number])
+            kind = info >> 24 & 31
+            if kind in (_STRUCT, _UNION):
+                return number
+            if kind not in _MODIFIERS:
+                return None
+            number = target
+        return None
+
+
+@dataclass(slots=True)
+class DrgnMemory:
+    """Memory of a core or of the running kernel (KernelMemory); without btf its types are those of
+    its debug information.
+    """
+
+    program: Any
+    btf: Btf | None
+    types: str
 
     def symbol(self, name: str, /) -> int | None:
         """Return the address of a variable (KernelMemory)."""
-        try:
-            address: int = self.program.symbol(name).address
-        except LookupError:
-            return None
-        return address
+        symbol = self._symbol(name)
+        return None if symbol is None else int(symbol.address)
 
     def size(self, name: str, /) -> int:
         """Return the bytes of a variable, by its symbol (KernelMemory)."""
+        symbol = self._symbol(name)
+        return 0 if symbol is None else int(symbol.size)
+
+    def _symbol(self, name: str) -> Any:
         try:
-            size: int = self.program.symbol(name).size
+            return self.program.symbol(name)
         except LookupError:
-            return 0
-        return size
+            return None
 
     def offset(self, struct: str, member: str, /) -> int | None:
         """Return where a member begins (KernelMemory)."""
-        if self._btf is not None:
-            return self._btf.offset(struct, member)
+        if self.btf is not None:
+            return self.btf.offset(struct, member)
         try:
-            offset: int = drgn.offsetof(self.program.type(f"struct {struct}"), member)
+            return int(drgn.offsetof(self.program.type(f"struct {struct}"), member))
         except LookupError:
             return None
-        return offset
 
     def read(self, address: int, count: int, /) -> bytes:
         """Return bytes of memory (KernelMemory)."""
         try:
-            data: bytes = self.program.read(address, count)
+            return bytes(self.program.read(address, count))
         except (drgn.FaultError, ValueError, OverflowError) as error:
-            raise UnreadableError(f"{count} bytes at {address:#x} are not there ({error})",
-                                  WHOLE) from None  # fmt: skip
-        return data
+            lacks = f"{count} bytes at {address:#x} are not there ({error})"
+            raise UnreadableError(lacks, WHOLE) from None
 
     def stacks(self, task: int) -> Iterator[tuple[str, list[str]]]:
         """Yield who stands where: (who, functions with their lines, innermost first).
@@ -96,7 +182,7 @@ class DrgnMemory:
         task: that holds the mutex, as an address, or 0. Only with debug information; of the CPUs of
         a core only, as those of the running kernel do not stand still.
         """
-        if self._btf is not None:
+        if self.btf is not None:
             return
         if task:
             owner = drgn.Object(self.program, "struct task_struct *", value=task)
@@ -199,27 +285,21 @@ def with_types(program: Any, where: Path, debug: Path | None) -> DrgnMemory:
     try:
         index = kallsyms.load_vmlinux_kallsyms(program)
         program.register_symbol_finder("kallsyms", index, enable_index=0)
-        btf = _own_btf(program)
     except Exception as error:
-        return _by_default(program, where, error)
+        return _by_default(program, where, error, NO_SYMBOLS)
+    try:
+        start, stop = (program.symbol(f"__{end}_BTF").address for end in ("start", "stop"))
+        btf = Btf(program.read(start, stop - start))
+    except Exception as error:
+        return _by_default(program, where, error, NO_BTF)
     return DrgnMemory(program, btf, "the kernel's own BTF")
 
 
-class _NoBtfError(Exception):
-    """The kernel does not carry its types."""
+def _by_default(program: Any, where: Path, error: Exception, lacks: str) -> DrgnMemory:
+    """Return memory with the debug information that drgn finds; raise InputError without it.
 
-
-def _own_btf(program: Any) -> Btf:
-    """Return the types that the kernel carries. Raises _NoBtfError, or drgn's FaultError."""
-    try:
-        start, stop = (program.symbol(f"__{end}_BTF").address for end in ("start", "stop"))
-        return Btf(program.read(start, stop - start))
-    except (LookupError, UnreadableError) as error:
-        raise _NoBtfError(str(error)) from None
-
-
-def _by_default(program: Any, where: Path, error: Exception) -> DrgnMemory:
-    """Return memory with the debug information that drgn finds; raise InputError without it."""
+    error: why the kernel's own symbols and types are not used; lacks: what there should be then.
+    """
     try:
         program.load_default_debug_info()
         program.type("struct pcpu_chunk")
@@ -227,6 +307,5 @@ def _by_default(program: Any, where: Path, error: Exception) -> DrgnMemory:
         if isinstance(error, drgn.FaultError):
             lacks = f"the kernel's own symbols and types ({_words(error)}); {WHOLE}"
             raise InputError(where, None, lacks) from None
-        lacks = NO_BTF if isinstance(error, _NoBtfError) else NO_SYMBOLS
         raise InputError(where, None, f"{lacks} ({_words(error)})") from None
     return DrgnMemory(program, None, "debug information")

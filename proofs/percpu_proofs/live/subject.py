@@ -1,18 +1,22 @@
-"""Where a stack stands in the allocator: the model's gap that it is in."""
+"""What can be judged, opened and read: the running kernel, a core, a text; and where stacks stand.
+
+A stack in the allocator stands in one of the model's gaps, or it may be changing the state.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 
 from percpu_proofs.live.kernel_memory import UnreadableError, is_reads, memory_of_reads
-from percpu_proofs.live.owners import Owners
+from percpu_proofs.live.memory import Owners
 from percpu_proofs.live.reader import Copy, Reader
 from percpu_proofs.live.sample import is_samples, stable_copy
 from percpu_proofs.recorded.states.kernel_state import KernelState
-from percpu_proofs.recorded.states.saved_state import is_state, state_of
+from percpu_proofs.recorded.states.saved_state import is_state, read_state
 from percpu_proofs.recorded.states.stats_text import is_stats
 from percpu_proofs.recorded.traces.functions import is_inside
 from percpu_proofs.run.inputs import InputError, read_text
@@ -36,6 +40,10 @@ _GAPS = (
     *((function, ("spin_unlock",), RELEASES) for function in _INSIDE),
 )  # fmt: skip
 """A function of the allocator, what it has called (by their beginnings), and the gap that it is."""
+LIVE = "live"
+"""The word for the running kernel."""
+
+_CORES = (b"\x7fELF", b"KDUMP   ", b"makedumpfile")
 
 
 def place_of_stack(frames: Sequence[str]) -> str:
@@ -74,12 +82,6 @@ def changing_cpus(stacks: Mapping[str, str]) -> list[str]:
     ['CPU 2']
     """
     return [who for who, stack in stacks.items() if who.startswith("CPU") and stack[-1:] != "]"]
-
-
-LIVE = "live"
-"""The word for the running kernel."""
-
-_CORES = (b"\x7fELF", b"KDUMP   ", b"makedumpfile")
 
 
 class SubjectKind(Enum):
@@ -127,20 +129,23 @@ def reader_of(what: str, kind: SubjectKind, debug: Path | None) -> Reader:
     """Return a reader of a core, the running kernel or recorded reads. Raises InputError."""
     from percpu_proofs.live.source import open_core, open_live  # drgn takes long to load
 
-    try:
+    with _unreadable(what):
         if kind is SubjectKind.LIVE:
             return Reader(open_live(debug))
         if kind is SubjectKind.CORE:
             return Reader(open_core(Path(what), debug))
         return Reader(memory_of_reads(Path(what)))
+
+
+@contextmanager
+def _unreadable(what: str) -> Iterator[None]:
+    """Raise InputError in the block for memory that cannot be read."""
+    try:
+        yield
     except UnreadableError as error:
-        raise refusal(what, error) from None
-
-
-def refusal(what: str, error: UnreadableError) -> InputError:
-    """Return what is told of memory that cannot be read."""
-    advice = f"; {error.advice}" if error.advice else ""
-    return InputError(what, None, f"percpu structures that can be read: {error}{advice}")
+        advice = f"; {error.advice}" if error.advice else ""
+        expected = f"percpu structures that can be read: {error}{advice}"
+        raise InputError(what, None, expected) from None
 
 
 def state_in(reader: Reader, copy: Copy, source: str, *, owners: bool) -> KernelState:
@@ -152,14 +157,12 @@ def state_in(reader: Reader, copy: Copy, source: str, *, owners: bool) -> Kernel
 
     state = reader.state(copy, source)
     if owners:
-        snapshot = state.snapshot
-        named = Owners(reader).with_owners(snapshot, copy, snapshot.geometry.granule)
-        state = replace(state, snapshot=named)
+        state = replace(state, snapshot=Owners(reader).with_owners(state.snapshot, copy))
     memory = reader.kernel.memory
     if isinstance(memory, DrgnMemory):
         stacks = {who: place_of_stack(frames) for who, frames in memory.stacks(copy.owner)}
-        told = {who: where for who, where in stacks.items() if where}
-        state = replace(state, quiescence=replace(state.quiescence, stacks=told))
+        inside = {who: where for who, where in stacks.items() if where}
+        state = replace(state, quiescence=replace(state.quiescence, stacks=inside))
     return state
 
 
@@ -169,10 +172,8 @@ def read_subject(what: str, kind: SubjectKind, debug: Path | None, *, owners: bo
     Raises InputError, TraceError; TornError and UnstableError for what is not one moment.
     """
     if kind is SubjectKind.STATE:
-        return state_of(Path(what), read_text(Path(what)).splitlines())
+        return read_state(Path(what))
     reader = reader_of(what, kind, debug)
-    try:
+    with _unreadable(what):
         copy = stable_copy(reader) if kind is SubjectKind.LIVE else reader.copy()
         return state_in(reader, copy, what, owners=owners)
-    except UnreadableError as error:
-        raise refusal(what, error) from None

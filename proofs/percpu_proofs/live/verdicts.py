@@ -1,6 +1,6 @@
-"""What the clauses say of a kernel's state: each holds, is known of its release, is broken, or is
+"""What the clauses say of a kernel's state, or of its percpu_stats as far as that determines it.
 
-not asked.
+Each clause holds, is broken, is known to be broken on its release, or is not asked.
 """
 
 from __future__ import annotations
@@ -9,13 +9,15 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 from percpu_contracts.registry import RECORDED, STATES, Scope, When, asked, statements
 from percpu_contracts.situations import subjectless
 from percpu_contracts.whole_state import WholeState
 from percpu_proofs.recorded.states.kernel_state import KernelState, waiting
 from percpu_proofs.recorded.states.snapshot import ChunkSnapshot
-from percpu_proofs.recorded.states.stats_text import GRANULE, ChunkStats, PercpuStats
+from percpu_proofs.recorded.states.stats_text import ChunkStats, PercpuStats
+from percpu_proofs.recorded.traces.events import GRANULE
 from percpu_reference.variants import SINCE, variant_class
 from percpu_spec.catalogue import clauses
 from percpu_spec.counts import counted
@@ -27,6 +29,19 @@ HOLDS, KNOWN, BROKEN, NOT_ASKED = "holds", "known", "broken", "not asked"
 NO_BOUNDS = "the text has no boundary bits"
 MAYBE_CUT = "the text does not tell how many chunks there are: it may be cut"
 NO_OPERATION = "speaks of operations; a state shows none"
+NOT_DETERMINED = (
+    "which pages of a chunk are populated, and so what Percpu of /proc/meminfo counts",
+    "which page each area pins",
+    "who holds an area",
+    "on which list a chunk is, but for sidelined and to_depopulate",
+    "the hints of pages: HINT-2 to HINT-4, HINT-7, HINT-8",
+    "the maps: MAP-1 to MAP-5, POP-2, POP-3; POP-1, but for empty pages that no free bytes are for",
+    "how many CPUs and units there are",
+    "the kernel's release",
+    "whether work was pending: BAL-2 and RCL-3 are judged as if the allocator was at rest",
+)
+_IN_ORDER = ("cur_min_alloc", "cur_med_alloc", "cur_max_alloc", "max_alloc_size")
+UNTOLD = "percpu_stats does not tell it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +66,14 @@ def verdict_of(
     if messages:
         return Verdict(clause, KNOWN if known else BROKEN, messages, known or reason)
     return Verdict(clause, NOT_ASKED if unasked else HOLDS, (), unasked)
+
+
+def verdict_records(verdicts: Mapping[str, Verdict]) -> dict[str, Any]:
+    """Return verdicts with plain values, by clause."""
+    return {
+        v.clause: {"verdict": v.verdict, "found": list(v.found), "reason": v.reason}
+        for v in verdicts.values()
+    }
 
 
 def broken(verdicts: Mapping[str, Verdict]) -> list[str]:
@@ -88,7 +111,7 @@ class KernelStateJudge:
     def _found(self, state: KernelState, waits: Mapping[str, str]) -> Iterator[tuple[str, str]]:
         """Yield (clause, what is wrong), with the chunk's number."""
         for chunk in state.names:
-            for clause, wrong in found_of_chunk(self._whole, state, chunk, waits):
+            for clause, wrong in chunk_violations(self._whole, state, chunk, waits):
                 if clause != "MAP-3" or chunk.has_bounds:
                     yield clause, wrong
         listing = Listing(state.snapshot)
@@ -99,7 +122,7 @@ class KernelStateJudge:
                 yield clause, wrong
 
 
-def found_of_chunk(
+def chunk_violations(
     whole: WholeState, state: KernelState, chunk: ChunkSnapshot, waits: Collection[str]
 ) -> Iterator[tuple[str, str]]:
     """Yield (clause, what is wrong) of one chunk; waits: clauses that are not asked now."""
@@ -150,21 +173,6 @@ def _releases(variant: str) -> str:
     first = SINCE[variant]
     major, behind = min(since for since in SINCE.values() if since > first)
     return f"{first[0]}.{first[1]} to {major}.{behind - 1}"
-
-
-NOT_DETERMINED = (
-    "which pages of a chunk are populated, and so what Percpu of /proc/meminfo counts",
-    "which page each area pins",
-    "who holds an area",
-    "on which list a chunk is, but for sidelined and to_depopulate",
-    "the hints of pages: HINT-2 to HINT-4, HINT-7, HINT-8",
-    "the maps: MAP-1 to MAP-5, POP-2, POP-3; POP-1, but for empty pages that no free bytes are for",
-    "how many CPUs and units there are",
-    "the kernel's release",
-    "whether work was pending: BAL-2 and RCL-3 are judged as if the allocator was at rest",
-)
-_IN_ORDER = ("cur_min_alloc", "cur_med_alloc", "cur_max_alloc", "max_alloc_size")
-UNTOLD = "percpu_stats does not tell it"
 
 
 def stats_verdicts(stats: PercpuStats) -> dict[str, Verdict]:
@@ -331,31 +339,17 @@ def _may_be_behind(stats: PercpuStats) -> list[int]:
     ]  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class StatsRow:
-    """One chunk: bytes of one unit, and what keeps its memory."""
-
-    chunk: int
-    role: str
-    type: int
-    areas: int
-    empty_pages: int
-    used_bytes: int
-    free_bytes: int
-    advertises: int
-    longest: int
-    note: str
-
-
-def stats_rows(stats: PercpuStats) -> Iterator[StatsRow]:
-    """Yield a row a chunk, in the order of the text."""
+def stats_rows(stats: PercpuStats) -> Iterator[dict[str, int | str]]:
+    """Yield a row a chunk, in the order of the text: bytes of one unit, what keeps its memory."""
     for chunk in stats.chunks:
         rows = chunk.rows
-        yield StatsRow(
-            chunk.number, chunk.role, chunk.chunk_type, rows["nr_alloc"], rows["empty_pop_pages"],
-            stats.used(chunk), rows["free_bytes"], rows["contig_bytes"], chunk.longest,
-            _note(stats, chunk),
-        )  # fmt: skip
+        yield {
+            "chunk": chunk.number, "role": chunk.role, "type": chunk.chunk_type,
+            "areas": rows["nr_alloc"], "empty_pages": rows["empty_pop_pages"],
+            "used_bytes": stats.used(chunk), "free_bytes": rows["free_bytes"],
+            "advertises": rows["contig_bytes"], "longest": chunk.longest,
+            "note": _note(stats, chunk),
+        }  # fmt: skip
 
 
 def _note(stats: PercpuStats, chunk: ChunkStats) -> str:

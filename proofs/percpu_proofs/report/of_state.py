@@ -10,8 +10,7 @@ from typing import Any
 from markupsafe import Markup
 
 from percpu_proofs.live.continuation import largest
-from percpu_proofs.live.memory import ChunkMemory, chunk_rows, memory_of
-from percpu_proofs.live.owners import all_held
+from percpu_proofs.live.memory import ChunkMemory, chunk_rows, memory_of, total_owner_bytes
 from percpu_proofs.live.verdicts import BROKEN, HOLDS, KNOWN, NOT_ASKED, Verdict
 from percpu_proofs.recorded.states.kernel_state import KernelState, Stability
 from percpu_proofs.report.document import Document, IndexEntry, clause_index
@@ -62,8 +61,8 @@ def report_of_state(
         titles={c.id: c.title for c in clauses().values()}, most=_MESSAGES,
         rows=rows, maps=maps, drawn=drawn,
         undrawn=[row.chunk for row in rows if row.chunk not in drawn],
-        requests={} if stays else largest(state), stays=stays, owners=all_held(state.chunks),
-        overview=part(overview_svg(picture)),
+        requests={} if stays else largest(state), stays=stays,
+        owners=total_owner_bytes(state.chunks), overview=part(overview_svg(picture)),
     )  # fmt: skip
 
 

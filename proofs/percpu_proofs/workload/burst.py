@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, field
 from itertools import takewhile
 from typing import Any
 
-from percpu_proofs.recorded.replay.actors import restored
+from percpu_proofs.recorded.replay.actors import model_in_state
 from percpu_proofs.recorded.states.snapshot import Snapshot
 from percpu_proofs.run.driver import Driver
 from percpu_proofs.run.operations import OperationList
@@ -109,7 +109,7 @@ def in_state(variant: str, snapshot: Snapshot) -> Allocator | None:
     chosen = variant_class(variant)
     if chosen.chunk_types != snapshot.chunk_types:
         return None
-    allocator = restored(chosen, snapshot)
+    allocator = model_in_state(chosen, snapshot)
     allocator.work_pending = snapshot.atomic_alloc_failed
     settle(allocator)
     return allocator

@@ -7,7 +7,7 @@ from typing import Final
 
 from percpu_proofs.kernel.search.compiled import CompiledSearch
 from percpu_proofs.kernel.views import OWNED, CompiledAllocator, CompiledChunk, set_bits
-from percpu_proofs.recorded.states.snapshot import unpacked
+from percpu_proofs.recorded.states.snapshot import bitmap
 from percpu_reference.chunk import Block
 from percpu_spec.definitions import Listing
 from percpu_spec.views import HINTS, ChunkView
@@ -45,7 +45,7 @@ class Record(CompiledChunk):
             nonlocal at
             size = -(-count // 64) * 8
             at += size
-            return bytes(unpacked(raw[at - size : at], count))
+            return bytes(bitmap(raw[at - size : at], count))
 
         self.populated, self.mapped, self.stale = (take(64)[: self.nr_pages] for _ in range(3))
         bits = self.nr_pages * block_bits

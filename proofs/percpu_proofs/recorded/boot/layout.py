@@ -1,4 +1,4 @@
-"""The shape of a machine, from the lines that its kernel printed at boot, and what it was told."""
+"""The shape of a machine, from what its kernel printed at boot, and sizes given beside it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
-from percpu_proofs.recorded.boot.log import (
-    BootLog,
-    FirstChunk,
-    Sizes,
-    missing,
-    read_bootlog,
-)
+from percpu_proofs.recorded.boot.log import BootLog, FirstChunk, Sizes, missing, read_bootlog
 from percpu_proofs.recorded.source import lines_of, problem
 from percpu_proofs.run.inputs import InputError, TraceError
 from percpu_spec.geometry import (
@@ -90,8 +84,8 @@ class Layout:
             page=page, backing=self.backing, early=EARLIEST,
         ).require_kernel()  # fmt: skip
 
-    def check_told(self) -> None:
-        """Raise InputError if a kernel could not have the CPUs and groups that were told."""
+    def check_sizes(self) -> None:
+        """Raise InputError if a kernel could not have these CPUs and groups."""
         groups = 1 if self.groups is None else self.groups
         cpus = groups if self.cpus is None else self.cpus
         try:
@@ -133,12 +127,12 @@ class Layout:
         }  # fmt: skip
 
 
-def read_layout(path: Path, told: Mapping[str, str] | None = None) -> Layout:
+def read_layout(path: Path, sizes: Mapping[str, str] | None = None) -> Layout:
     """Return the layout of the machine whose boot messages `path` holds (plain or gzip).
 
     Consoles carry bytes that are no text; none of the layout's lines has some.
     """
-    return layout(path, lines_of(path, errors="replace"), told)
+    return layout(path, lines_of(path, errors="replace"), sizes)
 
 
 def has_layout(path: Path) -> bool:
@@ -148,12 +142,12 @@ def has_layout(path: Path) -> bool:
 
 
 def layout(
-    where: Path, lines: Iterable[tuple[int, str]], told: Mapping[str, str] | None = None
+    where: Path, lines: Iterable[tuple[int, str]], sizes: Mapping[str, str] | None = None
 ) -> Layout:
     """Return the layout that numbered boot messages give.
 
-    told: sizes by name, for what the messages leave open. Raises TraceError if there are no lines
-    of the layout, or if they contradict each other; InputError if what was told contradicts them.
+    sizes: by name, for what the messages leave open. Raises TraceError if there are no lines
+    of the layout, or if they contradict each other; InputError if the sizes contradict them.
     Source: pcpu_build_alloc_info, pcpu_dump_alloc_info, pcpu_embed_first_chunk,
     pcpu_page_first_chunk.
     """
@@ -172,19 +166,22 @@ def layout(
     lost = missing(log)
     first, smp = log.first_chunk, parts.static > 0
     pages, page_by = _page(log, parts, smp)
+    unit = parts.unit or 0
+    if isinstance(parts, FirstChunk) and parts.unit is None:  # pages are mapped one by one
+        unit = parts.pages * pages[0]
     found = Layout(
         where, parts.line, parts.static, parts.reserved, parts.dyn, pages, page_by,
-        _unit(parts, pages), backing="vm" if smp and not log.is_km else "km",
+        unit, backing="vm" if smp and not log.is_km else "km",
         first_chunk=_mapped(first, smp), notes=tuple(_notes(log, lost)), missing=lost,
         **{name: None if lost else number or None for name, number in there.items()},
     )  # fmt: skip
-    whole = _with_told(found, told or {})
+    whole = _with_sizes(found, sizes or {})
     _hold(whole, there, log.cpu_ids)
     return whole
 
 
 def _hold(found: Layout, there: Mapping[str, int], ids: tuple[int, int] | None) -> None:
-    """Raise InputError if fewer CPUs or groups were told than there are lines of, or more CPUs."""
+    """Raise InputError if fewer CPUs or groups were given than there are lines of, or more CPUs."""
     for name, number in (("cpus", found.cpus), ("groups", found.groups)):
         if number is not None and number < there[name]:
             expected = f"{name}={there[name]} at least: the boot messages have as many"
@@ -209,13 +206,6 @@ def _possible(log: BootLog) -> None:
         else:
             continue
         raise problem(log.where, line.line, expected, line.text)
-
-
-def _unit(parts: Sizes | FirstChunk, pages: tuple[int, ...]) -> int:
-    """Return the size of a unit; where pages are mapped one by one it is as many as printed."""
-    if isinstance(parts, Sizes) or parts.unit is not None:
-        return parts.unit or 0
-    return parts.pages * pages[0]
 
 
 def _agree(log: BootLog) -> None:
@@ -344,8 +334,8 @@ def _notes(log: BootLog, lost: str) -> Iterable[str]:
             yield f"at most {log.cpu_ids[1]} CPUs, by nr_cpu_ids in line {log.cpu_ids[0]}"
 
 
-def _with_told(found: Layout, told: Mapping[str, str]) -> Layout:
-    """Return the layout with what was told in the place of what is open. Raises InputError."""
+def _with_sizes(found: Layout, sizes: Mapping[str, str]) -> Layout:
+    """Return the layout with sizes in the place of what is open. Raises InputError."""
     spare = None if found.units is None or found.cpus is None else found.units - found.cpus
     possible: dict[str, tuple[Any, ...]] = {  # empty: anything
         "page": found.pages, "unit": (found.unit,), "static": (found.static,),
@@ -354,10 +344,10 @@ def _with_told(found: Layout, told: Mapping[str, str]) -> Layout:
         "backing": (found.backing,) if found.backing == "km" else ("vm", "km"),
     }  # fmt: skip
     values: dict[str, Any] = {}
-    for name, text in told.items():
+    for name, text in sizes.items():
         if name not in possible:
             raise InputError("--geometry", None, f"one of {', '.join(possible)}", name)
-        value = text if name == "backing" else told_size(name, text)
+        value = text if name == "backing" else size_of(name, text)
         if possible[name] and value not in possible[name]:
             why = found.page_by if name == "page" else "as the boot messages say"
             expected = f"{' or '.join(f'{name}={fit}' for fit in possible[name])}: {why}"
@@ -375,7 +365,7 @@ def _with_told(found: Layout, told: Mapping[str, str]) -> Layout:
         backing=values.get("backing", found.backing),
     )  # fmt: skip
     if values:
-        whole.check_told()
+        whole.check_sizes()
     return whole
 
 
@@ -383,8 +373,8 @@ def _known(size: int | None) -> tuple[int, ...]:
     return () if size is None else (size,)
 
 
-def told_size(name: str, text: str) -> int:
-    """Return a size that was told by name. Raises InputError."""
+def size_of(name: str, text: str) -> int:
+    """Return the size that a text gives by name. Raises InputError."""
     try:
         return number_of(name, text)
     except GeometryError as error:

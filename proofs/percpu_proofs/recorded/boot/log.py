@@ -201,12 +201,8 @@ def _messages(log: BootLog, lines: Iterable[tuple[int, str]]) -> Iterator[tuple[
     for log.lines, printed in lines:
         line = _COLOUR.sub("", printed)
         rest = _BEFORE.sub("", line).split()
-        if (
-            text
-            and breaks < _MOST_BREAKS
-            and all(map(_REST.fullmatch, rest))
-            and _goes_on(text, per_allocation)
-        ):
+        may_go_on = text and breaks < _MOST_BREAKS and all(map(_REST.fullmatch, rest))
+        if may_go_on and _goes_on(text, per_allocation):
             text = " ".join([text.rstrip(), *rest])
             breaks += 1
             continue

@@ -6,6 +6,7 @@ contradictions that show one was assumed wrongly.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -28,12 +29,9 @@ class SearchLog(Protocol):
     relocations: list[tuple[int, int]]  # every relocation: chunk address, slot before
     asked: bool  # balance work has been asked for
     last_pass: bool  # the balance work has come to its second pass over free chunks
-
-    def allocated(self, size: int, area: Area | None) -> Area | None:
-        """Ask the contract of `alloc` (level fast) at the end of an allocation's steps."""
-
-    def balanced(self) -> None:
-        """Ask the contract of `balance` (level fast) at the end of the balance work's steps."""
+    # they ask the contracts of `alloc` and `balance` (level fast) at the end of the steps of each
+    allocated: Callable[[int, Area | None], Area | None]
+    balanced: Callable[[], None]
 
 
 def with_search_log(variant: type[Allocator]) -> type[Allocator]:
@@ -81,7 +79,7 @@ def with_search_log(variant: type[Allocator]) -> type[Allocator]:
     return SearchRecorder
 
 
-def booted(
+def model_at_boot(
     variant: type[Allocator], geometry: Geometry, first_base: int, contracts: Level = "off"
 ) -> Allocator:
     """Return a model just booted, its first chunk at address `first_base`, its searches noted."""
@@ -93,12 +91,14 @@ def booted(
     return model
 
 
-def restored(variant: type[Allocator], snapshot: Snapshot, contracts: Level = "off") -> Allocator:
+def model_in_state(
+    variant: type[Allocator], snapshot: Snapshot, contracts: Level = "off"
+) -> Allocator:
     """Return a model in a recorded state, nothing in progress; work is asked for if it says so.
 
     Boundaries within free memory are lost, which nothing reads (MAP-3).
     """
-    model = booted(variant, snapshot.geometry, snapshot.first_chunk.base_addr, contracts)
+    model = model_at_boot(variant, snapshot.geometry, snapshot.first_chunk.base_addr, contracts)
     if snapshot.reserved_chunk is not None:
         model.reserved_chunk = _chunk(snapshot.reserved_chunk, model, -1)
     lists = model.nr_slots // model.chunk_types
@@ -200,7 +200,7 @@ SHOWN_BY: Final[dict[Kind, type[ev.TraceEvent]]] = {
 CREATING: Final = frozenset((Kind.CREATE, Kind.GROW))
 
 
-def shown(gap: Gap | None) -> str:
+def gap_words(gap: Gap | None) -> str:
     """Return a gap in words."""
     if gap is None:
         return "finished"

@@ -1,10 +1,13 @@
-"""What a trace leaves open, and what was assumed or inferred in its place."""
+"""What a trace does not determine: what was assumed or inferred, and what events tell alone.
+
+A replay assumes the moments that no event shows. Events that no replay reaches are checked alone.
+"""
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -17,10 +20,9 @@ from percpu_proofs.recorded.replay.report import (
     Undetermined,
 )
 from percpu_proofs.recorded.replay.requests import TracePlan, TraceRequest
-from percpu_proofs.recorded.replay.search import InferredMoment, OrderSearch
+from percpu_proofs.recorded.replay.search import OrderSearch
 from percpu_proofs.recorded.traces import events as ev
-from percpu_proofs.recorded.traces.losses import between_losses
-from percpu_proofs.recorded.traces.reader import Trace, TraceRun
+from percpu_proofs.recorded.traces.reader import Trace, TraceRun, between_losses
 from percpu_proofs.run import failures
 from percpu_proofs.run.failures import FailureCount, Failures, FirstFailure
 from percpu_spec.counts import counted
@@ -34,46 +36,48 @@ _MOMENTS = {
     "again": "an allocation searches in vain, before a chunk comes up",
     "creator": "another allocation creates the chunk",
 }
+_IMAGE = 1 << 31  # where percpu symbols begin at 0 (x86-64), these are pointers into the image
+BEFORE = "there before these events"
+UNSEEN = "its creation is missing"
+CREATED = "created in the trace: vmalloc memory, not the kernel's linear map"
+FIRST = "the first chunk: pointers into it are offsets in the unit of boot"
+RESERVED = "the reserved chunk"
+_VECTORS = (0, 4, 8)  # bytes to a granule of a pointer to an object's owner, 0 without cgroups
+UNTOLD = f"{failures.CREATE}, or {failures.POPULATE} (the event does not tell which)"
+_CHUNKS = 3  # told of that had one address after another
 
 
 def nearest(plan: TracePlan, search: OrderSearch) -> list[TriedOrder]:
     """Return the orders that came nearest to explaining the last contradiction."""
-    lines = plan.trace.lines
-    last = len(lines) - 1
+    trace = plan.trace
     return [
         TriedOrder(
-            [_shown(move, lines) for move in attempt.moves],
-            lines[min(attempt.found.index, last)],
-            attempt.found.kind,
-            attempt.found.detail,
+            [_move_words(move, trace) for move in moves],
+            trace.line_at(found.index), found.kind, found.detail,
         )
-        for attempt in search.nearest(NEAREST)
-    ]
+        for moves, found in search.nearest(NEAREST)
+    ]  # fmt: skip
 
 
-def _shown(move: MomentMove, lines: Sequence[int]) -> str:
+def _move_words(move: MomentMove, trace: Trace) -> str:
     what = _MOMENTS[move.moment.kind]
     if move.before == UNSET:
         return f"{what} as assumed at first"
     if move.moment.kind == "creator":
         return what
-    return f"{what} before line {lines[min(move.before, len(lines) - 1)]}"
+    return f"{what} before line {trace.line_at(move.before)}"
 
 
-def timing(plan: TracePlan, inferred: InferredMoment) -> Timing:
-    """Return an inferred moment with the lines it stands for."""
-    lines = plan.trace.lines
-    return Timing(
-        what=_MOMENTS[inferred.moment.kind],
-        assumed_line=lines[min(inferred.moment.at, len(lines) - 1)],
-        found_line=lines[min(inferred.before, len(lines) - 1)],
-        because=inferred.because,
-    )
+def timings(plan: TracePlan, search: OrderSearch) -> Iterator[Timing]:
+    """Yield the moments that were inferred, with the lines they stand for."""
+    for moment, (before, because) in search.inferred.items():
+        assumed, found = map(plan.trace.line_at, (moment.at, before))
+        yield Timing(_MOMENTS[moment.kind], assumed, found, because)
 
 
 def undetermined(plan: TracePlan, search: OrderSearch) -> list[Undetermined]:
     """Return what the trace leaves open, with what was assumed."""
-    work = [c for c in search.taken.values() if c.moment.kind == "work"]
+    work = [c for c in search.choices.values() if c.moment.kind == "work"]
     probed = [c for c in work if c.before >= plan.probed_from]
     silent = [c for c in work if c.before < plan.probed_from]
     found = [
@@ -96,14 +100,12 @@ def undetermined(plan: TracePlan, search: OrderSearch) -> list[Undetermined]:
     return [one for one in found if one.count]
 
 
-def summed(one: list[Undetermined], other: list[Undetermined]) -> list[Undetermined]:
+def add_up(one: list[Undetermined], other: list[Undetermined]) -> list[Undetermined]:
     """Return what two stretches of a trace leave open, the same things counted together."""
-    found = {each.what: each for each in one}
-    for each in other:
-        before = found.get(each.what)
-        count = each.count + (before.count if before else 0)
-        found[each.what] = Undetermined(each.what, count, each.assumed)
-    return list(found.values())
+    counts = Counter[tuple[str, str]]()
+    for each in (*one, *other):
+        counts[each.what, each.assumed] += each.count
+    return [Undetermined(what, count, assumed) for (what, assumed), count in counts.items()]
 
 
 def _unordered(plan: TracePlan, request: TraceRequest) -> bool:
@@ -116,18 +118,6 @@ def _unordered(plan: TracePlan, request: TraceRequest) -> bool:
     return any(isinstance(event, _TAKEN) and event.cpu not in (cpu, None) for event in between)
 
 
-_IMAGE = 1 << 31  # where percpu symbols begin at 0 (x86-64), these are pointers into the image
-BEFORE = "there before these events"
-UNSEEN = "its creation is missing"
-CREATED = "created in the trace: vmalloc memory, not the kernel's linear map"
-FIRST = "the first chunk: pointers into it are offsets in the unit of boot"
-RESERVED = "the reserved chunk"
-_GRANULE = 4  # bytes: what sizes and offsets are multiples of
-_VECTORS = (0, 4, 8)  # bytes to a granule of a pointer to an object's owner, 0 without cgroups
-UNTOLD = f"{failures.CREATE}, or {failures.POPULATE} (the event does not tell which)"
-_SHOWN = 3  # chunks told of that had one address after another
-
-
 class _Life(Enum):
     """What is known of a chunk's life. CREATED: all its areas were allocated in the events."""
 
@@ -138,9 +128,16 @@ class _Life(Enum):
 
 @dataclass(slots=True)
 class _Chunk:
-    """What is known of a chunk: areas in use by offset, and offsets known to be freed."""
+    """What is known of a chunk: areas in use by offset, and offsets known to be freed.
 
+    A loss takes nothing of what is reported of it: where it comes from, and its allocations.
+    """
+
+    origin: str = BEFORE
     life: _Life = _Life.UNTOLD
+    allocations: int = 0
+    lowest: int = 0  # offset of them
+    ended: bool = False  # destroyed, be it before a loss
     sizes: dict[int, tuple[int, int]] = field(default_factory=dict)  # off: (bytes, pointer)
     offsets: list[int] = field(default_factory=list)  # of areas in use, in order
     freed: set[int] = field(default_factory=set)
@@ -151,22 +148,16 @@ class _Chunk:
         near = self.offsets[max(place - 1, 0) : place + 1]
         return next((o for o in near if o < off + size and off < o + self.sizes[o][0]), None)
 
-
-@dataclass(slots=True)
-class _ChunkReport:
-    """What is reported of one chunk; a loss takes nothing of it."""
-
-    origin: str = BEFORE
-    allocations: int = 0
-    lowest: int = 0  # offset of them
-    ended: bool = False  # destroyed
+    def forget(self, life: _Life) -> None:
+        """Forget the areas, and whatever else was known of its life."""
+        self.life = life
+        for known in (self.sizes, self.offsets, self.freed):
+            known.clear()
 
     def __str__(self) -> str:
         lowest = "the lowest " if self.allocations > 1 else ""
-        return (
-            f"{self.origin}; {counted(self.allocations, 'allocation')}, {lowest}at offset "
-            f"{self.lowest}"
-        )
+        made = counted(self.allocations, "allocation")
+        return f"{self.origin}; {made}, {lowest}at offset {self.lowest}"
 
 
 class EventChecks:
@@ -177,9 +168,8 @@ class EventChecks:
         self.unit = geometry.unit if geometry is not None else None
         self.out = out
         self.problems: list[EventMismatch] = []
-        self.chunks: defaultdict[int, _Chunk] = defaultdict(_Chunk)
         # by address: the chunks that had it, in order
-        self.reports: dict[int, list[_ChunkReport]] = {}
+        self.chunks: defaultdict[int, list[_Chunk]] = defaultdict(lambda: [_Chunk()])
 
     def check(self, indexes: Iterable[int]) -> list[EventMismatch]:
         """Return what contradicts the events before it.
@@ -195,7 +185,8 @@ class EventChecks:
         for index in indexes:
             event = self.trace.events[index]
             if index != before + 1 or index not in whole or whole[index] != whole.get(before):
-                self.chunks.clear()
+                for chunks in self.chunks.values():
+                    chunks[-1].forget(_Life.UNTOLD)
             before = index
             self.out.events += not isinstance(event, ev.Lost)
             match event:
@@ -211,8 +202,8 @@ class EventChecks:
                     self._destroyed(index, event.base)
                 case _:
                     pass
-        for base, reports in self.reports.items():
-            if used := [one for one in reports if one.allocations]:
+        for base, chunks in self.chunks.items():
+            if used := [one for one in chunks if one.allocations]:
                 self.out.chunks[f"{base:x}"] = _in_order(used)
         return self.problems
 
@@ -220,64 +211,56 @@ class EventChecks:
         t = self.trace.events[index].t
         self.problems.append(EventMismatch(self.trace.lines[index], t, kind, detail))
 
-    def _of(self, base: int) -> _ChunkReport:
-        """Return what is to be reported of the chunk that has an address now."""
-        reports = self.reports.setdefault(base, [_ChunkReport()])
-        if reports[-1].ended:
-            reports.append(_ChunkReport(UNSEEN))
-        return reports[-1]
-
     def _created(self, index: int, base: int) -> None:
-        chunk = self.chunks[base]
+        chunk = self.chunks[base][-1]
         if chunk.sizes:
             detail = f"chunk {base:x} created with {counted(len(chunk.sizes), 'area')} in it"
             self._wrong(index, "chunk", detail)
         elif chunk.life is _Life.CREATED:
             self._wrong(index, "chunk", f"chunk {base:x} created, and is there since its creation")
-        self.chunks[base] = _Chunk(_Life.CREATED)
-        self.reports.setdefault(base, []).append(_ChunkReport(CREATED))
+        self.chunks[base].append(_Chunk(CREATED, _Life.CREATED))
 
     def _destroyed(self, index: int, base: int) -> None:
-        chunk, report = self.chunks[base], self._of(base)
+        chunk = self.chunks[base][-1]
         if chunk.life is _Life.DESTROYED:
             self._wrong(index, "chunk", f"chunk {base:x} destroyed, and is gone already")
         elif chunk.sizes:
             detail = f"chunk {base:x} destroyed with {counted(len(chunk.sizes), 'area')} in it"
             self._wrong(index, "chunk", detail)
-        elif report.origin in (FIRST, RESERVED):
-            what = report.origin.partition(":")[0]
+        elif chunk.origin in (FIRST, RESERVED) and not chunk.ended:
+            what = chunk.origin.partition(":")[0]
             detail = f"chunk {base:x} destroyed: it is {what}, which stays (RCL-2, RCL-5)"
             self._wrong(index, "chunk", detail)
-        report.ended = True
-        self.chunks[base] = _Chunk(_Life.DESTROYED)
+        chunk.ended = True
+        chunk.forget(_Life.DESTROYED)
 
     def _there(self, index: int, base: int, done: str) -> _Chunk:
-        """Return the chunk of an area, after a report if it is gone: then nothing is known."""
-        chunk = self.chunks[base]
+        """Return the chunk of an area, after a report if it is gone: then another is there."""
+        chunk = self.chunks[base][-1]
         if chunk.life is _Life.DESTROYED:
             detail = f"{done} in chunk {base:x}, which is destroyed and not created again"
             self._wrong(index, "chunk", detail)
-            chunk = self.chunks[base] = _Chunk()
-        return chunk
+        if chunk.ended:
+            self.chunks[base].append(_Chunk(UNSEEN))
+        return self.chunks[base][-1]
 
     def _allocated(self, index: int, event: ev.Alloc) -> None:
         self.out.allocations += 1
         off, size = event.off, event.size
-        if off % max(event.align, _GRANULE):
+        if off % max(event.align, ev.GRANULE):
             self._wrong(index, "alignment", f"offset {off} is no multiple of {event.align}")
-        if size <= 0 or size % _GRANULE or (self.unit and off + size > self.unit):
+        if size <= 0 or size % ev.GRANULE or (self.unit and off + size > self.unit):
             bound = f" in a unit of {self.unit}" if self.unit else ""
             self._wrong(index, "bounds", f"{size} bytes at offset {off}{bound}")
         if event.base == ev.UNKNOWN:
             return
         self.out.hashed |= 0 < event.base < ev.HASHES
         chunk = self._there(index, event.base, "an allocation")
-        report = self._of(event.base)
         of_boot = event.base >= ev.HASHES and event.ptr < (self.unit or _IMAGE)
-        if of_boot and report.origin != CREATED:
-            report.origin = RESERVED if event.reserved else FIRST
-        report.lowest = min(report.lowest, off) if report.allocations else off
-        report.allocations += 1
+        if of_boot and chunk.origin != CREATED:
+            chunk.origin = RESERVED if event.reserved else FIRST
+        chunk.lowest = min(chunk.lowest, off) if chunk.allocations else off
+        chunk.allocations += 1
         over = chunk.over(off, size)
         if over is not None:
             detail = f"{event.base:x}+{off}, {size} bytes: in use since an allocation at +{over}"
@@ -285,8 +268,8 @@ class EventChecks:
         if off not in chunk.sizes:
             chunk.offsets.insert(bisect_left(chunk.offsets, off), off)
         chunk.sizes[off] = size, event.ptr
-        if size < _GRANULE * len(chunk.freed):
-            chunk.freed.difference_update(range(off, off + size, _GRANULE))
+        if size < ev.GRANULE * len(chunk.freed):
+            chunk.freed.difference_update(range(off, off + size, ev.GRANULE))
         else:
             chunk.freed = {o for o in chunk.freed if not off <= o < off + size}
 
@@ -313,10 +296,10 @@ class EventChecks:
         chunk.freed.add(off)
 
 
-def _in_order(reports: list[_ChunkReport]) -> str:
+def _in_order(chunks: list[_Chunk]) -> str:
     """Return what is told of the chunks that had an address, one after the other."""
-    shown = [str(one) for one in reports[-_SHOWN:]]
-    more = len(reports) - len(shown)
+    shown = [str(one) for one in chunks[-_CHUNKS:]]
+    more = len(chunks) - len(shown)
     first = [f"{counted(more, 'earlier chunk')} of this address"] if more else []
     return "; then ".join([*first, *shown])
 
@@ -332,7 +315,7 @@ def wrong_charges(run: TraceRun) -> Iterator[EventMismatch]:
     for line, event in zip(run.trace.lines, run.trace.events, strict=True):
         if not isinstance(event, ev.Alloc) or event.bytes_alloc is None:
             continue
-        plain, granules = event.size * cpus, -(-event.size // _GRANULE)
+        plain, granules = event.size * cpus, -(-event.size // ev.GRANULE)
         if event.bytes_alloc not in [plain + granules * pointer for pointer in _VECTORS]:
             detail = (
                 f"{event.bytes_alloc} bytes for {event.size} on {cpus} CPUs: expected {plain}, or "
@@ -350,7 +333,7 @@ def unchecked_charges(run: TraceRun) -> list[Undetermined]:
     return [Undetermined(what, told, "not checked")]
 
 
-def failed_events(trace: Trace) -> Failures:
+def count_failures(trace: Trace) -> Failures:
     """Return what failed in a trace, whether or not it could be replayed."""
     counts = FailureCount()
     for number, event in enumerate(trace.events):

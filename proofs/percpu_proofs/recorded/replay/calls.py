@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import islice
-from typing import Any, cast
+from typing import Any
 
-from percpu_proofs.recorded.replay.actors import Call, Moment, MomentChoice, Order, SearchLog, shown
+from percpu_proofs.recorded.replay.actors import Call, Moment, MomentChoice, Order, gap_words
 from percpu_proofs.recorded.replay.requests import (
     AreaAddress,
     TracePlan,
     TraceRequest,
-    shown_place,
-    shown_searches,
+    area_words,
+    search_words,
 )
 from percpu_proofs.recorded.replay.work import WorkReplay
 from percpu_reference.gaps import DONE, FAILED, FREE_LIST, Gap, Kind
@@ -51,7 +51,7 @@ class CallReplay(WorkReplay):
         )
         self._run(call)
         if self._makes(request) and (not call.stands(Kind.CREATE)):
-            self.wrong("create_chunk", f"allocation: {shown(call.gap)}")
+            self.reject("create_chunk", f"allocation: {gap_words(call.gap)}")
 
     def _run(self, call: Call, *, due: bool = False) -> None:
         """Run a request on, past what no event ends; `due`: its next step is to be taken."""
@@ -65,8 +65,9 @@ class CallReplay(WorkReplay):
             result = self.advance(call)
             if log.asked:
                 self._asks(request, gap)
-            if request.attempts and call.attempts:
-                self._compare_searches(call)
+            made = tuple(call.attempts)
+            if request.attempts and request.attempts[: len(made)] != made:
+                self.reject("start hint", search_words(made, request.attempts))
             if call.done:
                 self._finish(call, result)
                 return
@@ -97,12 +98,6 @@ class CallReplay(WorkReplay):
             return True
         return False
 
-    def _compare_searches(self, call: Call) -> None:
-        theirs = call.request.attempts
-        ours = tuple(call.attempts)
-        if theirs[: len(ours)] != ours:
-            self.wrong("start hint", shown_searches(ours, theirs))
-
     def _asks(self, request: TraceRequest, gap: Gap | None) -> None:
         """Note the request for work that a request made in the step that left a gap."""
         now = self.index + self.taking
@@ -118,7 +113,7 @@ class CallReplay(WorkReplay):
         request = call.request
         del self.calls[request.key]
         if self.monitor is not None:
-            cast(SearchLog, self.model).allocated(request.size, result)
+            self.log.allocated(request.size, result)
         if result is not None:
             chunk, off = result
             call.outcome = AreaAddress(chunk.base_addr, off)
@@ -126,13 +121,10 @@ class CallReplay(WorkReplay):
         if request.index >= now or request.index == self.index:
             self.finished.add(request.index)
         if call.outcome != request.expected:
-            self.wrong(
-                "placement",
-                f"{shown_place(call.outcome)}, kernel {shown_place(request.expected)}",
-                self._overtaken(call.outcome),
-            )
+            detail = f"{area_words(call.outcome)}, kernel {area_words(request.expected)}"
+            self.reject("placement", detail, self._overtaken(call.outcome))
         if request.attempts and tuple(call.attempts) != request.attempts:
-            self.wrong("start hint", shown_searches(call.attempts, request.attempts))
+            self.reject("start hint", search_words(call.attempts, request.attempts))
         self.on_served(request, call)
 
     def _overtaken(self, place: AreaAddress | None) -> tuple[tuple[Moment, int], ...]:
@@ -147,10 +139,8 @@ class CallReplay(WorkReplay):
     def _take_mutex(self, call: Call) -> None:
         """Let the balance work go on as far as nothing keeps it, so that the mutex is free."""
         work = self.work
-        while self.model.alloc_mutex:
-            if work.done or work.steps is None:
-                break
-            if not (self.pass_silent(work) or self.pass_failure(work)):
+        while self.model.alloc_mutex and not work.done and work.steps is not None:
+            if not self.go_on(work):
                 break
         if not self.model.alloc_mutex:
             return
@@ -160,7 +150,7 @@ class CallReplay(WorkReplay):
             moment = Moment("work", work.at)
             remedies.append((moment, self.plan.before_next_chunk(self.index)))
         gap = work.gap if holder is None else holder.gap
-        self.wrong("mutex", f"held by work that stands at {shown(gap)}", tuple(remedies))
+        self.reject("mutex", f"held by work that stands at {gap_words(gap)}", tuple(remedies))
 
     def _makes(self, request: TraceRequest) -> bool:
         """Return whether a request makes a chunk, as far as probes show."""
@@ -188,7 +178,7 @@ class CallReplay(WorkReplay):
         if not candidates:
             if not self.work.done:
                 return None
-            self.wrong("create_chunk", "nothing asks for one")
+            self.reject("create_chunk", "nothing asks for one")
         moment = Moment("creator", index)
         number = min(self.order.get(moment, 0), len(candidates) - 1)
         self.choices.append(MomentChoice(moment, number, 0, len(candidates) - 1))

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import UnionType
 
 from percpu_contracts.contract import Level
 from percpu_contracts.violations import ClauseViolation
-from percpu_proofs.recorded.replay.actors import Call, booted, restored
+from percpu_proofs.recorded.replay.actors import Call, model_at_boot, model_in_state
 from percpu_proofs.recorded.replay.assumptions import (
     EventChecks,
-    failed_events,
+    add_up,
+    count_failures,
     nearest,
-    summed,
-    timing,
+    timings,
     unchecked_charges,
     undetermined,
     wrong_charges,
@@ -24,7 +24,7 @@ from percpu_proofs.recorded.replay.assumptions import (
 from percpu_proofs.recorded.replay.given_states import check_given, check_vouched, with_marks
 from percpu_proofs.recorded.replay.holders import Holders
 from percpu_proofs.recorded.replay.marks import (
-    compared,
+    compare_state,
     kernel_release,
     next_state,
     phase_begun,
@@ -45,11 +45,9 @@ from percpu_proofs.recorded.replay.requests import AreaAddress, TracePlan, Trace
 from percpu_proofs.recorded.replay.search import OrderSearch
 from percpu_proofs.recorded.states.snapshot import Snapshot
 from percpu_proofs.recorded.traces import events as ev
-from percpu_proofs.recorded.traces.losses import between_losses
-from percpu_proofs.recorded.traces.reader import Trace, TraceRun, read_run
+from percpu_proofs.recorded.traces.reader import Trace, TraceRun, between_losses, read_run
 from percpu_proofs.run.inputs import InputError
-from percpu_proofs.run.runner import Progress as Progress
-from percpu_proofs.run.runner import Sample, merge_verdicts, verdicts
+from percpu_proofs.run.runner import Progress, Sample, merge_verdicts, verdicts
 from percpu_proofs.run.state_record import checksum
 from percpu_reference.variants import DEFAULT, Allocator, of_release, variant_class
 from percpu_spec.gfp import allow_blocking
@@ -73,7 +71,7 @@ def conform_trace(
     *,
     variant: str | type[Allocator] | None = None,
     contracts: Level = "off",
-    told: Mapping[str, str] | None = None,
+    sizes: Mapping[str, str] | None = None,
     state: Path | None = None,
     at: int | None = None,
     look: Look | None = None,
@@ -81,7 +79,7 @@ def conform_trace(
 ) -> TraceReport:
     """Replay a recorded run and compare every outcome with the kernel's.
 
-    `path` is the folder of a run, or a trace in it; `told` are sizes for what the boot messages
+    `path` is the folder of a run, or a trace in it; `sizes` by name are for what the boot messages
     there leave open; `state` a state taken while the trace ran. Without variant it is that of the
     recorded kernel. With contracts the run found is replayed once more under them. `at`: who holds
     memory is told as of so many events.
@@ -95,7 +93,7 @@ def conform_trace(
     given state of another boot (given_states.py), UnknownVariantError for an unknown variant.
     """
     began = time.perf_counter()
-    run = read_run(Path(path), told, state)
+    run = read_run(Path(path), sizes, state)
     check_given(run)
     run = with_marks(with_sizes(run))
     release = kernel_release(run)
@@ -104,36 +102,30 @@ def conform_trace(
     name = variant if isinstance(variant, str) else variant.__name__
     if allocator.chunk_types > 1 and run.sizes is not None:  # charging tells the types apart
         run = replace(run, sizes=replace(run.sizes, memcg=True))
-    report = _Comparison(run, allocator, name, contracts, progress, at, look).report()
+    report = TraceReport(run.name, release or "not told", name, "", _INPUTS, contracts)
+    _Comparison(run, allocator, report, progress, at, look).compare()
     check_vouched(run, report)
     report.seconds = time.perf_counter() - began
     return report
 
 
+@dataclass
 class _Comparison:
     """One run under comparison: results by the event they belong to."""
 
-    def __init__(
-        self,
-        run: TraceRun,
-        variant: type[Allocator],
-        name: str,
-        contracts: Level,
-        progress: Progress | None,
-        at: int | None,
-        look: Look | None,
-    ) -> None:
-        self.run = run
-        self.variant = variant
-        self.progress = progress
-        kernel = kernel_release(run) or "not told"
-        self.out = TraceReport(run.name, kernel, name, "", _INPUTS, contracts)
-        self.states: dict[str, SnapshotReport] = {}
-        self.memory: dict[int, int] = {}  # populated pages of a unit, by event
-        self.alone: list[range] = []  # events that no state comes before
-        self.holders = Holders(run, at)
-        self.look = look
-        self.at = at
+    run: TraceRun
+    variant: type[Allocator]
+    out: TraceReport
+    progress: Progress | None
+    at: int | None
+    look: Look | None
+    states: dict[str, SnapshotReport] = field(default_factory=dict)
+    memory: dict[int, int] = field(default_factory=dict)  # populated pages of a unit, by event
+    alone: list[range] = field(default_factory=list)  # events that no state comes before
+    types: dict[int, int] = field(default_factory=dict)  # of chunks, by address
+
+    def __post_init__(self) -> None:
+        self.holders = Holders(self.run, self.at)
         self._begin_anew(0)
 
     def _begin_anew(self, offset: int) -> None:
@@ -145,11 +137,11 @@ class _Comparison:
         self.served: dict[int, tuple[bool, int]] = {}  # placed as expected; start hints equal
         self.unasked: dict[int, bool] = {}  # by the event at which balance work entered
 
-    def report(self) -> TraceReport:
-        """Return what the comparison finds."""
+    def compare(self) -> None:
+        """Fill the report."""
         out, trace = self.out, self.run.trace
         out.allocations = _count(trace, ev.Alloc)
-        out.failed = failed_events(trace)
+        out.failed = count_failures(trace)
         same_kind = of_release(out.kernel) if self.run.boot or self.run.states else None
         types = variant_class(same_kind).chunk_types if same_kind else 0
         if self.run.sizes is not None and types != self.variant.chunk_types:
@@ -157,8 +149,7 @@ class _Comparison:
                 f"Linux {out.kernel} keeps other types of chunks than {out.variant} does; "
                 f"compare it with {same_kind or 'a variant of its own'}"
             )
-            return out
-        self.types: dict[int, int] = {}
+            return
         if self.variant.chunk_types > 1 and self.run.sizes is not None:
             out.inputs += (_TYPE_INPUT,)
             self.types = types_of_chunks(self.run)
@@ -185,7 +176,6 @@ class _Comparison:
         out.who = self.holders.report()
         if self.progress is not None:
             self.progress(len(trace.events), len(trace.events))
-        return out
 
     def _stretch(self, start: int, end: int) -> int:
         """Compare the events [start, end), of which none is missing, from the first state on.
@@ -194,11 +184,11 @@ class _Comparison:
         """
         whole = self.run.trace
         self._begin_anew(start)
-        begun = self._begin(Trace(whole.path, whole.events[start:end], whole.lines[start:end]))
+        begun = self._begin(whole.part(start, end))
         if begun is None:
             self.alone.append(range(start, end))
             return end
-        said, trace, live = begun
+        begins_from, trace, live = begun
         self.offset = end - len(trace.events)
         plan = make_plan(trace, live, self.types)
         search = OrderSearch(plan, self._observe, self._done)
@@ -208,11 +198,9 @@ class _Comparison:
             return self._stretch(start, self.offset + cut)
         self.alone.append(range(start, self.offset))
         out = self.out
-        out.start = out.start or said
-        out.stretches.append(
-            ReplayStretch(trace.lines[0], trace.lines[-1], said, len(trace.events)) if trace.lines
-            else ReplayStretch(0, 0, said, 0)
-        )  # fmt: skip
+        out.start = out.start or begins_from
+        first, last = (trace.lines[0], trace.lines[-1]) if trace.lines else (0, 0)
+        out.stretches.append(ReplayStretch(first, last, begins_from, len(trace.events)))
         self.holders.begins(self.offset, self.first_state)
         out.frees += _count(trace, ev.Free)
         out.allocations += _count(trace, ev.Alloc)
@@ -257,13 +245,12 @@ class _Comparison:
         index, state = found
         self.first_state = state
         live = {AreaAddress(c.base_addr, off) for c in state.chunks() for off in c.areas}
-        rest = Trace(trace.path, trace.events[index:], trace.lines[index:])
-        return f"the recorded state {state.phase}", rest, live
+        return f"the recorded state {state.phase}", trace.part(index), live
 
     def _first_model(self, contracts: Level) -> Allocator:
         if self.first_state is not None:
-            return restored(self.variant, self.first_state, contracts)
-        return booted(self.variant, self.run.geometry, self.first_base, contracts)
+            return model_in_state(self.variant, self.first_state, contracts)
+        return model_at_boot(self.variant, self.run.geometry, self.first_base, contracts)
 
     # what happens
 
@@ -286,7 +273,7 @@ class _Comparison:
             if again is None:
                 return None
             index, snapshot = again
-            model = restored(self.variant, snapshot)
+            model = model_in_state(self.variant, snapshot)
 
     def _observe(self, replay: Replay) -> None:
         def served(request: TraceRequest, done: Call) -> None:
@@ -298,7 +285,7 @@ class _Comparison:
         def mark(index: int, text: str) -> None:
             phase = phase_begun(replay.events[index])
             if phase in self.run.states:
-                self.states[phase] = compared(self.run, phase, replay, index)
+                self.states[phase] = compare_state(self.run, phase, replay, index)
 
         def entered(index: int, asked: bool) -> None:
             self.unasked[index] = not asked
@@ -374,8 +361,8 @@ class _Comparison:
                 missing = SnapshotReport(phase, torn=False, compared=False)
                 out.snapshots.append(self.states.get(phase, missing))
         out.replays += search.replays
-        out.timings += [timing(plan, i) for i in search.inferred.values()]
-        out.undetermined = summed(out.undetermined, undetermined(plan, search))
+        out.timings += timings(plan, search)
+        out.undetermined = add_up(out.undetermined, undetermined(plan, search))
         if search.final is not None:
             out.final_checksum = checksum(search.final.model)
 

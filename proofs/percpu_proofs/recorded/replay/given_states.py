@@ -17,8 +17,7 @@ from percpu_proofs.recorded.states.saved_state import is_state
 from percpu_proofs.recorded.states.snapshot import Snapshot
 from percpu_proofs.recorded.states.stats_text import is_stats
 from percpu_proofs.recorded.traces import events as ev
-from percpu_proofs.recorded.traces.losses import between_losses
-from percpu_proofs.recorded.traces.reader import Trace, TraceRun
+from percpu_proofs.recorded.traces.reader import Trace, TraceRun, between_losses
 from percpu_proofs.run.inputs import InputError, TraceError, read_text
 from percpu_spec.counts import counted
 
@@ -49,7 +48,7 @@ def with_marks(run: TraceRun) -> TraceRun:
 
 
 def _marked(run: TraceRun, phase: str, late: bool) -> Trace:
-    events, lines = list(run.trace.events), list(run.trace.lines)
+    events = list(run.trace.events)
     stretches = between_losses(events)
     if late and (not stretches or stretches[-1][1] < len(events)):
         return _with_mark(run.trace, phase, len(events))  # behind losses that nothing places
@@ -60,7 +59,7 @@ def _marked(run: TraceRun, phase: str, late: bool) -> Trace:
         snapshot = state_at(run, phase, stretch, len(stretch) if late else 0)
         named = {event.base for event in stretch if isinstance(event, ev.Alloc | ev.Free)}
         known |= not named.isdisjoint(chunk.base_addr for chunk in snapshot.chunks())
-        wrong = differing(snapshot, stretch)
+        wrong = misfits(snapshot, stretch)
         if 0 in wrong:
             at = len(wrong) - 1 - wrong[::-1].index(0) if late else wrong.index(0)
             return _with_mark(run.trace, phase, start + at)
@@ -74,7 +73,7 @@ def _marked(run: TraceRun, phase: str, late: bool) -> Trace:
     count, near = best or (0, 0)
     raise TraceError(
         f"{run.states[phase]}: expected a state taken while the trace ran: at best, before line "
-        f"{lines[min(near, len(lines) - 1)]}, {count} areas or chunks are not what the events say: "
+        f"{run.trace.line_at(near)}, {count} areas or chunks are not what the events say: "
                 "this state may not belong to this trace"
     )
 
@@ -87,7 +86,7 @@ def _with_mark(trace: Trace, phase: str, at: int) -> Trace:
     return Trace(trace.path, events, [*trace.lines[:at], line, line, *trace.lines[at:]])
 
 
-def differing(snapshot: Snapshot, events: Sequence[ev.TraceEvent]) -> list[int]:
+def misfits(snapshot: Snapshot, events: Sequence[ev.TraceEvent]) -> list[int]:
     """Return for each moment, before each event and behind the last, how much does not fit.
 
     That is the number of areas, and of chunks, which events show to be there and the state does

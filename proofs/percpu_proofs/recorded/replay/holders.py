@@ -7,10 +7,10 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from percpu_proofs.recorded.source import lines_of, problem
-from percpu_proofs.recorded.states.snapshot import Snapshot
+from percpu_proofs.recorded.states.snapshot import Snapshot, pages_of
 from percpu_proofs.recorded.traces import events as ev
 from percpu_proofs.recorded.traces.dialects import frame, is_callers
 from percpu_proofs.recorded.traces.reader import TraceRun
@@ -69,8 +69,9 @@ class WhoReport:
     pages: list[HeldPage] = field(default_factory=list)  # by chunk and page
 
 
-@dataclass(slots=True)
-class _Held:
+class _Area(NamedTuple):
+    """An area in use, and who asked for it."""
+
     size: int
     site: str
 
@@ -83,7 +84,7 @@ class Holders:
         self.run = run
         self.at = at
         self.known: dict[int, dict[PageOf, int]] = {}  # by event: sizes of all areas in use
-        self.live: dict[tuple[int, int], _Held] = {}
+        self.live: dict[tuple[int, int], _Area] = {}
         self.out = WhoReport()
 
     def begins(self, index: int, state: Snapshot | None) -> None:
@@ -98,7 +99,7 @@ class Holders:
         """Return who holds what at the moment asked for."""
         out, trace = self.out, self.run.trace
         if 0 not in self.known:
-            self._incomplete("areas allocated before the first event are not known")
+            out.complete, out.why = False, "areas allocated before the first event are not known"
         for index, event in enumerate(trace.events):
             if index in self.known:
                 self._all_known(self.known[index])
@@ -107,8 +108,11 @@ class Holders:
             if self.at is not None and out.at >= self.at:
                 break
             if isinstance(event, ev.Lost):
-                self._incomplete("events are lost: areas freed meanwhile may still be listed, "
-                                 "areas allocated then are missing")  # fmt: skip
+                out.complete = False
+                out.why = (
+                    "events are lost: areas freed meanwhile may still be listed, areas allocated "
+                    "then are missing"
+                )
                 continue
             out.at += 1
             out.line = trace.lines[index]
@@ -116,8 +120,7 @@ class Holders:
                 case ev.Alloc():
                     # some tools print the function's size behind the offset, others not
                     site = _SIZE_BEHIND.sub("", event.call_site or UNTOLD)
-                    held = _Held(event.size, site)
-                    self.live[event.base, event.off] = held
+                    self.live[event.base, event.off] = _Area(event.size, site)
                 case ev.Free():
                     self.live.pop((event.base, event.off), None)
                 case ev.DestroyChunkEvent():
@@ -130,18 +133,13 @@ class Holders:
         self._group()
         return out
 
-    def _incomplete(self, why: str) -> None:
-        self.out.complete, self.out.why = False, why
-
     def _all_known(self, sizes: dict[PageOf, int]) -> None:
         """Take over all areas in use; whose they are stays known where events told."""
         self.out.complete, self.out.why = True, ""
-        before = self.live
-        self.live = {}
-        for place, size in sizes.items():
-            held = before.get(place)
-            same = held is not None and held.size == size
-            self.live[place] = held if held is not None and same else _Held(size, BEFORE)
+        sites = {(place, area.size): area.site for place, area in self.live.items()}
+        self.live = {
+            place: _Area(size, sites.get((place, size), BEFORE)) for place, size in sizes.items()
+        }
 
     def _group(self) -> None:
         out = self.out
@@ -149,25 +147,21 @@ class Holders:
             out.page = self.run.sizes.page
         of_page: defaultdict[PageOf, list[str]] = defaultdict(list)
         inside: Counter[PageOf] = Counter()  # bytes
-        of_site: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
         of_chunk: defaultdict[int, set[str]] = defaultdict(set)
-        for (base, off), held in self.live.items():
-            of_site[held.site].append((base, off))
-            of_chunk[base].add(held.site)
-            end = off + held.size
-            for page in range(off // out.page, -(-end // out.page)):
-                of_page[base, page].append(held.site)
-                first, last = page * out.page, (page + 1) * out.page
-                inside[base, page] += min(end, last) - max(off, first)
-        out.areas, out.bytes = len(self.live), sum(held.size for held in self.live.values())
-        holders = {site: Holder(site) for site in of_site}
-        for site, places in of_site.items():
-            one = holders[site]
-            one.areas = len(places)
-            one.bytes = sum(self.live[place].size for place in places)
-            one.chunks = len({base for base, _ in places})
-            alone = sorted(b for b in {base for base, _ in places} if of_chunk[b] == {site})
-            one.pins_chunks = [f"{base:x}" for base in alone]
+        holders: dict[str, Holder] = {}
+        for (base, off), (size, site) in self.live.items():
+            holder = holders.setdefault(site, Holder(site))
+            holder.areas += 1
+            holder.bytes += size
+            of_chunk[base].add(site)
+            for page, part in pages_of(off, size, out.page):
+                of_page[base, page].append(site)
+                inside[base, page] += part
+        out.areas, out.bytes = len(self.live), sum(area.size for area in self.live.values())
+        for base, of in sorted(of_chunk.items()):
+            for site in of:
+                holders[site].chunks += 1
+                holders[site].pins_chunks += [f"{base:x}"] if len(of) == 1 else []
         for (base, page), areas in sorted(of_page.items()):
             sites = sorted(set(areas))
             for site in sites:
@@ -213,7 +207,8 @@ def of_memleak(path: Path) -> WhoReport:
                 stacks[-1].call_site = place
     sites: dict[str, Holder] = {}
     for one in stacks:
-        holder = sites.setdefault(one.call_site or UNTOLD, Holder(one.call_site or UNTOLD))
+        site = one.call_site or UNTOLD
+        holder = sites.setdefault(site, Holder(site))
         holder.areas += one.areas
         holder.bytes += one.bytes
     return WhoReport(

@@ -1,4 +1,4 @@
-"""Which chunk of a recorded state is which of a trace, where the trace has hashed addresses.
+"""The states recorded in a trace: the marks that place them, and their chunks by its addresses.
 
 Text made by a kernel has addresses behind %p hashed: only which are equal can be told. A state
 read out of memory has the true ones. What tells the chunks is which offsets were in use in each.
@@ -7,6 +7,7 @@ read out of memory has the true ones. What tells the chunks is which offsets wer
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from itertools import islice
@@ -16,26 +17,21 @@ from percpu_proofs.recorded.replay.replay import Replay
 from percpu_proofs.recorded.replay.report import SHOWN, SnapshotReport
 from percpu_proofs.recorded.source import lines_of
 from percpu_proofs.recorded.states.saved_state import read_state
-from percpu_proofs.recorded.states.snapshot import (
-    ChunkSnapshot,
-    Snapshot,
-    StateDifference,
-    counted,
-    differences,
-)
+from percpu_proofs.recorded.states.snapshot import WHAT, ChunkSnapshot, Snapshot, differences
 from percpu_proofs.recorded.states.text import read_snapshot
 from percpu_proofs.recorded.traces import events as ev
-from percpu_proofs.recorded.traces.events import Mark, TraceEvent
 from percpu_proofs.recorded.traces.reader import Trace, TraceRun
 from percpu_proofs.run.inputs import TraceError
 
-_GRANULE = 4  # bytes to a bit of a chunk's map
-
 Uses = dict[int, dict[int, bool]]
 """By chunk of a trace: offsets that events show in use, or not, at one moment."""
+_RELEASE = re.compile(r"(?:Linux version|^kernel) (\d+)\.(\d+)(\S*)")
+_BEGIN = re.compile(r"snap:([^:]+):begin")
 
 
-def addressed(snapshot: Snapshot, events: Sequence[ev.TraceEvent], index: int) -> Snapshot:
+def with_trace_addresses(
+    snapshot: Snapshot, events: Sequence[ev.TraceEvent], index: int
+) -> Snapshot:
     """Return a state of the moment before event `index` with the trace's addresses in it.
 
     Chunks whose addresses stand in both stay as they are; so do those that no event names. An
@@ -58,30 +54,25 @@ def addressed(snapshot: Snapshot, events: Sequence[ev.TraceEvent], index: int) -
             break
     used = {base: of for base, of in used.items() if base not in names.values()}
     left = chunks.keys() - named - names.keys()
-    names |= _matched(used, {address: chunks[address] for address in left})
+    names |= _match_chunks(used, {address: chunks[address] for address in left})
 
     def renamed(chunk: ChunkSnapshot) -> ChunkSnapshot:
         return replace(chunk, base_addr=names.get(chunk.base_addr, chunk.base_addr))
 
-    reserved = snapshot.reserved_chunk
-    return replace(
-        snapshot,
-        first_chunk=renamed(snapshot.first_chunk),
-        reserved_chunk=None if reserved is None else renamed(reserved),
-        lists=tuple(tuple(map(renamed, chunks)) for chunks in snapshot.lists),
-    )
+    return snapshot.with_chunks(renamed)
 
 
 def uses(events: Sequence[ev.TraceEvent], index: int) -> Uses:
     """Return what events tell of chunks that exist at a moment, before it or after."""
     found: Uses = {}
-    _read(found, islice(events, index, None), ev.Free, ev.CreateChunkEvent, ev.DestroyChunkEvent)
+    behind = islice(events, index, None)
+    _read_uses(found, behind, ev.Free, ev.CreateChunkEvent, ev.DestroyChunkEvent)
     before = (events[i] for i in range(index - 1, -1, -1))
-    _read(found, before, ev.Alloc, ev.DestroyChunkEvent, ev.CreateChunkEvent)
+    _read_uses(found, before, ev.Alloc, ev.DestroyChunkEvent, ev.CreateChunkEvent)
     return {base: used for base, used in found.items() if used and base != ev.UNKNOWN}
 
 
-def _read(
+def _read_uses(
     found: Uses,
     events: Iterable[ev.TraceEvent],
     live: type[ev.TraceEvent],
@@ -109,7 +100,7 @@ def _read(
             ended.add(event.base)
 
 
-def _matched(used: Uses, chunks: dict[int, ChunkSnapshot]) -> dict[int, int]:
+def _match_chunks(used: Uses, chunks: dict[int, ChunkSnapshot]) -> dict[int, int]:
     """Return the trace's name of each chunk of a state that it knows, the surest first."""
     pairs: list[tuple[int, int, int, int, int]] = []
     for base, of_base in used.items():
@@ -118,7 +109,7 @@ def _matched(used: Uses, chunks: dict[int, ChunkSnapshot]) -> dict[int, int]:
         for address, chunk in chunks.items():
             areas = chunk.areas.keys()
             wrong, shared = len(live - areas) + len(free & areas), len(live & areas)
-            inside = max(of_base, default=0) < _GRANULE * len(chunk.alloc_map)
+            inside = max(of_base, default=0) < ev.GRANULE * len(chunk.alloc_map)
             if inside and wrong <= shared:
                 untold = len(areas) - shared + chunk.immutable  # such were not made in the trace
                 pairs.append((wrong, -shared, untold, base, address))
@@ -129,10 +120,6 @@ def _matched(used: Uses, chunks: dict[int, ChunkSnapshot]) -> dict[int, int]:
             names[address] = base
             taken.add(base)
     return names
-
-
-_RELEASE = re.compile(r"(?:Linux version|^kernel) (\d+)\.(\d+)(\S*)")
-_BEGIN = re.compile(r"snap:([^:]+):begin")
 
 
 def kernel_release(run: TraceRun) -> str:
@@ -162,9 +149,9 @@ def with_sizes(run: TraceRun) -> TraceRun:
     return replace(run, sizes=read_state(run.states[phase]).snapshot.geometry)
 
 
-def state_at(run: TraceRun, phase: str, events: Sequence[TraceEvent], index: int) -> Snapshot:
+def state_at(run: TraceRun, phase: str, events: Sequence[ev.TraceEvent], index: int) -> Snapshot:
     """Return the state of a phase, taken before event `index`, with the trace's addresses."""
-    return addressed(read_snapshot(run.states[phase], run.geometry), events, index)
+    return with_trace_addresses(read_snapshot(run.states[phase], run.geometry), events, index)
 
 
 def types_of_chunks(run: TraceRun) -> dict[int, int]:
@@ -174,28 +161,26 @@ def types_of_chunks(run: TraceRun) -> dict[int, int]:
     moments = {phase_begun(event): index for index, event in enumerate(events)}
     for phase in run.states:
         snapshot = state_at(run, phase, events, moments.get(phase, 0))
-        lists = snapshot.nr_slots // snapshot.chunk_types
-        for chunk in snapshot.chunks():
-            found[chunk.base_addr] = max(chunk.slot, 0) // lists
+        found.update((chunk.base_addr, snapshot.chunk_type(chunk)) for chunk in snapshot.chunks())
     return found
 
 
-def phase_begun(event: TraceEvent) -> str:
+def phase_begun(event: ev.TraceEvent) -> str:
     """Return the phase whose state begins to be read at an event, or nothing."""
-    match = _BEGIN.fullmatch(event.text) if isinstance(event, Mark) else None
+    match = _BEGIN.fullmatch(event.text) if isinstance(event, ev.Mark) else None
     return match[1] if match else ""
 
 
-def torn(trace: Trace, index: int) -> bool:
+def is_torn(trace: Trace, index: int) -> bool:
     """Return whether percpu events happened while the state of mark `index` was read."""
-    return index + 1 < len(trace.events) and not isinstance(trace.events[index + 1], Mark)
+    return index + 1 < len(trace.events) and not isinstance(trace.events[index + 1], ev.Mark)
 
 
 def next_state(run: TraceRun, trace: Trace, index: int) -> tuple[int, Snapshot] | None:
     """Return the next quiet recorded state from event `index` on, and the event after its mark."""
     for later in range(index, len(trace.events)):
         phase = phase_begun(trace.events[later])
-        if phase in run.states and not torn(trace, later):
+        if phase in run.states and not is_torn(trace, later):
             state = state_at(run, phase, trace.events, later)
             if is_at_rest(state):
                 return later + 1, state
@@ -212,24 +197,17 @@ def is_at_rest(state: Snapshot) -> bool:
     return free and "running" not in told.get("work", "idle").split(",")
 
 
-def compared(run: TraceRun, phase: str, replay: Replay, index: int) -> SnapshotReport:
+def compare_state(run: TraceRun, phase: str, replay: Replay, index: int) -> SnapshotReport:
     """Compare the model with the state recorded at mark `index`."""
     kernel = state_at(run, phase, replay.events, index)
     found = list(differences(replay.model, kernel))
+    counts = Counter(difference.what for difference in found)
     probed = replay.plan.probed_from < len(replay.events)
     return SnapshotReport(
         phase=phase,
-        torn=torn(replay.plan.trace, index) or not is_at_rest(kernel),
+        torn=is_torn(replay.plan.trace, index) or not is_at_rest(kernel),
         compared=True,
-        differences=[_shown(difference) for difference in found[:SHOWN]],
-        counts={what: n for what, n in counted(found).items() if n},
+        differences=[difference._asdict() for difference in found[:SHOWN]],
+        counts={what: counts[what] for what in WHAT if counts[what]},
         undetermined=() if probed else ("populated", "counters", "globals"),
     )
-
-
-def _shown(difference: StateDifference) -> dict[str, str]:
-    return {
-        "what": difference.what,
-        "chunk": f"{difference.chunk:x}" if difference.chunk else "",
-        "detail": difference.detail,
-    }

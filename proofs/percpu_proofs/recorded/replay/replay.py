@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from percpu_proofs.recorded.replay.actors import Call, Moment, Order, shown
+from percpu_proofs.recorded.replay.actors import Call, Moment, Order, gap_words
 from percpu_proofs.recorded.replay.calls import CallReplay
 from percpu_proofs.recorded.replay.requests import AreaAddress, TracePlan, TraceRequest
 from percpu_proofs.recorded.traces import events as ev
@@ -38,13 +38,13 @@ class Replay(CallReplay):
             ev.AllocArea: self._area,
             ev.AreaFree: self._area_free,
             ev.CreateChunkEvent: self._create,
-            ev.DestroyChunkEvent: self.destroyed,
+            ev.DestroyChunkEvent: self.destroy,
             ev.PopulateCall: self._populate_call,
             ev.Populated: self._populated,
-            ev.Depopulated: self._locked(self.depopulated),
-            ev.BalanceEntry: self.entered,
-            ev.BalanceFree: self._locked(self.freed_chunks),
-            ev.BalanceReturn: self.left,
+            ev.Depopulated: self._locked(self.end_release),
+            ev.BalanceEntry: self.enter_work,
+            ev.BalanceFree: self._locked(self.free_chunks),
+            ev.BalanceReturn: self.leave_work,
             ev.Relocate: self._relocate,
             ev.Mark: lambda event: self.on_mark(self.index, event.text),
         }
@@ -105,7 +105,7 @@ class Replay(CallReplay):
         relocations = self.log.relocations
         if relocations and self.plan.shows(ev.Relocate, self.index):
             base, oslot = relocations[0]
-            self.wrong("relocation", f"chunk {base:x} from slot {oslot}, by the kernel not")
+            self.reject("relocation", f"chunk {base:x} from slot {oslot}, by the kernel not")
 
     def _take_due(self, index: int) -> None:
         """Take the steps that are to lie before this event; not amid those of one lock holder."""
@@ -120,7 +120,7 @@ class Replay(CallReplay):
                 while work.at == moment.at and not work.done and work.nth <= moment.nth:
                     silent = self.silent(work)
                     if not (silent or self.may_fail(work)) or not self.possible(work):
-                        self.wrong("order", f"balance work: {shown(work.gap)}")
+                        self.reject("order", f"balance work: {gap_words(work.gap)}")
                     self.choose_here(work, len(self.events))
                     if silent:
                         self.advance(work)
@@ -133,7 +133,7 @@ class Replay(CallReplay):
         """Begin a request, or let it go on, before the event that tells of it."""
         request = self._request_of(moment)
         if request is None:
-            self.wrong("order", "no request to begin earlier")
+            self.reject("order", "no request to begin earlier")
         call = self.calls.get(request.key)
         if call is not None:
             if call.nth == moment.nth:
@@ -147,7 +147,7 @@ class Replay(CallReplay):
         self.choose_here(call, moment.at)
         self._begin(call)
         if moment.kind == "again" and call.gap is not FREE_LIST:
-            self.wrong("order", f"a search in vain: {shown(call.gap)}")
+            self.reject("order", f"a search in vain: {gap_words(call.gap)}")
 
     def _request_of(self, moment: Moment) -> TraceRequest | None:
         event = self.events[moment.at]
@@ -196,7 +196,7 @@ class Replay(CallReplay):
             self.model.env.vm_fault.next = 1
             self._run(call, due=True)
         if index not in self.finished and not call.stands(Kind.FLAGS):
-            self.wrong("allocation", f"stands at {shown(call.gap)}")
+            self.reject("allocation", f"stands at {gap_words(call.gap)}")
         self.finished.discard(index)
         self.low.discard(index)
 
@@ -212,7 +212,7 @@ class Replay(CallReplay):
                 self.model.env.page_fault.next = 1
                 self._run(call, due=True)
                 return
-        self.wrong("population", "none is under way that could fail")
+        self.reject("population", "none is under way that could fail")
 
     def _free(self, event: ev.Free) -> None:
         if self.freeing == (event.base, event.off):
@@ -226,7 +226,7 @@ class Replay(CallReplay):
             self.by_base = {chunk.base_addr: chunk for chunk in self.model.chunks()}
             chunk = self.by_base.get(event.base)
             if chunk is None:
-                self.wrong("free", f"no chunk at {event.base:x}")
+                self.reject("free", f"no chunk at {event.base:x}")
         self._mingle()
         self.log.asked = False
         self.model.free((chunk, event.off))
@@ -255,7 +255,7 @@ class Replay(CallReplay):
                 self.choose(call, index)
             self._begin(call)
         if not call.stands(Kind.CREATE) or call.seen:
-            self.wrong("create_chunk", f"allocation: {shown(call.gap)}")
+            self.reject("create_chunk", f"allocation: {gap_words(call.gap)}")
         call.seen = True
         call.since = index + 1
 
@@ -270,33 +270,27 @@ class Replay(CallReplay):
                 self.work_relocates(event)
         base, oslot = relocations.pop(0)
         if (base, oslot) != (event.base, event.oslot):
-            self.wrong(
-                "relocation",
-                f"chunk {base:x} from slot {oslot}, kernel {event.base:x} from {event.oslot}",
-            )
+            theirs = f"kernel {event.base:x} from {event.oslot}"
+            self.reject("relocation", f"chunk {base:x} from slot {oslot}, {theirs}")
 
     def _populate_call(self, event: ev.PopulateCall) -> None:
-        call = self._filling()
+        call = self._filling(event)
         if call is None:
-            self.asked_pages(event)
-        elif not call.holds(event.base, event.start, event.end):
-            self.wrong("population", f"allocation: {shown(call.gap)}")
+            self.begin_population(event)
         else:
             call.seen = True
 
     def _populated(self, event: ev.Populated) -> None:
         self._relocated()
-        call = self._filling()
+        call = self._filling(event)
         if call is None:
-            self.work_populated(event)
-        elif not call.holds(event.base, event.start, event.end):
-            self.wrong("population", f"allocation: {shown(call.gap)}")
+            self.end_population(event)
         else:
             self._run(call, due=True)
 
-    def _filling(self) -> Call | None:
-        """Return the request that stands before a population; it holds the mutex."""
-        for call in self.calls.values():
-            if call.stands(Kind.FILL):
-                return call
-        return None
+    def _filling(self, event: ev.PagesEvent) -> Call | None:
+        """Return the request that stands before a population, the event's; it holds the mutex."""
+        call = next((one for one in self.calls.values() if one.stands(Kind.FILL)), None)
+        if call is not None and not call.holds(event.base, event.start, event.end):
+            self.reject("population", f"allocation: {gap_words(call.gap)}")
+        return call

@@ -183,28 +183,24 @@ class TraceReport:
 
     def rows(self) -> list[tuple[str, str]]:
         """Return name and value of each line of a summary, markup of rich in the values."""
+        rows = [("run", f"{self.run} ({self.kernel})")]
         if self.waiting:
-            return [
-                ("run", f"{self.run} ({self.kernel})"),
-                ("compared", f"[yellow]no: {self.waiting}[/yellow]"),
-                ("allocations", f"{self.allocations}, none compared"),
-            ]
-        quiet = [s for s in self.snapshots if not s.torn]
-        rows = [
-            ("run", f"{self.run} ({self.kernel})"),
-            ("model", f"{self.variant}, from {self.start}"),
-            ("allocations placed", _ratio(self.placed, self.allocations)),
-            ("failures matched", _ratio(self.failures_matched, self.failures)),
-        ]
-        if not self.stretches:
-            rows[1:] = [("begins from", f"[yellow]{self.start}[/yellow]")]
+            rows.append(("compared", f"[yellow]no: {self.waiting}[/yellow]"))
+            return [*rows, ("allocations", f"{self.allocations}, none compared")]
+        whole = [s for s in self.snapshots if not s.torn]
+        if self.stretches:
+            rows.append(("model", f"{self.variant}, from {self.start}"))
+            rows.append(("allocations placed", _ratio(self.placed, self.allocations)))
+            rows.append(("failures matched", _ratio(self.failures_matched, self.failures)))
+        else:
+            rows.append(("begins from", f"[yellow]{self.start}[/yellow]"))
         rows.extend(self._part_rows())
         if self.start_hints:
             rows.append(("start hints", _ratio(self.start_hints_matched, self.start_hints)))
-        if quiet:
-            equal = sum(s.compared and s.equal for s in quiet)
-            rows.append(("quiet states equal", _ratio(equal, len(quiet))))
-            exact = sum(s.compared and not s.counts for s in quiet)
+        if whole:
+            equal = sum(s.compared and s.equal for s in whole)
+            rows.append(("quiet states equal", _ratio(equal, len(whole))))
+            exact = sum(s.compared and not s.counts for s in whole)
             if exact < equal:
                 rows.append(("of them in everything", str(exact)))
         if torn := [s.phase for s in self.snapshots if s.torn]:
@@ -224,7 +220,6 @@ class TraceReport:
             rows.append(("timings inferred", f"{len(self.timings)}, {tried}"))
         if self.unasked_work:
             rows.append(("work not asked for", f"[red]{self.unasked_work}[/red]"))
-        rows.extend(self._contract_rows())
         rows.append(("seconds", f"{self.seconds:.1f}"))
         return rows
 
@@ -243,28 +238,16 @@ class TraceReport:
                 rows.append(("before the start", f"{skipped}, not compared"))
             return rows
         part = self.partly
-        said = (
+        checked = (
             f"{counted(part.events, 'event')}: {counted(part.allocations, 'allocation')} for "
             f"alignment, bounds and what is known to be in use; {counted(part.frees, 'free')}, "
             f"{part.frees_known} of areas whose allocation was seen"
         )
-        rows.append(("checked alone", said))
+        rows.append(("checked alone", checked))
         if part.hashed:
             rows.append(("addresses", "hashed: only offsets, and which are equal, can be told"))
-        rows.extend((f"chunk {name}", said) for name, said in list(part.chunks.items())[:SHOWN])
+        rows.extend((f"chunk {name}", what) for name, what in list(part.chunks.items())[:SHOWN])
         rows.extend(("left open", what) for what in part.undetermined)
-        return rows
-
-    def _contract_rows(self) -> list[tuple[str, str]]:
-        if self.contracts == "off":
-            return []
-        holding = sum(v.verdict == "holds" for v in self.clauses)
-        held = f"{counted(holding, 'clause')} held over {counted(self.checked, 'event')}"
-        rows = [(f"contracts, {self.contracts}", held)]
-        for v in self.violations:
-            colour, word = ("yellow", "expected") if v.expected else ("red", "not expected")
-            said = f"{counted(v.count, 'time')}, first at line {v.line}: {v.message}"
-            rows.append((v.clause, f"[{colour}]violated, {word}[/{colour}], {said}"))
         return rows
 
 

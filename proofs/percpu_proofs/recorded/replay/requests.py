@@ -12,12 +12,9 @@ from itertools import zip_longest
 from typing import NamedTuple
 
 from percpu_proofs.recorded.traces import events as ev
-from percpu_proofs.recorded.traces.events import model_flags
-from percpu_proofs.recorded.traces.losses import PLACED
-from percpu_proofs.recorded.traces.reader import Trace
+from percpu_proofs.recorded.traces.events import GRANULE, model_flags
+from percpu_proofs.recorded.traces.reader import PLACED, Trace
 from percpu_spec.gfp import ACCOUNT
-
-_GRANULE = 4  # PCPU_MIN_ALLOC_SIZE: bytes to a bit of a kernel's map
 
 
 class MapSearch(NamedTuple):
@@ -28,6 +25,9 @@ class MapSearch(NamedTuple):
     align: int
     start: int
 
+    def __str__(self) -> str:
+        return f"chunk {self.base:x}, {self.bits} bits aligned {self.align} from bit {self.start}"
+
 
 class AreaAddress(NamedTuple):
     """Where an area lies: chunk address and byte offset."""
@@ -36,33 +36,24 @@ class AreaAddress(NamedTuple):
     off: int
 
 
-def shown_place(place: AreaAddress | None) -> str:
+def area_words(place: AreaAddress | None) -> str:
     """Return a place in words.
 
-    >>> shown_place(AreaAddress(0xFF00, 8)), shown_place(None)
+    >>> area_words(AreaAddress(0xFF00, 8)), area_words(None)
     ('ff00+8', 'failure')
     """
     return "failure" if place is None else f"{place.base:x}+{place.off}"
 
 
-def shown_searches(ours: Sequence[MapSearch], theirs: Sequence[MapSearch]) -> str:
+def search_words(ours: Sequence[MapSearch], theirs: Sequence[MapSearch]) -> str:
     """Return the first search in which two rows differ, in words.
 
-    >>> shown_searches([MapSearch(0xFF00, 2, 1, 8)], [])
+    >>> search_words([MapSearch(0xFF00, 2, 1, 8)], [])
     'search 1: chunk ff00, 2 bits aligned 1 from bit 8, kernel none'
     """
-    pairs = zip_longest(ours, theirs)
-    number, (a, b) = next(
-        ((n, p) for n, p in enumerate(pairs, 1) if p[0] != p[1]), (0, (None,) * 2)
-    )
-    return f"search {number}: {_shown_search(a)}, kernel {_shown_search(b)}"
-
-
-def _shown_search(search: MapSearch | None) -> str:
-    if search is None:
-        return "none"
-    base, bits, align, start = search
-    return f"chunk {base:x}, {bits} bits aligned {align} from bit {start}"
+    pairs = enumerate(zip_longest(ours, theirs, fillvalue="none"), 1)
+    number, (a, b) = next((n, pair) for n, pair in pairs if pair[0] != pair[1])
+    return f"search {number}: {a}, kernel {b}"
 
 
 @dataclass(slots=True)
@@ -87,33 +78,11 @@ class TraceRequest:
         return self.area if self.area >= 0 else self.index
 
 
-PROBED = (
-    ev.AllocArea,
-    ev.AreaReturn,
-    ev.AreaFree,
-    ev.BalanceEntry,
-    ev.BalanceReturn,
-    ev.BalanceFree,
-    ev.Populated,
-    ev.Depopulated,
-    ev.PopulateCall,
-    ev.Relocate,
-)
+PROBED = tuple(form.record for form in ev.FORMS if form.op.startswith("k_"))
 """Events that a kernel prints only where probes are set."""
 
 LOOSE = 1000  # events by which an operation may have been overtaken
-_BY_HOLDER = (
-    ev.AllocArea,
-    ev.AreaReturn,
-    ev.AreaFree,
-    ev.Free,
-    ev.Populated,
-    ev.Depopulated,
-    ev.Relocate,
-    ev.BalanceFree,
-    ev.BalanceReturn,
-    ev.PopulateCall,
-)
+_BY_HOLDER = (*(kind for kind in PROBED if kind is not ev.BalanceEntry), ev.Free)
 """Events between which pcpu_lock was released, if they follow the listing of a new chunk: others
 take it, or who has the mutex goes on without it."""
 
@@ -123,11 +92,10 @@ class TracePlan:
     """The operations of a trace by the events that tell of them."""
 
     trace: Trace
-    shown: dict[type[ev.TraceEvent], int]  # of the kinds that probes print: from which event on
+    visible_from: dict[type[ev.TraceEvent], int]  # the event, of the kinds that probes print
     probed_from: int  # first event of the probes; as many as events if there are none
     printed: dict[int, TraceRequest] = field(default_factory=dict)  # by printing event
-    # by each of their events `area`
-    searches: dict[int, TraceRequest] = field(default_factory=dict)
+    searches: dict[int, TraceRequest] = field(default_factory=dict)  # by each of their `area`
     # by the event of the chunk made; None: the work
     creators: dict[int, TraceRequest | None] = field(default_factory=dict)
     withdrawn: set[int] = field(default_factory=set)  # events `farea` of failed populations
@@ -142,7 +110,7 @@ class TracePlan:
     def shows(self, kind: type[ev.TraceEvent], index: int) -> bool:
         """Return whether the trace has every event of a kind from event `index` on."""
         if kind in PROBED:
-            return index >= self.shown.get(kind, len(self.trace.events))
+            return index >= self.visible_from.get(kind, len(self.trace.events))
         return True
 
     def earliest(self, index: int) -> int:
@@ -164,17 +132,13 @@ class TracePlan:
         events = self.trace.events
         if request.area < 0:  # nothing shows it
             return index, index
-        returned = index
-        while returned < len(events) - 1 and not (
-            isinstance(event := events[returned], ev.AreaReturn)
-            and event.off >= 0
-            and event.cpu == events[request.area].cpu
-        ):
-            returned += 1
-        following = returned + 1
-        while following < len(events) and events[following].cpu != events[returned].cpu:
-            following += 1
-        return returned + 1, following
+        cpu, end = events[request.area].cpu, len(events)
+        of_cpu = (i for i in range(index, end) if events[i].cpu == cpu)
+        for returned in of_cpu:
+            event = events[returned]
+            if isinstance(event, ev.AreaReturn) and event.off >= 0:
+                return returned + 1, next(of_cpu, end)
+        return end, end
 
     def blocking(self, index: int) -> Iterator[TraceRequest]:
         """Yield the requests printed after an event that may sleep and show no search."""
@@ -214,21 +178,21 @@ def make_plan(
     Raises TraceError for a free of what is not allocated, and for probes that do not pair up.
     """
     events = trace.events
-    shown: dict[type[ev.TraceEvent], int] = {}
+    visible: dict[type[ev.TraceEvent], int] = {}
     placed = len(events)  # where the guest says that all probes are in place
     for index, event in enumerate(events):
         if isinstance(event, PROBED):
             inside = isinstance(event, ev.Relocate) and isinstance(
                 events[index - 1], ev.AllocArea | ev.AreaFree
             )
-            shown.setdefault(type(event), index - inside)
+            visible.setdefault(type(event), index - inside)
         elif isinstance(event, ev.Mark) and PLACED in event.text:
             placed = min(placed, index)
-    first = min(shown.values(), default=len(events))
+    first = min(visible.values(), default=len(events))
     if placed == len(events):
         placed = first
-    shown = {kind: min(index, placed) for kind, index in shown.items()}
-    plan = TracePlan(trace, shown, first)
+    visible = {kind: min(index, placed) for kind, index in visible.items()}
+    plan = TracePlan(trace, visible, first)
     _Linker(plan, events, set(live), types or {}).run()
     return plan
 
@@ -248,8 +212,7 @@ class _Linker:
     made: dict[int | None, int] = field(default_factory=dict)  # by CPU: made for the coming area
     freed: tuple[int, AreaAddress] = (-1, AreaAddress(0, 0))  # the last event `farea`
     taken: dict[AreaAddress, TraceRequest] = field(default_factory=dict)  # areas not printed yet
-    # freed again before they were printed
-    unpopulated: list[TraceRequest] = field(default_factory=list)
+    unpopulated: list[TraceRequest] = field(default_factory=list)  # freed before they were printed
     last: dict[tuple[str, int | None], int] = field(default_factory=dict)
 
     def run(self) -> None:
@@ -271,30 +234,21 @@ class _Linker:
                         self.listed = self.created.pop(event.base), event.cpu
                         self.plan.creators[self.listed[0]] = None  # but for an area that follows
                 case ev.AreaReturn():
-                    self.returned(index, event)
+                    self.end_search(index, event)
                 case ev.Alloc():
-                    self.printed(index, event)
+                    self.link_alloc(index, event)
                 case ev.Fail():
-                    self.failed(index, event)
+                    self.link_fail(index, event)
                 case ev.AreaFree():
-                    self.withdrawn(index, event)
+                    self.withdraw(index, event)
                 case ev.Free():
-                    place = AreaAddress(event.base, event.off)
-                    if self.freed[1] == place:
-                        self.plan.withdrawn.discard(self.freed[0])
-                    if place not in self.live:
-                        raise self.plan.trace.problem(
-                            index,
-                            "the offset of a live area",
-                            f"base={event.base:x} off={event.off}",
-                        )
-                    self.live.remove(place)
+                    self.link_free(index, event)
                 case _:
                     pass
             if not isinstance(event, _BY_HOLDER):
                 self.listed = listed  # no sign that the lock was released
 
-    def returned(self, index: int, event: ev.AreaReturn) -> None:
+    def end_search(self, index: int, event: ev.AreaReturn) -> None:
         """Close one search; a successful one opens an area that waits for its print."""
         begun = self.entered.pop(event.cpu, None)
         if begun is None:
@@ -307,49 +261,52 @@ class _Linker:
         searches.append((at, wanted))
         if event.off >= 0:
             place = AreaAddress(area.base, event.off)
-            created = self.made.pop(event.cpu, -1)
             request = self.taken[place] = TraceRequest(
-                size=area.bits * _GRANULE,
-                align=area.align * _GRANULE,
+                size=area.bits * GRANULE,
+                align=area.align * GRANULE,
                 expected=place,
-                attempts=tuple(search for _, search in searches),
-                area=searches[0][0],
-                creates=created,
+                creates=self.made.pop(event.cpu, -1),
             )
-            self.plan.searches.update((each, request) for each, _ in searches)
-            searches.clear()
+            self.attach_searches(request, event.cpu)
 
-    def printed(self, index: int, event: ev.Alloc) -> None:
+    def attach_searches(self, request: TraceRequest, cpu: int | None) -> None:
+        """Give a request the searches that its CPU made for it."""
+        searches = self.attempts.pop(cpu)
+        request.attempts = tuple(search for _, search in searches)
+        request.area = searches[0][0]
+        self.plan.searches.update((index, request) for index, _ in searches)
+
+    def link_alloc(self, index: int, event: ev.Alloc) -> None:
         place = AreaAddress(event.base, event.off)
         if place in self.live:
-            raise self.plan.trace.problem(
-                index, "an area that is not live yet", f"base={event.base:x} off={event.off}"
-            )
+            got = f"base={event.base:x} off={event.off}"
+            raise self.plan.trace.problem(index, "an area that is not live yet", got)
         self.live.add(place)
         request = self.taken.pop(place, None) or TraceRequest(expected=place)
-        self.complete(request, index, event, event.gfp)
+        self.complete(request, index, event)
 
-    def failed(self, index: int, event: ev.Fail) -> None:
-        if self.unpopulated and not event.atomic:
-            request = self.unpopulated.pop(0)
-        else:
-            request = TraceRequest()
-        self.complete(request, index, event, None)
+    def link_free(self, index: int, event: ev.Free) -> None:
+        place = AreaAddress(event.base, event.off)
+        if self.freed[1] == place:
+            self.plan.withdrawn.discard(self.freed[0])
+        if place not in self.live:
+            got = f"base={event.base:x} off={event.off}"
+            raise self.plan.trace.problem(index, "the offset of a live area", got)
+        self.live.remove(place)
+
+    def link_fail(self, index: int, event: ev.Fail) -> None:
+        unpopulated = self.unpopulated and not event.atomic
+        request = self.unpopulated.pop(0) if unpopulated else TraceRequest()
+        self.complete(request, index, event)
         request.expected = None
-        searches = self.attempts.get(event.cpu)
-        if searches and not request.attempts:
-            request.attempts = tuple(search for _, search in searches)
-            request.area = searches[0][0]
-            self.plan.searches.update((each, request) for each, _ in searches)
-            searches.clear()
+        if self.attempts.get(event.cpu) and not request.attempts:
+            self.attach_searches(request, event.cpu)
 
-    def complete(
-        self, request: TraceRequest, index: int, event: ev.Alloc | ev.Fail, gfp: str | None
-    ) -> None:
+    def complete(self, request: TraceRequest, index: int, event: ev.Alloc | ev.Fail) -> None:
         request.index = index
         request.size, request.align = event.size, event.align
         request.reserved, request.atomic = event.reserved, event.atomic
-        request.gfp = model_flags(gfp, event.atomic)
+        request.gfp = model_flags(getattr(event, "gfp", None), event.atomic)
         if event.atomic:
             request.creates = -1  # it found the lock free behind the work, which made the chunk
         elif request.creates >= 0:
@@ -358,7 +315,7 @@ class _Linker:
             request.gfp |= ACCOUNT
         self.plan.printed[index] = request
 
-    def withdrawn(self, index: int, event: ev.AreaFree) -> None:
+    def withdraw(self, index: int, event: ev.AreaFree) -> None:
         """Note an area given back before it was printed: its population failed."""
         place = AreaAddress(event.base, event.off)
         self.freed = index, place

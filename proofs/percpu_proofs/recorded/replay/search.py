@@ -3,8 +3,8 @@
 A trace leaves some moments open (actors.py). The replay places each where its rule guesses. When an
 event then cannot be produced, one moment is placed elsewhere, wherever locks and events allow it,
 then another one besides, the likeliest first, until an order gets past the event; positions
-between which no step changed the state count as one. Each attempt begins at a state that was kept
-shortly before the moment moved, so that it costs what lies in between, however long the run. What
+between which no step changed the state count as one. Each attempt begins at a checkpoint shortly
+before the moment moved, so that it costs what lies in between, however long the run. What
 is found is a legal run of the model: between the same events, under the same locks.
 """
 
@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from heapq import heapify, heappop, heappush, nsmallest
 from itertools import chain, count
 from typing import Any, NamedTuple
@@ -31,13 +31,13 @@ from percpu_proofs.recorded.replay.requests import TracePlan
 from percpu_proofs.recorded.replay.work import UNASKED
 from percpu_reference.variants import Allocator
 
-SPACING = 1000  # events between kept states
-CHECKPOINTS = 16  # states kept
+SPACING = 1000  # events between checkpoints
+CHECKPOINTS = 16  # at most
 BUDGET = 500_000  # events replayed for one contradiction
 AGAIN = 4  # the part of it that is left for each further one, once one was not resolved
 QUEUE = 3000  # orders that wait to be tried; the budget is not enough for more
 START = 100  # and what it counts for to begin an attempt
-CLOSE = (512, 128, 32, 8)  # events before a contradiction at which states are kept for it
+CLOSE = (512, 128, 32, 8)  # events before a contradiction at which it gets checkpoints
 EASY = 8  # attempts before such states are made
 UNDONE = 3  # orders found for contradictions before that may have been the wrong ones
 UNDO = 8  # what it costs, in places, to do without one of them
@@ -55,15 +55,6 @@ class Checkpoint:
     books: dict[str, Any]  # of the replay, by name
 
 
-@dataclass(frozen=True, slots=True)
-class InferredMoment:
-    """A moment that another event made known: it lay before event `before`, not where assumed."""
-
-    moment: Moment
-    before: int
-    because: str
-
-
 class Attempt(NamedTuple):
     """An order that did not get past an event, and where it ended instead."""
 
@@ -78,32 +69,28 @@ class AdoptedOrder(NamedTuple):
     before: Order
 
 
+@dataclass(slots=True, eq=False)
 class OrderSearch:
-    """A replay with its kept states."""
+    """A replay with its checkpoints.
 
-    def __init__(
-        self,
-        plan: TracePlan,
-        start: Callable[[Replay], None],
-        done: Callable[[Replay], None],
-    ) -> None:
-        """`start` is called on every replay before it runs, to attach what observes it.
+    start: called on every replay before it runs, to attach what observes it. done: called on the
+    way, at the start and at the end. inferred: the event before which a moment lay that was assumed
+    elsewhere, and the contradiction that this led to.
+    """
 
-        `done` is called on the way, at the start and at the end.
-        """
-        self.plan = plan
-        self.start = start
-        self.done = done
-        self.final: Replay | None = None  # the replay that reached the end
-        self.checkpoints: list[Checkpoint] = []
-        self.order: Order = {}
-        self.adopted: list[AdoptedOrder] = []
-        self.inferred: dict[Moment, InferredMoment] = {}
-        self.taken: dict[Moment, MomentChoice] = {}  # the moments of the run that no event showed
-        self.replays = 0  # further replays that were needed
-        self.attempts: list[Attempt] = []  # those for the last contradiction
-        self.reported = -1
-        self.failed = False  # a contradiction was not resolved
+    plan: TracePlan
+    start: Callable[[Replay], None]
+    done: Callable[[Replay], None]
+    final: Replay | None = None  # the replay that reached the end
+    checkpoints: list[Checkpoint] = field(default_factory=list)
+    order: Order = field(default_factory=dict)
+    adopted: list[AdoptedOrder] = field(default_factory=list)
+    inferred: dict[Moment, tuple[int, str]] = field(default_factory=dict)
+    choices: dict[Moment, MomentChoice] = field(default_factory=dict)  # that no event showed
+    replays: int = 0  # further replays that were needed
+    attempts: list[Attempt] = field(default_factory=list)  # those for the last contradiction
+    reported: int = -1
+    failed: bool = False  # a contradiction was not resolved
 
     def run(self, model: Allocator, index: int = 0) -> Contradiction | None:
         """Replay from event `index` to the end; return what could not be explained, if anything."""
@@ -129,17 +116,12 @@ class OrderSearch:
                 replay = other
 
     def _note(self, replay: Replay) -> None:
-        self.taken.update((choice.moment, choice) for choice in replay.choices)
+        self.choices.update((choice.moment, choice) for choice in replay.choices)
 
     def save(self, replay: Replay) -> None:
-        """Keep a state; of too many the one goes that is closest to its neighbours, for its age."""
-        self.checkpoints.append(
-            Checkpoint(
-                replay.index,
-                replay.model.clone()[0],
-                {name: copy(getattr(replay, name)) for name in _BOOKS},
-            )
-        )
+        """Make a checkpoint; of too many the one goes that is closest to others, for its age."""
+        books = {name: copy(getattr(replay, name)) for name in _BOOKS}
+        self.checkpoints.append(Checkpoint(replay.index, replay.model.clone()[0], books))
         if len(self.checkpoints) > CHECKPOINTS:
             now, indexes = replay.index + 1, [one.index for one in self.checkpoints]
             ages = [
@@ -149,7 +131,7 @@ class OrderSearch:
             del self.checkpoints[min(ages)[1]]
 
     def resume(self, state: Checkpoint, order: Order) -> Replay:
-        """Return a replay that begins in a kept state, which stays as it is."""
+        """Return a replay that begins at a checkpoint, which stays as it is."""
         model, _ = state.model.clone()
         replay = Replay(model, self.plan, state.index, order)
         for name, value in state.books.items():
@@ -176,7 +158,7 @@ class OrderSearch:
         """Return a replay that got past the contradiction, or None."""
         self.attempts = []
         serial = count()  # of orders that cost the same the one found first is tried first
-        first_moves = chain(moves_for(self.taken, replay, found), self._undone(found.index))
+        first_moves = chain(moves_for(self.choices, replay, found), self._undone(found.index))
         queue = [(rank, next(serial), moves) for rank, moves in first_moves]
         heapify(queue)
         tried = {frozenset(self.order.items())}
@@ -205,7 +187,7 @@ class OrderSearch:
                 moved = {move.moment for move in moves if move.before != UNSET}
                 width = WIDTH >> 2 * len(moved)
                 own = {moment[:2] for moment in moved}
-                for rank, more in moves_for(self.taken, other, again, width, most - cost):
+                for rank, more in moves_for(self.choices, other, again, width, most - cost):
                     if not moved.isdisjoint(move.moment for move in more):
                         continue
                     # an operation that passes others by takes two: up to them, and behind them
@@ -242,13 +224,11 @@ class OrderSearch:
             first, before = min(first, adopted.first), adopted.before
             moments = [m for m in {**self.order, **before} if self.order.get(m) != before.get(m)]
             if moments and index - first <= SPACING:
-                yield (
-                    UNDO * number,
-                    tuple(MomentMove(m, before.get(m, UNSET), first) for m in moments),
-                )
+                moves = tuple(MomentMove(m, before.get(m, UNSET), first) for m in moments)
+                yield UNDO * number, moves
 
     def _save_close(self, index: int) -> int:
-        """Keep states shortly before an event; return how many events were replayed for it."""
+        """Make checkpoints shortly before an event; return how many events were replayed for it."""
         start = self.checkpoints[-1]
         replay = self.resume(start, self.order)
         for distance in CLOSE:
@@ -271,9 +251,9 @@ class OrderSearch:
         for moment, before, _ in moves:
             self.inferred.pop(moment, None)
             if before != UNSET:
-                self.inferred[moment] = InferredMoment(moment, before, because)
+                self.inferred[moment] = before, because
         self.adopted.append(AdoptedOrder(min(move.first for move in moves), self.order))
         self.order = self._moved(moves)
-        self.taken = {m: c for m, c in self.taken.items() if c.before <= state.index}
+        self.choices = {m: c for m, c in self.choices.items() if c.before <= state.index}
         while self.checkpoints[-1] is not state:
             self.checkpoints.pop()

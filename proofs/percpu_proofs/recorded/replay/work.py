@@ -19,7 +19,7 @@ from percpu_proofs.recorded.replay.actors import (
     ReplayActor,
     SearchLog,
     Work,
-    shown,
+    gap_words,
 )
 from percpu_proofs.recorded.replay.requests import TracePlan
 from percpu_proofs.recorded.traces import events as ev
@@ -71,7 +71,7 @@ class WorkReplay:
         self.ended = 0  # the event after which the last run was over
         self.on_entered: Callable[[int, bool], None] = lambda index, asked: None
 
-    def wrong(
+    def reject(
         self, kind: str, detail: str, remedies: tuple[tuple[Moment, int], ...] = ()
     ) -> NoReturn:
         """Raise Contradiction for the event at hand."""
@@ -117,9 +117,7 @@ class WorkReplay:
             return not actor.done
         kind = gap.kind
         by = SHOWN_BY.get(kind)
-        if by is None:
-            return True
-        if actor.seen and kind is Kind.DESTROY:
+        if by is None or (actor.seen and kind is Kind.DESTROY):
             return True
         if actor.seen and kind in CREATING:
             return not self.plan.shows(ev.Relocate, self.index)
@@ -128,15 +126,19 @@ class WorkReplay:
     def drive(self, actor: ReplayActor, there: Callable[[], bool], what: str) -> None:
         """Let an actor go on, past what no event shows, until it stands where one must find it."""
         while not there():
-            if actor.done or not (self.pass_silent(actor) or self.pass_failure(actor)):
-                self.wrong(what, f"{actor.kind}: {shown(actor.gap)}")
+            if actor.done or not self.go_on(actor):
+                self.reject(what, f"{actor.kind}: {gap_words(actor.gap)}")
 
-    def pass_silent(self, actor: ReplayActor) -> bool:
-        """Let an actor take a step that no event shows, if it stands before one."""
-        if not self.silent(actor) or not self.possible(actor):
+    def go_on(self, actor: ReplayActor) -> bool:
+        """Let an actor take a step that no event shows, or fail in what it went on without.
+
+        Return whether it could do one of them.
+        """
+        passes = self.silent(actor) and self.possible(actor)
+        if not passes and not self.may_fail(actor):
             return False
         self.choose(actor, self.index)
-        self.advance(actor)
+        (self.advance if passes else self.fail)(actor)
         return True
 
     def choose(self, actor: ReplayActor, until: int) -> None:
@@ -190,20 +192,12 @@ class WorkReplay:
         if actor.done and isinstance(actor, Work):
             monitor = self.model.monitor
             if monitor is not None and not monitor.history.concurrent:
-                cast(SearchLog, self.model).balanced()
+                self.log.balanced()
         return result
 
     def possible(self, actor: ReplayActor) -> bool:
         """Return whether the mutex lets an actor go on."""
         return not self.model.alloc_mutex or (actor.steps is not None and actor.gap is not MUTEX)
-
-    def pass_failure(self, actor: ReplayActor) -> bool:
-        """Let a population or creation fail that the work went on without."""
-        if not self.may_fail(actor):
-            return False
-        self.choose(actor, self.index)
-        self.fail(actor)
-        return True
 
     def may_fail(self, actor: ReplayActor) -> bool:
         """Return whether what an actor does may fail, with no event that tells."""
@@ -224,13 +218,13 @@ class WorkReplay:
 
     # events of the balance work
 
-    def entered(self, event: ev.BalanceEntry) -> None:
+    def enter_work(self, event: ev.BalanceEntry) -> None:
         """Take the entry of the balance work, which then waits for the mutex."""
         if not self.work.done:
-            self.wrong("balance work", f"entered twice: {shown(self.work.gap)}")
+            self.reject("balance work", f"entered twice: {gap_words(self.work.gap)}")
         asked = self._answer()
         if not asked and self.index not in self.plan.unasked:
-            self.wrong(UNASKED, "the work enters, and nothing has asked for it")
+            self.reject(UNASKED, "the work enters, and nothing has asked for it")
         self.on_entered(self.index, asked)
         self.model.work_pending = False
         now = self.index + 1
@@ -256,38 +250,38 @@ class WorkReplay:
         self.asking = [one for one in waiting if one.until > self.answered]
         return True
 
-    def freed_chunks(self, event: ev.BalanceFree) -> None:
+    def free_chunks(self, event: ev.BalanceFree) -> None:
         """Take the entry of pcpu_balance_free: the work's first act, or its last part."""
         work = self.work
         if event.empty_only:
             self.drive(work, lambda: self.log.last_pass, "balance work")
         elif work.done or work.steps is not None or self.model.alloc_mutex:
-            self.wrong("balance work", f"the mutex is held: {shown(work.gap)}")
+            self.reject("balance work", f"the mutex is held: {gap_words(work.gap)}")
         else:
             self.advance(work)
 
-    def left(self, event: ev.BalanceReturn) -> None:
+    def leave_work(self, event: ev.BalanceReturn) -> None:
         """Take the return of the balance work."""
         work = self.work
         self.drive(work, lambda: work.done, "balance work")
         self.ended = self.index + 1
 
-    def asked_pages(self, event: ev.PopulateCall) -> None:
+    def begin_population(self, event: ev.PopulateCall) -> None:
         """Take the beginning of a population by the balance work."""
         self._drive_to(event, "population", Kind.POPULATE, told=False)
         self._announce()
 
-    def work_populated(self, event: ev.Populated) -> None:
+    def end_population(self, event: ev.Populated) -> None:
         """Take the event that ends a population by the balance work."""
         self._drive_to(event, "population", Kind.POPULATE)
         self.advance(self.work)
 
-    def depopulated(self, event: ev.Depopulated) -> None:
+    def end_release(self, event: ev.Depopulated) -> None:
         """Take the event that ends a release of pages."""
         self._drive_to(event, "release", Kind.RELEASE, Kind.DRAIN)
         self.advance(self.work)
 
-    def destroyed(self, event: ev.DestroyChunkEvent) -> None:
+    def destroy(self, event: ev.DestroyChunkEvent) -> None:
         """Take the event of a chunk's destruction; pcpu_lock is taken some time later."""
         work = self.work
         self.drive(

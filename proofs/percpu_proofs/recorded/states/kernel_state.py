@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 
@@ -59,11 +59,8 @@ class Quiescence:
     def _work(self) -> str:
         if self.pending is None:
             return "not told"
-        states = [
-            name for name, so in (("pending", self.pending), ("running", self.running)) if so
-        ]
-        if states:
-            return " and ".join(states)
+        if self.pending or self.running:
+            return " and ".join(["pending"] * self.pending + ["running"] * bool(self.running))
         return "not pending" if self.running is None else "neither pending nor running"
 
 
@@ -145,11 +142,6 @@ class KernelState:
         stability = self.quiescence.stability
         return Stability.BUSY if self.signs and stability is not Stability.TORN else stability
 
-    @property
-    def waited_for(self) -> Sequence[str]:
-        """Who stands where: lines 'CPU 2: inner < outer'."""
-        return [f"{who}: {stack}" for who, stack in self.quiescence.stacks.items()]
-
 
 def with_floats(snapshot: Snapshot) -> Snapshot:
     """Return a state of two types with the float of each, where the one number is that of both.
@@ -159,10 +151,6 @@ def with_floats(snapshot: Snapshot) -> Snapshot:
     """
     if snapshot.chunk_types == 1 or snapshot.floats:
         return snapshot
-    lists = snapshot.nr_slots // snapshot.chunk_types
-    sums = tuple(
-        sum(c.nr_empty_pop_pages for chunks in snapshot.lists[at : at + lists] for c in chunks)
-        for at in range(0, snapshot.nr_slots, lists)
-    )
+    sums = tuple(map(snapshot.counted_float, range(snapshot.chunk_types)))
     found = snapshot.nr_empty_pop_pages
     return replace(snapshot, floats=sums) if sums[0] != found == sum(sums) else snapshot

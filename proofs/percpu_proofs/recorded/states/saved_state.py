@@ -14,7 +14,7 @@ from pathlib import Path
 from percpu_proofs.recorded.source import problem
 from percpu_proofs.recorded.states.kernel_state import KernelState, Quiescence, with_floats
 from percpu_proofs.recorded.states.snapshot import COUNTS, ChunkSnapshot, runs_of
-from percpu_proofs.recorded.states.text import snapshot_of
+from percpu_proofs.recorded.states.text import StateText
 from percpu_proofs.recorded.states.variables import BootChunk, ShapeError, geometry_of
 from percpu_proofs.run.inputs import InputError, TraceError, read_text, writing
 from percpu_proofs.run.state_record import bitmap_text
@@ -23,8 +23,9 @@ from percpu_spec.views import HINTS, BlockView
 
 _LAYOUT = {"pcpu_unit_size": 10, "pcpu_unit_pages": 10, "pcpu_nr_groups": 10, "pcpu_base_addr": 16}
 _OPTIONAL = {"pcpu_nr_units": 10, "cpus": 10, "memcg": 10}
-_OWN = ("pcpu_lock", "mutex_owner", "mutex_waiters", "work", "stack", "types", "owner", "chunks")
-"""Lines that KernelState keeps elsewhere than among the allocator's variables."""
+_APART = ("kernel", "cpus", "memcg", "pcpu_lock", "mutex_owner", "mutex_waiters", "work", "stack",
+          "types", "owner", "chunks")  # fmt: skip
+"""Lines that a state has elsewhere than among the allocator's variables."""
 _OF_CHUNK = (" populated=", " areas=", " blocks=")
 """The lines that every chunk has behind its first."""
 _WORK = ("idle", "pending", "running", "pending,running")
@@ -46,39 +47,37 @@ def read_state(path: Path) -> KernelState:
 def state_of(path: Path, lines: Sequence[str]) -> KernelState:
     """Return the state that the lines of `path` hold; raises as read_state does."""
     _check_end(path, lines)
-    values, places = _variables(lines)
-    wanted = {name: _value(path, values, places, name, base) for name, base in _LAYOUT.items()}
-    for name, base in _OPTIONAL.items():
-        if values.get(name, "?") != "?":
-            wanted[name] = _value(path, values, places, name, base)
-    if wanted.get("memcg", 0) > 1:
+    text = StateText(path, lines)
+    values, places = text.globals, text.places
+    known = {name: base for name, base in _OPTIONAL.items() if values.get(name, "?") != "?"}
+    layout = {name: _value(text, name, base) for name, base in (_LAYOUT | known).items()}
+    if layout.get("memcg", 0) > 1:
         raise InputError(path, places["memcg"], "memcg=0 or 1", values["memcg"])
     try:
         first, reserved = (_boot_chunk(path, lines, role) for role in ("first", "reserved"))
         if first is None:
             expected = "a chunk under 'first:', behind which the others stand: the text may be cut"
             raise problem(path, len(lines), expected, lines[-1] if lines else "")
-        geometry = geometry_of(wanted, first, reserved)
+        geometry = geometry_of(layout, first, reserved)
     except ShapeError as error:
         of_first = lines.index("first:") + 2 if "first:" in lines else None
         line = places.get(error.name, of_first)
         expected = f"{error.name}: {error.expected}"
         raise InputError(path, line, expected, error.found) from None
     try:
-        snapshot = snapshot_of(path, lines, geometry)
+        snapshot = text.snapshot(geometry)
     except TraceError as error:
         if not str(error).startswith(f"{path}:{len(lines)}: ") or lines[-1] == "end":
             raise
         raise TraceError(f"{error}: it is the last line, the text may be cut in it") from None
-    told = snapshot.globals
-    snapshot = with_floats(replace(snapshot, globals=variables(told)))
+    own = {name: value for name, value in values.items() if name not in _APART}
+    snapshot = with_floats(replace(snapshot, globals=own))
     release = values.get("kernel", "")
     if not re.match(r"[0-9]+\.[0-9]+", release):
         found = release if "kernel" in places else "none"
         raise InputError(path, places.get("kernel"), "a line 'kernel RELEASE'", found)
-    quiescence = _quiescence(path, told, places)
-    types, counts = values.get("types", "not told"), "chunks" in told
-    return KernelState(str(path), release, snapshot, quiescence, types, counts)
+    types, counts = values.get("types", "not told"), "chunks" in values
+    return KernelState(str(path), release, snapshot, _quiescence(text), types, counts)
 
 
 def _check_end(path: Path, lines: Sequence[str]) -> None:
@@ -101,38 +100,14 @@ def _check_end(path: Path, lines: Sequence[str]) -> None:
     raise problem(path, len(lines), expected, lines[-1])
 
 
-def variables(values: Mapping[str, str]) -> dict[str, str]:
-    """Return the allocator's own variables among the lines of a state."""
-    apart = {*_OWN, *_OPTIONAL, "kernel"} - {"pcpu_nr_units"}
-    return {name: value for name, value in values.items() if name not in apart}
-
-
-def _variables(lines: Sequence[str]) -> tuple[dict[str, str], dict[str, int]]:
-    """Return the lines name=value, and where each stands."""
-    values: dict[str, str] = {}
-    places: dict[str, int] = {}
-    for number, line in enumerate(lines, 1):
-        if line.startswith("kernel "):
-            name, value = "kernel", line[7:]
-        elif not line.startswith((" ", "chunk ")) and "=" in line:
-            name, value = line.split("=", 1)
-        else:
-            continue
-        values.setdefault(name, value)
-        places.setdefault(name, number)
-    return values, places
-
-
-def _value(
-    path: Path, values: Mapping[str, str], places: Mapping[str, int], name: str, base: int
-) -> int:
-    value = values.get(name, "")
+def _value(text: StateText, name: str, base: int) -> int:
+    value = text.globals.get(name, "")
     if re.fullmatch(r"[0-9a-f]{1,16}" if base == 16 else r"[0-9]{1,18}", value):
         return int(value, base)
     what = "hexadecimal number" if base == 16 else "number"
-    if name not in places:
-        raise InputError(path, None, f"a line {name}={what}", "none")
-    raise InputError(path, places.get(name), f"{name}={what}", value)
+    if name not in text.places:
+        raise InputError(text.path, None, f"a line {name}={what}", "none")
+    raise InputError(text.path, text.places[name], f"{name}={what}", value)
 
 
 def _boot_chunk(path: Path, lines: Sequence[str], role: str) -> BootChunk | None:
@@ -153,36 +128,37 @@ def _boot_chunk(path: Path, lines: Sequence[str], role: str) -> BootChunk | None
     return chunk
 
 
-def _quiescence(path: Path, values: Mapping[str, str], places: Mapping[str, int]) -> Quiescence:
+def _quiescence(text: StateText) -> Quiescence:
     """Return who held what, as far as the text tells."""
+    values, places = text.globals, text.places
 
-    def wrong(name: str, expected: str) -> InputError:
-        return InputError(path, places[name], f"{name}={expected}", values[name])
+    def told(name: str, form: str, expected: str) -> str | None:
+        """Return a value that has a form, None if it is not told."""
+        value = values.get(name, "?")
+        if value != "?" and not re.fullmatch(form, value):
+            raise InputError(text.path, places[name], f"{name}={expected}", value)
+        return None if value == "?" else value
 
-    lock = owner = waiters = pending = running = None
-    if values.get("pcpu_lock", "?") != "?":
-        if not re.fullmatch(r"[0-9a-f]{1,16}", values["pcpu_lock"]):
-            raise wrong("pcpu_lock", "hexadecimal number, 0 where it is free")
-        lock = int(values["pcpu_lock"], 16)
-    if values.get("mutex_owner", "?") != "?":
-        owner = values["mutex_owner"]
-        owner = "" if owner in ("free", "0") else owner
-    if values.get("mutex_waiters", "?") != "?":
-        if values["mutex_waiters"] not in ("0", "1"):
-            raise wrong("mutex_waiters", "0 or 1")
-        waiters = values["mutex_waiters"] == "1"
-    if values.get("work", "?") != "?":
-        work, unknown, _ = values["work"].partition(",running?")
-        if work not in _WORK:
-            raise wrong("work", f"one of {', '.join(_WORK)}")
-        pending, running = "pending" in work, None if unknown else "running" in work
+    lock = told("pcpu_lock", "[0-9a-f]{1,16}", "hexadecimal number, 0 where it is free")
+    owner = told("mutex_owner", ".*", "")
+    waiters = told("mutex_waiters", "[01]", "0 or 1")
+    work = told("work", rf"({'|'.join(_WORK)})(,running\?.*)?", f"one of {', '.join(_WORK)}")
+    known = work and work.partition(",running?")
     stacks = {}
     for line in values["stack"].split("\n") if "stack" in values else ():
         who, between, stack = line.partition(": ")
         if not between:
-            raise wrong("stack", "WHO: inner < outer")
+            form = "stack=WHO: inner < outer"
+            raise InputError(text.path, places["stack"], form, values["stack"])
         stacks[who] = stack
-    return Quiescence(lock, owner, waiters, pending, running, stacks)
+    return Quiescence(
+        None if lock is None else int(lock, 16),
+        "" if owner in ("free", "0") else owner,
+        None if waiters is None else waiters == "1",
+        "pending" in known[0] if known else None,
+        "running" in known[0] if known and not known[1] else None,
+        stacks,
+    )
 
 
 def save_state(state: KernelState, path: Path) -> None:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 from percpu_spec.geometry import Geometry
@@ -98,8 +97,10 @@ class Snapshot:
         """
         if self.floats:
             return self.floats[chunk_type]
-        if not chunk_type:
-            return self.nr_empty_pop_pages
+        return self.counted_float(chunk_type) if chunk_type else self.nr_empty_pop_pages
+
+    def counted_float(self, chunk_type: int) -> int:
+        """Return the sum of the counters of a type's chunks."""
         slots = self.nr_slots // self.chunk_types
         own = self.lists[chunk_type * slots : (chunk_type + 1) * slots]
         return sum(chunk.nr_empty_pop_pages for chunks in own for chunk in chunks)
@@ -119,18 +120,28 @@ class Snapshot:
         for chunks in self.lists:
             yield from chunks
 
+    def with_chunks(self, changed: Callable[[ChunkSnapshot], ChunkSnapshot]) -> Snapshot:
+        """Return the state with what becomes of each chunk in its place."""
+        chunks = {chunk: changed(chunk) for chunk in self.chunks()}
+        return replace(
+            self,
+            first_chunk=chunks[self.first_chunk],
+            reserved_chunk=None if self.reserved_chunk is None else chunks[self.reserved_chunk],
+            lists=tuple(tuple(map(chunks.__getitem__, listed)) for listed in self.lists),
+        )
+
 
 _BYTES = [bytes(byte >> bit & 1 for bit in range(8)) for byte in range(256)]
 
 
-def unpacked(raw: bytes, size: int) -> bytearray:
+def bitmap(raw: bytes, size: int) -> bytearray:
     """Return the first `size` bits of little-endian memory, a byte each."""
     return bytearray(b"".join(map(_BYTES.__getitem__, raw)))[:size]
 
 
 def bits_of(number: int, size: int) -> bytearray:
     """Return a map of `size` bits from a number whose bit i is map bit i."""
-    return unpacked(number.to_bytes(-(-size // 8), "little"), size)
+    return bitmap(number.to_bytes(-(-size // 8), "little"), size)
 
 
 def runs_of(bits: bytes | bytearray) -> Iterator[tuple[int, int]]:
@@ -143,6 +154,13 @@ def runs_of(bits: bytes | bytearray) -> Iterator[tuple[int, int]]:
         at = bits.find(1, behind)
 
 
+def pages_of(off: int, size: int, page: int) -> Iterator[tuple[int, int]]:
+    """Yield the pages that an area lies in, each with how many of its bytes."""
+    end = off + size
+    for number in range(off // page, -(-end // page)):
+        yield number, min(end, (number + 1) * page) - max(off, number * page)
+
+
 _GLOBALS = ("nr_empty_pop_pages", "nr_populated", "atomic_alloc_failed")
 _COUNTERS = ("free_bytes", "nr_populated", "nr_empty_pop_pages", "isolated", "immutable")
 
@@ -151,10 +169,10 @@ WHAT = ("lists", "areas", "populated", "hints", "counters", "globals")
 
 
 class StateDifference(NamedTuple):
-    """One thing that differs: one of WHAT, the chunk's address (0: global), and both values."""
+    """One thing that differs: one of WHAT, the chunk's address (empty: global), and both values."""
 
     what: str
-    chunk: int
+    chunk: str
     detail: str
 
 
@@ -164,13 +182,13 @@ def differences(model: AllocatorView, kernel: Snapshot) -> Iterator[StateDiffere
     Hints are compared all seven, stale ones included. Boundary bits are not: the recording has
     none.
     """
-    yield from _values("globals", 0, _GLOBALS, model, kernel)
+    yield from _values("globals", "", _GLOBALS, model, kernel)
     mine: dict[int, ChunkView] = {}
     for slot in range(max(model.nr_slots, kernel.nr_slots)):
         ours = [_address(c) for c in model.slot_chunks(slot)] if slot < model.nr_slots else []
         theirs = [c.base_addr for c in kernel.slot_chunks(slot)] if slot < kernel.nr_slots else []
         if ours != theirs:
-            yield StateDifference("lists", 0, f"slot {slot}: {_hex(ours)}, kernel {_hex(theirs)}")
+            yield StateDifference("lists", "", f"slot {slot}: {_hex(ours)}, kernel {_hex(theirs)}")
         if slot < model.nr_slots:
             mine.update((_address(c), c) for c in model.slot_chunks(slot))
     if model.reserved_chunk is not None:
@@ -178,11 +196,11 @@ def differences(model: AllocatorView, kernel: Snapshot) -> Iterator[StateDiffere
     for chunk in kernel.chunks():
         ours_chunk = mine.pop(chunk.base_addr, None)
         if ours_chunk is None:
-            yield StateDifference("lists", chunk.base_addr, "no such chunk in the model")
+            yield StateDifference("lists", f"{chunk.base_addr:x}", "no such chunk in the model")
         else:
-            yield from _chunk(ours_chunk, chunk, chunk.base_addr)
+            yield from _chunk(ours_chunk, chunk, f"{chunk.base_addr:x}")
     for base in mine:
-        yield StateDifference("lists", base, "no such chunk in the kernel")
+        yield StateDifference("lists", f"{base:x}", "no such chunk in the kernel")
 
 
 def _address(chunk: Any) -> int:
@@ -194,7 +212,7 @@ def _hex(addresses: list[int]) -> str:
     return "[" + " ".join(f"{a:x}" for a in addresses) + "]"
 
 
-def _chunk(ours: ChunkView, theirs: ChunkView, base: int) -> Iterator[StateDifference]:
+def _chunk(ours: ChunkView, theirs: ChunkView, base: str) -> Iterator[StateDifference]:
     yield from _values("counters", base, _COUNTERS, ours, theirs)
     for what, name, where in (
         ("areas", "alloc_map", "at bit "), ("populated", "populated", "")
@@ -209,15 +227,9 @@ def _chunk(ours: ChunkView, theirs: ChunkView, base: int) -> Iterator[StateDiffe
 
 
 def _values(
-    what: str, base: int, names: Sequence[str], ours: object, theirs: object, of: str = ""
+    what: str, base: str, names: Sequence[str], ours: object, theirs: object, of: str = ""
 ) -> Iterator[StateDifference]:
     for name in names:
         a, b = getattr(ours, name), getattr(theirs, name)
         if a != b:
             yield StateDifference(what, base, f"{of}{name} {a}, kernel {b}")
-
-
-def counted(found: list[StateDifference]) -> dict[str, int]:
-    """Return how many differences there are of each kind, zeros included."""
-    counts = Counter(difference.what for difference in found)
-    return {what: counts[what] for what in WHAT}

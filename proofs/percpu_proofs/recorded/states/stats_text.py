@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from percpu_proofs.recorded.traces.events import GRANULE
 from percpu_proofs.run.inputs import InputError, read_text
 from percpu_spec.geometry import PAGE_SIZES
 
@@ -20,7 +21,6 @@ _CHUNK = re.compile(r"Chunk(?: \((\w+)\))?:?(?:\s*<- (First|Reserved) Chunk)?:?"
 _ROW = re.compile(r"([a-z_]\w*)\s*:\s*(\S+)")
 _LAYOUT = ("unit_size", "static_size", "reserved_size", "dyn_size")
 _GLOBAL = ("nr_alloc", "nr_dealloc", "nr_cur_alloc", "nr_chunks", "empty_pop_pages")
-GRANULE = 4  # bytes, PCPU_MIN_ALLOC_SIZE
 _IN_BYTES = (
     "free_bytes", "contig_bytes", "sum_frag", "max_frag", "cur_min_alloc", "cur_med_alloc",
     "cur_max_alloc",
@@ -181,17 +181,17 @@ def _impossible(stats: PercpuStats) -> Iterator[tuple[Mapping[str, int], str, st
             most = stats.capacity(chunk) if name == "free_bytes" else unit
             if not 0 <= rows.get(name, 0) <= most or rows.get(name, 0) % GRANULE:
                 yield rows, name, f"granules of {GRANULE} bytes, at most {most} bytes"
-        pages = unit // min(PAGE_SIZES)
-        if rows["empty_pop_pages"] > pages:
-            yield rows, "empty_pop_pages", f"at most {pages}, the pages of a unit"
-        if rows.get("first_bit", 0) > unit // GRANULE:
-            yield rows, "first_bit", f"at most {unit // GRANULE}, the bits of a unit"
-        if rows["sum_frag"] > rows["free_bytes"]:
-            yield rows, "sum_frag", f"at most the {rows['free_bytes']} free bytes"
-        if rows["max_frag"] > rows["sum_frag"]:
-            yield rows, "max_frag", f"at most the {rows['sum_frag']} bytes of all holes"
-        if rows.get(_TYPE, 0) > 1:
-            yield rows, _TYPE, "0 or 1"
+        pages, bits = unit // min(PAGE_SIZES), unit // GRANULE
+        free, holes = rows["free_bytes"], rows["sum_frag"]
+        for name, most, expected in (
+            ("empty_pop_pages", pages, f"at most {pages}, the pages of a unit"),
+            ("first_bit", bits, f"at most {bits}, the bits of a unit"),
+            ("sum_frag", free, f"at most the {free} free bytes"),
+            ("max_frag", holes, f"at most the {holes} bytes of all holes"),
+            (_TYPE, 1, "0 or 1"),
+        ):
+            if rows.get(name, 0) > most:
+                yield rows, name, expected
 
 
 def _require(

@@ -26,6 +26,7 @@ _CHUNK = ("slot", "pos", "base_addr", *COUNTS, "md")
 _SLOTS = ("pcpu_free_slot", "pcpu_sidelined_slot", "pcpu_to_depopulate_slot")
 _ONE_TYPE = (5, 14)  # the first release with those lists, and with one type of chunks
 _DECIMAL = ("slot", "pos", *COUNTS)
+_VARIABLE = re.compile(r"kernel |\w+=")
 _ADDRESS = re.compile(r"[0-9a-f]{1,16}")
 _OWNER = re.compile(r"[0-9]+")
 _NUMBER = re.compile(r"-?[0-9]{1,20}")
@@ -38,28 +39,28 @@ def read_snapshot(path: Path, geometry: Geometry) -> Snapshot:
 
     Raises TraceError for a malformed line, or a state that does not fit the layout.
     """
-    return snapshot_of(path, text_of(path), geometry)
+    return StateText(path, text_of(path)).snapshot(geometry)
 
 
-def snapshot_of(path: Path, lines: Sequence[str], geometry: Geometry) -> Snapshot:
-    """Return the state that the lines of `path` hold; raises as read_snapshot does."""
-    return _StateReader(path, lines, geometry).snapshot(path.name.split(".")[0])
+class StateText:
+    """The lines of one state: first its variables are read, then, by the layout, its chunks."""
 
-
-class _StateReader:
-    """Reads one state file; keeps the line for messages."""
-
-    def __init__(self, path: Path, lines: Sequence[str], geometry: Geometry) -> None:
+    def __init__(self, path: Path, lines: Sequence[str]) -> None:
+        """Read the lines name=value. Raises TraceError for one that stands there again."""
         self.path = path
         self.lines = lines
-        self.geometry = geometry
-        self.line = 0  # read last, from 1
         self.globals: dict[str, str] = {}
         self.places: dict[str, int] = {}  # lines of the globals
         self.owners: dict[str, str] = {}  # names by number
         self.ended = False  # by a line 'end'
+        for self.line, line in enumerate(lines, 1):  # read last, for messages
+            if _VARIABLE.match(line):
+                self._enter(*re.split("[ =]", line, maxsplit=1))
 
-    def snapshot(self, phase: str) -> Snapshot:
+    def snapshot(self, geometry: Geometry) -> Snapshot:
+        """Return the state on a machine of a layout; raises as read_snapshot does."""
+        self.geometry = geometry
+        self.line = 0
         special: dict[str, ChunkSnapshot] = {}
         listed: dict[int, list[ChunkSnapshot]] = {}
         addresses: set[int] = set()
@@ -96,11 +97,7 @@ class _StateReader:
                 self.line = behind
             elif line == "end" and not any(self.lines[self.line :]):
                 self.ended = True
-            elif line.startswith("kernel "):
-                self._enter("kernel", line[7:])
-            elif re.match(r"\w+=", line):
-                self._enter(*line.split("=", 1))
-            elif line:
+            elif line and not _VARIABLE.match(line):
                 raise self._wrong("name=value, a chunk, or 'first:' or 'reserved:'", line)
         self._check_whole(number)
         if "first" not in special:
@@ -122,7 +119,7 @@ class _StateReader:
             raise self._wrong(f"slots below {total}", str(max(listed)))
         floats = self._floats(types)
         return Snapshot(
-            phase=phase,
+            phase=self.path.name.split(".")[0],
             geometry=self.geometry,
             globals=self.globals,
             chunk_types=types,
@@ -162,10 +159,7 @@ class _StateReader:
         elif name in self.globals:
             raise self._wrong(f"{name}= once", value)
         self.globals[name] = value
-        self.places[name] = self.line
-
-    def _has(self, name: str) -> bool:
-        return self.globals.get(name, "?") != "?"
+        self.places.setdefault(name, self.line)
 
     def _global(self, name: str) -> int:
         return self._number(name, self.globals.get(name, ""), VARIABLES.get(name, 10))
@@ -189,7 +183,7 @@ class _StateReader:
 
         A kernel that does so has all the lists that this takes.
         """
-        lost = [name for name in _SLOTS if not self._has(name)]
+        lost = [name for name in _SLOTS if self.globals.get(name, "?") == "?"]
         release = re.match(r"([0-9]+)\.([0-9]+)", self.globals.get("kernel", ""))
         sidelines = release is not None and (int(release[1]), int(release[2])) >= _ONE_TYPE
         if lost and (sidelines or len(lost) < len(_SLOTS)):

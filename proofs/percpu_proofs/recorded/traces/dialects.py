@@ -111,16 +111,12 @@ def _line(match: re.Match[str]) -> EventLine:
 
 
 def _program(match: re.Match[str]) -> EventLine:
-    told = pairs(f"{match['task']} {match['fields']}")
-    time = next((told[name] for name in _CLOCKS if _is_number(told.get(name))), None)
-    cpu, pid = (next((told[n] for n in names if _is_number(told.get(n))), None)
-                for names in (("cpu",), ("tid", "pid")))  # fmt: skip
+    values = pairs(f"{match['task']} {match['fields']}").items()
+    numbers = {name: text for name, text in values if text.isascii() and text.isdigit()}
+    time, cpu, pid = (next((numbers[n] for n in names if n in numbers), None)
+                      for names in (_CLOCKS, ("cpu",), ("tid", "pid")))  # fmt: skip
     return EventLine(time, None if cpu is None else int(cpu), None if pid is None else int(pid),
                 match["event"], match["fields"])  # fmt: skip
-
-
-def _is_number(text: str | None) -> bool:
-    return text is not None and text.isascii() and text.isdigit()
 
 
 def pairs(text: str) -> dict[str, str]:
@@ -132,10 +128,10 @@ def pairs(text: str) -> dict[str, str]:
     return dict(_PAIR.findall(text))
 
 
-def lost(text: str, t: int | None) -> Lost | None:
+def loss_in(text: str, t: int | None) -> Lost | None:
     """Return what a line says of missing events.
 
-    >>> lost("CPU:2 [LOST 123 EVENTS]", 7)
+    >>> loss_in("CPU:2 [LOST 123 EVENTS]", 7)
     Lost(t=7, cpu=2, pid=None, missing=123)
     """
     for pattern in _LOST:
@@ -159,7 +155,7 @@ def looks_like_text(text: str) -> bool:
     """Return whether a line could begin a trace in text; no tool prints one of 64 KiB."""
     if len(text) >= _LONGEST:
         return False
-    return text.startswith("#") or is_head(text) or lost(text, 0) is not None or (
+    return text.startswith("#") or is_head(text) or loss_in(text, 0) is not None or (
         LineReader().read(text) is not None
     )  # fmt: skip
 

@@ -3,26 +3,26 @@
 Sizes, alignments and offsets are in bytes except where a field says bits or pages. Addresses are
 plain integers. `t` is the recorder's clock, None for allocations logged before tracing began;
 `pid` is known only where the source prints it (text does, jsonl does not).
+Beside the records stand the forms in which traces have them, and the meaning of printed flags.
 Source: include/trace/events/percpu.h and the probes listed in a run's manifest.
-
-And what allocation flags mean that the kernel prints by name.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Final, Literal, NamedTuple
 
 from percpu_spec import gfp
 
+GRANULE: Final = 4
+"""Bytes of which sizes and offsets are multiples, a bit of a chunk's map (PCPU_MIN_ALLOC_SIZE)."""
 UNKNOWN: Final = -1
 """The address of what a kernel printed as (ptrval): it had no key to hash addresses with yet."""
 HASHES: Final = 1 << 32
 """Hashes of addresses lie below: 64-bit kernels have all their addresses above."""
 FIRST: Final = 1 << 63
-"""The name of a first chunk whose address is not told; others have those behind (losses.py)."""
+"""The name of a first chunk whose address is not told; others have those behind (reader.py)."""
 
 
 def is_plain(base: int) -> bool:
@@ -198,7 +198,7 @@ class EventForm(NamedTuple):
 
     op: str
     name: str
-    record: Callable[..., TraceEvent]
+    record: type[TraceEvent]
     fields: tuple[Field, ...]
 
     @property
@@ -207,47 +207,43 @@ class EventForm(NamedTuple):
         return sorted(self.fields, key=lambda one: one.optional)
 
 
-_BASE = Field("base_addr", "base_addr", "address")
-_PROBED = Field("base_addr", "base", "address")
-_RESERVED = Field("reserved", "reserved", "flag")
-_ATOMIC = Field("is_atomic", "is_atomic", "flag")
-_SIZE = Field("size", "size", "natural")
-_ALIGN = Field("align", "align", "natural")
-_OFF = Field("off", "off", "natural")
-_FOUND = Field("off", "off", "number")  # negative: nothing was found
-_PTR = Field("ptr", "ptr", "address")
-_START = Field("start", "start", "natural")
-_END = Field("end", "end", "natural")
-_CALL_SITE = Field("call_site", "call_site", "words", optional=True)
-_BYTES = Field("bytes_alloc", "bytes_alloc", "natural", optional=True)
-_GFP = Field("gfp_flags", "gfp_flags", "words", optional=True)
+_NAMES: Final = {"base": "base_addr", "atomic": "is_atomic", "gfp": "gfp_flags"}
+"""Fields of records that are called otherwise in a trace."""
+_KINDS: Final[dict[str, Kind]] = {
+    "reserved": "flag", "atomic": "flag", "empty_only": "flag", "base": "address", "ptr": "address",
+    "call_site": "words", "gfp": "words", "oslot": "number",
+}  # fmt: skip
+"""The kinds of fields by their names in records, where they are no natural numbers."""
 
 
-def _form(op: str, name: str, record: Callable[..., TraceEvent], *fields: Field) -> EventForm:
-    return EventForm(op, name, record, fields)
+def _form(op: str, name: str, record: type[TraceEvent]) -> EventForm:
+    """Return the form of an event whose fields stand in a record, behind those of all events."""
+    made = []
+    for one in fields(record)[len(fields(TraceEvent)) :]:
+        json = _NAMES.get(one.name, one.name)
+        text = one.name if json == "base_addr" and op.startswith("k_") else json  # of a probe
+        kind = "number" if record is AreaReturn else _KINDS.get(one.name, "natural")
+        made.append(Field(json, text, kind, optional=one.default is None))
+    made.sort(key=lambda one: one.json != "call_site")  # which the kernel prints first
+    return EventForm(op, name, record, tuple(made))
 
 
 FORMS: tuple[EventForm, ...] = (
-    _form(
-        "alloc", "percpu_alloc_percpu", Alloc,
-        _CALL_SITE, _RESERVED, _ATOMIC, _SIZE, _ALIGN, _BASE, _OFF, _PTR, _BYTES, _GFP,
-    ),
-    _form("free", "percpu_free_percpu", Free, _BASE, _OFF, _PTR),
-    _form("fail", "percpu_alloc_percpu_fail", Fail, _RESERVED, _ATOMIC, _SIZE, _ALIGN),
-    _form("create_chunk", "percpu_create_chunk", CreateChunkEvent, _BASE),
-    _form("destroy_chunk", "percpu_destroy_chunk", DestroyChunkEvent, _BASE),
-    _form(
-        "k_area", "area", AllocArea, _PROBED, Field("bits", "bits", "natural"), _ALIGN, _START
-    ),
-    _form("k_area_ret", "area_ret", AreaReturn, _FOUND),
-    _form("k_farea", "farea", AreaFree, _PROBED, _OFF),
-    _form("k_populated", "populated", Populated, _PROBED, _START, _END),
-    _form("k_depopulated", "depopulated", Depopulated, _PROBED, _START, _END),
-    _form("k_popcall", "popcall", PopulateCall, _PROBED, _START, _END),
+    _form("alloc", "percpu_alloc_percpu", Alloc),
+    _form("free", "percpu_free_percpu", Free),
+    _form("fail", "percpu_alloc_percpu_fail", Fail),
+    _form("create_chunk", "percpu_create_chunk", CreateChunkEvent),
+    _form("destroy_chunk", "percpu_destroy_chunk", DestroyChunkEvent),
+    _form("k_area", "area", AllocArea),
+    _form("k_area_ret", "area_ret", AreaReturn),
+    _form("k_farea", "farea", AreaFree),
+    _form("k_populated", "populated", Populated),
+    _form("k_depopulated", "depopulated", Depopulated),
+    _form("k_popcall", "popcall", PopulateCall),
     _form("k_balance", "balance", BalanceEntry),
     _form("k_balance_ret", "balance_ret", BalanceReturn),
-    _form("k_bfree", "bfree", BalanceFree, Field("empty_only", "empty_only", "flag")),
-    _form("k_relocate", "relocate", Relocate, _PROBED, Field("oslot", "oslot", "number")),
+    _form("k_bfree", "bfree", BalanceFree),
+    _form("k_relocate", "relocate", Relocate),
 )
 """Every event but the marks, which have one free text."""
 
@@ -280,10 +276,10 @@ def text_pattern(form: EventForm) -> re.Pattern[str]:
     return re.compile(r"(?:\([^()]*(?:\([^()]*\)[^()]*)*\)\s*)?" + "".join(parts))
 
 
-def shape(form: EventForm) -> str:
+def form_words(form: EventForm) -> str:
     """Return the fields of an event in words, for messages.
 
-    >>> shape(FORMS[1])
+    >>> form_words(FORMS[1])
     'percpu_free_percpu: base_addr= off= ptr='
     """
     names = " ".join(f"[{f.text}=]" if f.optional else f"{f.text}=" for f in form.fields)
