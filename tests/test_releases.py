@@ -12,7 +12,7 @@ from percpu_contracts.whole_state import WholeState
 from percpu_proofs.cli import main
 from percpu_proofs.commands.source import asked_for
 from percpu_proofs.explain.lookup import explain
-from percpu_proofs.explain.releases import stand_in_note
+from percpu_proofs.explain.names import stand_in_note
 from percpu_proofs.kernel.cases import draw_case
 from percpu_proofs.kernel.changes import CHANGES, HAS, SLEEPABLE, WORDS, nearest, with_changes
 from percpu_proofs.kernel.instance import USUAL

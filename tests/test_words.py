@@ -21,7 +21,7 @@ from percpu_proofs import commands, data
 from percpu_proofs.cli import main
 from percpu_proofs.explain import messages, terms
 from percpu_proofs.explain.lookup import UnknownWordError, explain
-from percpu_proofs.explain.shipped import shipped
+from percpu_proofs.explain.names import shipped
 from percpu_proofs.explore.modes import MODES
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.token import examples

@@ -16,7 +16,7 @@ from percpu_proofs.api.results import Display, require
 from percpu_proofs.commands.moments import map_svg, map_text, picture_of_kernel
 from percpu_proofs.commands.output import write_file
 from percpu_proofs.commands.state_report import show_kernel, show_verdicts
-from percpu_proofs.explain import shipped
+from percpu_proofs.explain.names import find_file
 from percpu_proofs.live.subject import SubjectKind, kind_of, read_subject
 from percpu_proofs.live.verdicts import (
     BROKEN,
@@ -159,7 +159,7 @@ def read_state(what: str | Path, *, debug: str | Path | None = None) -> StateRep
     one moment.
     """
     require("what", what, "a file, the name of a shipped state, or live", str, Path)
-    path = str(what) if str(what) == "live" else str(shipped.find(Path(what), "state"))
+    path = str(what) if str(what) == "live" else str(find_file(Path(what), "state"))
     kind = kind_of(path)
     if kind in (SubjectKind.STATS, SubjectKind.SAMPLES):
         raise InputError(path, None, f"a state; for {kind.value}: percpu-spec state FILE")

@@ -50,7 +50,6 @@ def bench(
     rounds: int,
     source: Path | None,
     explorer: bool,
-    as_json: bool,
 ) -> None:
     """Measure operation LISTs: c10, c100, c1000, or files. Without LIST, all that are there, and
     the explorer, beside frontrun if that is installed.
@@ -71,18 +70,16 @@ def bench(
                 with compiled_trees(source) as trees:
                     rates = of_tree(trees[0])
             rates += measure_explorer(variant)
-    if as_json:
-        output.print_json(report.as_json() | {"explore": [rate.as_json() for rate in rates]})
-    else:
-        _show(output.console(), report)
-        if rates:
-            _show_explorer(output.console(), rates)
+    output.result(
+        lambda: report.as_json() | {"explore": [rate.as_json() for rate in rates]},
+        lambda out: _show(out, report, rates),
+    )
     if stop.came:
         click.echo("interrupted: shown is what was measured so far", err=True)
     output.end(interrupted=stop.came, ok=report.agree)
 
 
-def _show(out: Console, report: BenchReport) -> None:
+def _show(out: Console, report: BenchReport, rates: Sequence[Rate]) -> None:
     rows = [_row(work) for work in report.works if work.seconds]
     out.print(output.table("operations a second, best of the rounds", _COLUMNS, rows))
     measured = "measured in this run" if report.library else "as known; --source measures it"
@@ -97,6 +94,8 @@ def _show(out: Console, report: BenchReport) -> None:
         out.print(f"not measured: {name}, not found here or in ../shared/bench; --lists says where")
     if not report.agree:
         out.print(Text("a run did not end in the known state: its rates mean nothing", "bold red"))
+    if rates:
+        _show_explorer(out, rates)
 
 
 def _show_explorer(out: Console, rates: Sequence[Rate]) -> None:

@@ -44,7 +44,6 @@ def beside(
     variant: str | None,
     backing: Backing,
     page: Path | None,
-    as_json: bool,
 ) -> None:
     """Put FUNCTION of a kernel tree beside the model's, step against step, with its contract.
 
@@ -59,16 +58,16 @@ def beside(
         found = everything(sources) if function is None else [compare(sources, function, backing)]
     if page is not None:
         output.write_file(page, pages.page(found))
-    if as_json:
-        given = [one.as_json() for one in found]
-        output.print_json(given if every else given[0])
+    if output.as_json():
+        records = [one.as_json() for one in found]
+        output.print_json(records if every else records[0])
     elif every:
         _table(found)
     elif page is None:
         out = output.console()
         for line in lines_of(found[0], out.width if out.is_terminal else NARROW):
             output.echo(line)
-    if page is not None and not as_json:
+    if page is not None and not output.as_json():
         output.echo(f"{page}: {len(found)} function{'s'[:len(found) != 1]}")
 
 

@@ -31,7 +31,7 @@ conform.add_command(record)
 @conform.command()
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="[PATH]...")
 @output.json_option
-def vectors(paths: tuple[Path, ...], as_json: bool) -> None:
+def vectors(paths: tuple[Path, ...]) -> None:
     """Compare every field of every recorded state in vectors: files, or folders of them.
 
     Without PATH, the vectors that ship with the package.
@@ -39,10 +39,10 @@ def vectors(paths: tuple[Path, ...], as_json: bool) -> None:
     report = VectorReport()
     with output.interruption() as stop, output.progress_bar("vectors") as bar:
         conform_vectors(paths or [data.folder("vectors")], bar, report)
-    if as_json:
-        output.print_json(report.as_json() | {"interrupted": stop.came})
-    else:
-        _show(output.console(), report, stop.came)
+    output.result(
+        lambda: report.as_json() | {"interrupted": stop.came},
+        lambda out: _show(out, report, stop.came),
+    )
     output.end(interrupted=stop.came, ok=not report.mismatches)
 
 
@@ -90,7 +90,6 @@ def trace(
     state: Path | None,
     who: bool,
     at: int | None,
-    as_json: bool,
 ) -> None:
     """Compare every placement and recorded state of kernel traces: folders of runs, or traces.
 
@@ -109,15 +108,15 @@ def trace(
             if is_memleak(path):  # no events to compare: it tells who, and nothing else
                 holders = of_memleak(path)
                 stacks.append({"run": str(path), "who": asdict(holders)})
-                if not as_json:
+                if not output.as_json():
                     traces.show_holders(output.console(), holders)
                 continue
             reports.append(traces.replay(path, variant, "off", geometry, state, at))
-            if not as_json:
+            if not output.as_json():
                 traces.show(output.console(), reports[-1])
-            if who and not as_json:
-                traces.show_holders(output.console(), reports[-1].who)
-    if as_json:
+                if who:
+                    traces.show_holders(output.console(), reports[-1].who)
+    if output.as_json():
         found = [report.to_dict() for report in reports]
         for one in found:
             one |= {} if who else {"who": None}  # of every page

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import groupby
+from pathlib import Path
 from typing import Final, NamedTuple
 
 import click
@@ -22,63 +23,12 @@ class Example(NamedTuple):
 
 
 SECONDS, TREE = "seconds", "a tree"
-_EXAMPLES: Final = """\
-run: 50-straddle-p16-u128-c2 | a recorded vector that ships
-run: list.ops --variant 6.14 --contracts full | a list of your own
-conform kernel: --source TREE --count 2000 | drawn cases | a tree
-conform kernel: --source TREE --operations list.ops | one list, field by field | a tree
-conform record: --source TREE list.ops --out mine | a list as a vector in mine/ | a tree
-conform record: --source TREE 30-early-u32-c2 --out mine | a shipped vector anew | a tree
-conform vectors: 70-mixed-up-u32 | one that ships
-conform vectors:  | all that ship | seconds
-conform trace: boot61_2 | a boot that ships, placement by placement
-conform trace: boot61_2 --who --at 400 | who holds memory after 400 events
-conform recorder:  | print the script; then, as root: sh it FOLDER 60
-conform recorder: --bpftrace | the same for bpftrace
-show: 612_4.removed60 --map | all chunks of a kernel's state
-show: 33-frag-u32-c4-odd --at 300 --chunk 3 --svg chunk.svg
-    | one chunk after 300 operations, as a picture too
-explore: float-taken | a scenario that ships, every schedule
-explore: mine.txt --variant reference | one of your own
-replay: TOKEN | a counterexample, step by step
-replay: TOKEN --json | the same for programs
-review: --variant mine.py | a variant of your own: about a minute on two cores | seconds
-review: --source TREE --fix L2 --quick --search crumbs | a tree and a fix, one search of it | a tree
-report:  | the book: some minutes where no review is kept | seconds
-report: --html book.html --source TREE | with the kernel's C beside the model | a tree
-prove: --plugin | where CrossHair finds its plugin
-prove: SLOT-1 | the claims about one clause | seconds
-log: dmesg.txt | the layout, and each failure
-log: dmesg.txt --state 612_4.removed60 | why they fail in that state
-state: 612_4.removed60 | a saved state, judged
-state: 612_4.removed60 --ask 4096,8,atomic --what-if work
-    | what a request would get, and what the work would do
-workload burst: --variant linux_7_1 --requests 600 --every 300
-    | one algorithm, few requests | seconds
-workload burst: --size 64 | all, requests of 64 bytes | seconds
-workload removal: cg612_4 --variant reference | one alone | seconds
-workload removal: cg510_4 --variant linux_5_12 --svg removal.svg | with a plot | seconds
-workload cost: --variant rfc_1 --variant linux_6_12 | two of them | seconds
-workload cost: --source TREE --variant linux_6_12 | and a tree | a tree
-workload fixes: --operations 500 | over the first of c10 | seconds
-workload fixes: list.ops | over a list of your own
-bench: list.ops --rounds 1 | a list of your own | seconds
-bench: c10 | one that ships | seconds
-explain: HINT-5 float pcpu_isolate_chunk | a clause, a word of the glossary, a function
-explain: 'percpu: allocation failed, size=8 align=8 atomic=1, atomic alloc failed, no space left'
-    | a line of dmesg
-beside: isolate_chunk --source TREE | one function | a tree
-beside: --all --source TREE --html beside.html | all, as a page | a tree
-operations:  | the language, with examples
-operations: --json | the same for programs
-completion: bash | print what bash needs
-completion: fish | the same for fish
-"""
+_FILE: Final = Path(__file__).with_suffix(".txt")
 """A line each, or two: a command, the words behind it, what that does, and what it takes."""
 
 
 def _parsed() -> Iterator[tuple[str, Example]]:
-    for one in _EXAMPLES.replace("\n    |", " |").splitlines():
+    for one in _FILE.read_text("utf-8").replace("\n    |", " |").splitlines():
         called, *said = one.split(" | ")
         command, _, words = called.partition(": ")
         yield command, Example(f"percpu-spec {command} {words}".rstrip(), *said)

@@ -31,7 +31,7 @@ _TABLES = {"breaks": "breaks, after so many operations of compiled code"}
 @click.argument("words", nargs=-1, metavar="[WORD]...")
 @click.option("--mail", "as_mail", is_flag=True, help="Print a block for a mail.")
 @output.json_option
-def explain(words: tuple[str, ...], as_mail: bool, as_json: bool) -> None:
+def explain(words: tuple[str, ...], as_mail: bool) -> None:
     """Say what WORD names, and what stands for it here. Without WORD, list clauses and findings.
 
     WORD is a clause (HINT-5), a finding (L1, REFINE), a function of the model or of the kernel
@@ -41,31 +41,30 @@ def explain(words: tuple[str, ...], as_mail: bool, as_json: bool) -> None:
     scenario, a search, a predicate, or a line pasted from a log, a trace or an operation list.
     Several WORDs are one line if that says something, else each is asked by itself.
     """
-    out = output.console()
     if not words and as_mail:
         raise click.UsageError("--mail needs a WORD")
     if not words:
-        every = {c.id: c.title for c in clauses().values()}
-        every |= {f.id: f.title for f in findings().values()}
-        if as_json:
-            output.print_json(every)
-            return
-        rows = [(c.id, c.title, c.when.split("\n")[0]) for c in clauses().values()]
-        out.print(output.table("clauses", ("clause", "what", "when"), rows))
-        known = [(f.id, f.title, f.breaks) for f in findings().values()]
-        out.print(output.table("findings", ("finding", "what", "breaks"), known))
+        titles = {c.id: c.title for c in clauses().values()}
+        output.result(lambda: titles | {f.id: f.title for f in findings().values()}, _list)
         return
-
     found = _senses(words)
-    if as_json:
-        output.print_json(found[0] if len(found) == 1 else found)
+    if output.as_json() or not as_mail:
+        output.result(
+            lambda: found[0] if len(found) == 1 else found,
+            lambda out: show_senses(out, [s for each in found for s in (each, *each["also"])]),
+        )
         return
-    if as_mail:
-        named = words if len(found) == len(words) else (" ".join(words),)
-        for word, one in zip(named, found, strict=True):
-            output.echo("\n".join(explain_mail(word, one)))
-        return
-    show_senses(out, [sense for each in found for sense in (each, *each["also"])])
+    named = words if len(found) == len(words) else (" ".join(words),)
+    for word, one in zip(named, found, strict=True):
+        output.echo("\n".join(explain_mail(word, one)))
+
+
+def _list(out: Console) -> None:
+    """Print all clauses and findings."""
+    rows = [(c.id, c.title, c.when.split("\n")[0]) for c in clauses().values()]
+    out.print(output.table("clauses", ("clause", "what", "when"), rows))
+    rows = [(f.id, f.title, f.breaks) for f in findings().values()]
+    out.print(output.table("findings", ("finding", "what", "breaks"), rows))
 
 
 def _senses(words: tuple[str, ...]) -> list[Explanation]:
@@ -123,9 +122,6 @@ def _show_sense(out: Console, found: Mapping[str, Any]) -> None:
 
 @click.command()
 @output.json_option
-def operations(as_json: bool) -> None:
+def operations() -> None:
     """Print the language of operation lists and of scenario files, with examples."""
-    if as_json:
-        output.print_json(terms.as_json())
-    else:
-        output.say(output.console(), terms.text())
+    output.result(terms.as_json, lambda out: output.say(out, terms.text()))

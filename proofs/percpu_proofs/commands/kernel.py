@@ -13,7 +13,6 @@ import click
 from percpu_proofs.commands import options, output
 from percpu_proofs.commands.comparison import ConformanceRun
 from percpu_proofs.commands.source import (
-    SIZES,
     InputKind,
     expand,
     geometry_option,
@@ -21,6 +20,7 @@ from percpu_proofs.commands.source import (
     page_asked_for,
     read_source,
 )
+from percpu_proofs.explain.lines import SIZES
 from percpu_proofs.explore.token import read_token, token_of
 from percpu_proofs.kernel import difference_report as differences
 from percpu_proofs.kernel.build import Workshop, workshop
@@ -99,7 +99,6 @@ def kernel(
     backing: Literal["vm", "km", "both"],
     clauses: bool,
     save: Path | None,
-    as_json: bool,
 ) -> None:
     """Compile a Linux tree's own mm/percpu.c and compare the model with it, field by field.
 
@@ -129,10 +128,7 @@ def kernel(
             run.tally.interrupted = True
         if run.tally.found is not None:
             run.saved = differences.save(run.tally.found, shop.model, save or _temporary_file())
-        if as_json:
-            output.print_json(run.as_json())
-        else:
-            run.show(output.console())
+        output.result(run.as_json, run.show)
     output.end(ok=not run.differs)
     output.end(interrupted=run.tally.interrupted)
 
@@ -222,7 +218,6 @@ def record(
     geometry: str | None,
     out: Path,
     paths: tuple[Path, ...],
-    as_json: bool,
 ) -> None:
     """Write vectors of what a Linux tree's own mm/percpu.c does with lists of operations.
 
@@ -246,13 +241,12 @@ def record(
                 entries.append(entry)
                 bar(number, len(files))
         write_manifest(out, f"mm/percpu.c of Linux {shop.tree.name}", entries)
-    if as_json:
-        output.print_json({"kernel": shop.tree.name, "folder": str(out), "files": entries})
-    else:
-        rows = [(entry["file"], entry["ops"], entry["final_crc"]) for entry in entries]
-        output.console().print(
-            output.table(f"Linux {shop.tree.name}", ("file", "operations", "checksum"), rows)
-        )
+    rows = [(entry["file"], entry["ops"], entry["final_crc"]) for entry in entries]
+    columns = ("file", "operations", "checksum")
+    output.result(
+        lambda: {"kernel": shop.tree.name, "folder": str(out), "files": entries},
+        lambda console: console.print(output.table(f"Linux {shop.tree.name}", columns, rows)),
+    )
 
 
 def _recording(path: Path, changes: str | None) -> VectorRecording:

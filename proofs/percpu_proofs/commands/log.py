@@ -35,7 +35,7 @@ _LINES_SHOWN = 8  # at which failures alike stand
     "that machine (as for percpu-spec state).",
 )
 @output.json_option
-def log(file: Path, geometry: str | None, source: str | None, as_json: bool) -> None:
+def log(file: Path, geometry: str | None, source: str | None) -> None:
     """Explain what FILE says of percpu memory: dmesg, a console log, a journal, a mail with either.
     FILE - is standard input (dmesg | percpu-spec log -).
 
@@ -53,7 +53,7 @@ def log(file: Path, geometry: str | None, source: str | None, as_json: bool) -> 
         one.kind: None if place is None else why_at_site(place, one, found.machine_of(one))
         for one, _ in found.kinds
     }
-    if as_json:
+    if output.as_json():
         record = found.as_json()
         if place is not None:
             record["state"] = site_record(place, found.machines)

@@ -17,8 +17,8 @@ from click.shell_completion import CompletionItem, get_completion_class
 from click.types import StringParamType
 
 from percpu_proofs.commands import output
-from percpu_proofs.explain import code, lookup, shipped
-from percpu_proofs.explain.shipped import DRAWN, Kind, find
+from percpu_proofs.explain import code, lookup
+from percpu_proofs.explain.names import DRAWN, Kind, find_file, shipped_names
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.kernel.search.plans import DRAWN as DRAWN_SEARCHES
 from percpu_proofs.kernel.search.plans import QUICK
@@ -78,7 +78,7 @@ class ChosenTree:
 
     def compiled(self) -> AbstractContextManager[list[CompiledTree]]:
         """Give the tree, and behind it the patched one if there are patches. Raises InputError."""
-        patches = [find(path, "patch") for path in self.patches]
+        patches = [find_file(path, "patch") for path in self.patches]
         fixes = [path for name in self.fixes for path in fix_patch(name)]
         return compiled_trees(self.source, [*patches, *fixes], self.stub)
 
@@ -139,6 +139,14 @@ mail = together(
     ),
 )  # fmt: skip
 """--mail, a block for a mail, and --names; `mail` is where tokens go that are long, or None."""
+
+def variant(default: str, **settings: Any) -> _Decorator:
+    """Return the option --variant. default: how its help says what runs without it."""
+    return click.option(
+        "--variant", callback=output.named_variant, **settings,
+        help=f"The algorithm to run.  [default: {default}]",
+    )  # fmt: skip
+
 
 variant_file = click.option(
     "--variant", "file", metavar="FILE",
@@ -203,7 +211,7 @@ class File(click.Path):
         super().__init__(path_type=Path)
         self._kinds = kinds
         self._made = made
-        self._words = Words(lambda: shipped.names(*kinds), files=True)
+        self._words = Words(lambda: shipped_names(*kinds), files=True)
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -211,7 +219,7 @@ class File(click.Path):
         """Return the path. Raises InputError for a name that is neither."""
         if str(value) in ("live", "-"):
             return self._made(value)
-        return self._made(shipped.find(Path(value), *self._kinds))
+        return self._made(find_file(Path(value), *self._kinds))
 
     def shell_complete(
         self, ctx: click.Context, param: click.Parameter, incomplete: str
@@ -228,7 +236,7 @@ _OPTIONS: dict[str, click.ParamType[Any]] = {
     "--after": Words(lambda: ["cg612_4", "cg510_4"], files=True),
 }
 _ARGUMENTS: dict[str, click.ParamType[Any]] = {
-    "show": Words(lambda: shipped.names(*DRAWN), files=True),
+    "show": Words(lambda: shipped_names(*DRAWN), files=True),
     "run": File("vector", "operation list", "recorded run"),
     "conform vectors": File("vector"),
     "conform trace": File("recorded run"),

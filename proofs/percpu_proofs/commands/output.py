@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +19,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from percpu_proofs.commands.console import Column, FittedTable, ProgressLines
-from percpu_proofs.explain.releases import stand_in_note
+from percpu_proofs.explain.names import stand_in_note
 from percpu_proofs.run.inputs import writing
 from percpu_reference.variants import UnknownVariantError, variant_name
 from percpu_spec.catalogue import entry_id
@@ -46,8 +46,8 @@ def named_variant(context: click.Context, option: click.Parameter, given: Any) -
     that is too old.
     """
     words = given if isinstance(given, tuple) else (given or "",)
-    for said in filter(None, dict.fromkeys(map(stand_in_note, words))):
-        context.call_on_close(partial(_tell, context, said))
+    for note in filter(None, dict.fromkeys(map(stand_in_note, words))):
+        context.call_on_close(partial(_tell, context, note))
     if isinstance(given, tuple):
         return tuple(map(variant_name, given))
     if given == "":
@@ -62,13 +62,29 @@ def clause_ids(
     return tuple(map(entry_id, given))
 
 
-def _tell(context: click.Context, said: str) -> None:
+def _tell(context: click.Context, note: str) -> None:
     """Print a note to standard error, unless results are printed as JSON."""
-    if not context.params.get("as_json"):
-        click.echo(said, err=True)
+    if not context.meta.get(_JSON):
+        click.echo(note, err=True)
 
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+_JSON = "percpu_spec.json"  # in the context of a command: whether it prints JSON
+
+
+def _choose_json(context: click.Context, option: click.Parameter, chosen: bool) -> None:
+    context.meta[_JSON] = chosen
+
+
+json_option = click.option(
+    "--json", is_flag=True, expose_value=False, callback=_choose_json,
+    help="Print JSON instead of tables.",
+)  # fmt: skip
+"""--json, which `as_json` and `result` know of."""
+
+
+def as_json() -> bool:
+    """Return whether the command that runs prints JSON."""
+    return bool(click.get_current_context().meta.get(_JSON))
 
 
 _results: list[TextIO] = []  # standard output, while nothing but results may go there
@@ -195,11 +211,11 @@ class Interruption:
 @contextmanager
 def interruption() -> Iterator[Interruption]:
     """Let Ctrl-C end the block, and no more than that: what was done is shown."""
-    found = Interruption()
+    stop = Interruption()
     try:
-        yield found
+        yield stop
     except KeyboardInterrupt:
-        found.came = True
+        stop.came = True
 
 
 def end(*, interrupted: bool = False, ok: bool = True) -> None:
@@ -218,6 +234,14 @@ def record(of: object, *names: str) -> dict[str, Any]:
 def print_json(value: object) -> None:
     """Print one JSON document."""
     echo(json.dumps(value, indent=2))
+
+
+def result(values: Callable[[], object], show: Callable[[Console], object]) -> None:
+    """Print what was found: its plain values as JSON if asked for, else as `show` does."""
+    if as_json():
+        print_json(values())
+    else:
+        show(console())
 
 
 def print_line(value: object) -> None:
@@ -252,6 +276,12 @@ def write_file(path: Path, text: str) -> None:
     """Write a text file. Raises InputError where that is not possible."""
     with writing(path):
         path.write_text(text, encoding="utf-8")
+
+
+def write_page(page: Path, html: str) -> None:
+    """Write a report, and say so where people read. Raises InputError as `write_file` does."""
+    write_file(page, html)
+    click.echo(f"written: {page}, {len(html.encode()) / 1e6:.1f} MB", err=True)
 
 
 def table(
@@ -301,9 +331,9 @@ def show_not_asked(out: Console, reasons: Mapping[str, str]) -> None:
         out.print(f"not asked: {', '.join(names)}: {reason}", markup=False)
 
 
-def callers_error(said: str) -> Text:
+def callers_error(what: str) -> Text:
     """Return the line about a free that API-2 forbids."""
-    return Text(f"the caller's error (API-2), no verdict on the allocator: {said}", "yellow")
+    return Text(f"the caller's error (API-2), no verdict on the allocator: {what}", "yellow")
 
 
 def _cell(value: object) -> str:
@@ -316,23 +346,12 @@ def _cell(value: object) -> str:
     return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
-class ProgressBar:
-    """A progress bar on standard error, on a terminal."""
-
-    def __init__(self, progress: Progress, title: str) -> None:
-        self._progress = progress
-        self._task = progress.add_task(title, total=None)
-
-    def __call__(self, done: int, total: int, title: str | None = None) -> None:
-        """Show that `done` of `total` is done."""
-        self._progress.update(self._task, completed=done, total=total, description=title)
-
-
 @contextmanager
-def progress_bar(title: str, each: float = 0.0) -> Iterator[ProgressBar | ProgressLines]:
+def progress_bar(title: str, each: float = 0.0) -> Iterator[Callable[..., None]]:
     """Show a bar while the block runs, and take it away after; lines where there is no terminal.
 
-    each: seconds that one of what is counted may take, where that is known before.
+    Given is what takes how much is done, of how much, and a new title if there is one. each:
+    seconds that one of what is counted may take, where that is known before.
     """
     out = console(stderr=True)
     if not out.is_terminal:
@@ -346,7 +365,12 @@ def progress_bar(title: str, each: float = 0.0) -> Iterator[ProgressBar | Progre
         TimeRemainingColumn(),
     )
     with Progress(*columns, console=out, transient=True) as progress:
-        yield ProgressBar(progress, title)
+        task = progress.add_task(title, total=None)
+
+        def show(done: int, total: int, title: str | None = None) -> None:
+            progress.update(task, completed=done, total=total, description=title)
+
+        yield show
 
 
 def sparkline(values: Sequence[int], width: int = 40) -> str:

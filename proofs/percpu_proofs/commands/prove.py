@@ -69,7 +69,6 @@ def prove(
     no_cache: bool,
     timeout: float,
     summary: Path | None,
-    as_json: bool,
 ) -> None:
     """Check claims by machine: all, or those with an ID or about a clause.
 
@@ -102,7 +101,7 @@ def prove(
     if summary is not None:
         output.write_file(summary, json.dumps(ledger.summary(entries), indent=1) + "\n")
     changed = ledger.differences(entries, complete=complete) if summary is None else []
-    if as_json:
+    if output.as_json():
         output.print_json({
             "claims": [asdict(one) | {"as_expected": one.as_expected} for one in entries],
             "planned": len(wanted),

@@ -60,6 +60,11 @@ def show_lines(out: Console, lines: Iterable[Line]) -> None:
         output.say(out, line, _STYLES.get(kind, ""))
 
 
+def show_mail(c: Counterexample, names: Path, tree: options.ChosenTree | None = None) -> None:
+    """Print a counterexample as a block for a mail; names, tree: as of `reproducer`."""
+    output.echo("\n".join(mail(c, reproducer(c, names, tree))))
+
+
 def reproducer(c: Counterexample, names: Path, tree: options.ChosenTree | None = None) -> str:
     """Return the line that shows a counterexample again, as short as it takes to fit a mail.
 
@@ -83,11 +88,6 @@ def reproducer(c: Counterexample, names: Path, tree: options.ChosenTree | None =
     else:
         begin = f"percpu-spec replay {shlex.quote(name_in(names, c.clause, c.token))}"
     return next(fitting(begin), begin + shorter_and_shorter[-1])
-
-
-def show_mail(c: Counterexample, line: str) -> None:
-    """Print a counterexample as a block for a mail."""
-    output.echo("\n".join(mail(c, line)))
 
 
 def and_others(clauses: Iterable[str], first: str) -> str:
@@ -150,7 +150,6 @@ def replay(
     stepwise: bool,
     file: str | None,
     mail: Path | None,
-    as_json: bool,
 ) -> None:
     """Run the schedule of TOKEN again and show each step with what it changes.
 
@@ -162,10 +161,10 @@ def replay(
     first and the last, q to quit; lines of these where standard input is no terminal.
     """
     found, values = _replayed(token_of(token), tree, file)
-    if as_json:
+    if output.as_json():
         output.print_json(values)
     elif mail is not None:
-        show_mail(found, reproducer(found, mail, tree))
+        show_mail(found, mail, tree)
     elif stepwise:
         walk(output.console(), found)
     else:

@@ -93,7 +93,6 @@ def review(
     everything: bool,
     page: Path | None,
     mail: Path | None,
-    as_json: bool,
 ) -> None:
     """Say for each variant and clause whether it holds, how that is known and how far.
 
@@ -127,7 +126,6 @@ def review(
             workers=workers,
             mail=mail,
             page=page,
-            as_json=as_json,
         )
         return
     if geometry is not None:
@@ -145,5 +143,4 @@ def review(
         workers,
         mail=mail,
         page=page,
-        as_json=as_json,
     )

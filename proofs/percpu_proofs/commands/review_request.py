@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import click
 
-from percpu_proofs.commands.replay import and_others, reproducer, show_mail
+from percpu_proofs.commands.replay import and_others, show_mail
 from percpu_proofs.counterexample import Counterexample, of_token
 from percpu_proofs.review.changes import Changes, clause_and_finding, example_of
 from percpu_proofs.review.job import ReviewExample
@@ -58,27 +58,30 @@ class ReviewRequest:
 
     def examples_of(self, cell: Cell) -> list[ShownExample]:
         """Return what is shown of a cell: its own counterexample, or those of findings."""
-        if not self.findings:
-            example = cell.example
-            return [] if example is None else [ShownExample(cell, example, cell.found_by)]
         reason = variant_class(cell.variant).EXPECTED.get(cell.clause, "")
-        if len(findings_in(reason)) == 1:
-            known = dict.fromkeys(findings_in(reason), (cell.example, cell.found_by))
-        else:
-            known = {
-                name: (example, _sought(cell, name)) for name, example in cell.mechanisms.items()
-            }
-        found = [(name, *known.get(name, (None, ""))) for name in self.names(reason)]
-        return [ShownExample(cell, one, how, name) for name, one, how in found if one is not None]
+        names = self.names(reason) if self.findings else [""]
+        return [shown for name in names if (shown := _shown_example(cell, name)) is not None]
 
 
 class ShownExample(NamedTuple):
-    """A counterexample of a cell, how it was come by, and the finding that it shows if asked."""
+    """A counterexample of a cell, and how it was come by."""
 
     cell: Cell
     example: ReviewExample
     how: str
-    finding: str = ""
+
+    def counterexample(self) -> Counterexample:
+        """Return it as it is shown: the schedule of its token."""
+        return replace(of_token(self.example.token or ""), bound=self.how)
+
+
+def _shown_example(cell: Cell, finding: str) -> ShownExample | None:
+    """Return what is shown of a cell by a finding, or by all of them; None without a token."""
+    example = example_of(cell, finding)
+    if example is None or not example.token:
+        return None
+    how = _sought(cell, finding) if finding in cell.sought else cell.found_by
+    return ShownExample(cell, example, how)
 
 
 def _sought(cell: Cell, finding: str) -> str:
@@ -103,13 +106,10 @@ def show_review_mail(
         for cell in cells
         if request.shows(cell.clause)
         for shown in _of_changes(request, cell, new)
-        if shown.example.token
     ]
     if not chosen and not request.named and (mended := _mended(every, changed)):
         first, others = min(mended, key=lambda one: one[0].example.length)
-        c = of_token(first.example.token or "")
-        c = replace(c, bound=first.how, others=others)
-        show_mail(c, reproducer(c, names))
+        show_mail(replace(first.counterexample(), others=others), names)
         return
     if not chosen:
         why = "; ".join(_unreported(request, cells, changed))
@@ -117,11 +117,11 @@ def show_review_mail(
         return
     first = min(chosen, key=lambda shown: shown.example.length)
     more = and_others((shown.cell.clause for shown in chosen), first.cell.clause)
-    c = of_token(first.example.token or "")
+    c = first.counterexample()
     c = replace(
         c, subject=Path(c.subject).name, bound=f"{more}{first.how}", others=_by_others(c, first)
     )
-    show_mail(c, reproducer(c, names))
+    show_mail(c, names)
 
 
 def _of_changes(
@@ -133,28 +133,24 @@ def _of_changes(
         return
     for variant, entry in new:
         clause, finding = clause_and_finding(entry)
-        if (variant, clause) == (cell.variant, cell.clause):
-            example = example_of(cell, finding)
-            if example is not None:
-                how = _sought(cell, finding) if finding in cell.sought else cell.found_by
-                yield ShownExample(cell, example, how, finding)
+        if (variant, clause) == (cell.variant, cell.clause) and (
+            shown := _shown_example(cell, finding)
+        ):
+            yield shown
 
 
 def _mended(
     every: Sequence[Cell], changed: Mapping[str, Changes]
 ) -> list[tuple[ShownExample, str]]:
     """Return what of a base has a counterexample and is mended, each with what mends it."""
-    found = []
+    mended = []
     for name, one in changed.items():
         others = f"Mended by {Path(name).name}, as far as was searched: {', '.join(one.mended)}"
         of_base = {cell.clause: cell for cell in every if cell.variant == base_of(name)}
         for clause, finding in map(clause_and_finding, one.mended):
-            cell = of_base.get(clause)
-            example = None if cell is None else example_of(cell, finding)
-            if cell is not None and example is not None and example.token:
-                how = _sought(cell, finding) if finding in cell.sought else cell.found_by
-                found.append((ShownExample(cell, example, how, finding), others))
-    return found
+            if clause in of_base and (shown := _shown_example(of_base[clause], finding)):
+                mended.append((shown, others))
+    return mended
 
 
 def _by_others(c: Counterexample, shown: ShownExample) -> str:

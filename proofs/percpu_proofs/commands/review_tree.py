@@ -15,12 +15,10 @@ from percpu_proofs.commands import options, output
 from percpu_proofs.commands.console import FittedTable
 from percpu_proofs.commands.replay import (
     and_others,
-    reproducer,
     show_example,
     show_mail,
     subject_of,
 )
-from percpu_proofs.commands.report import write_trees
 from percpu_proofs.commands.review_lines import TreeLines
 from percpu_proofs.counterexample import of_tree
 from percpu_proofs.kernel.build import ONE_UNIT
@@ -42,7 +40,6 @@ def review_trees(
     workers: Workers,
     mail: Path | None,
     page: Path | None,
-    as_json: bool,
 ) -> None:
     """Judge a tree, and what patches make of it; exit 1 for what they newly break.
 
@@ -52,11 +49,14 @@ def review_trees(
     began = time.perf_counter()
     with chosen.compiled() as trees, output.progress_bar("review") as bar:
         lines = TreeLines(output.console(), trees[0].model().name if len(trees) == 1 else None)
-        tell = [lines] if not as_json and mail is None else []
+        tell = [lines] if not output.as_json() and mail is None else []
         found = results_of(trees, searches, replace(workers, on_done=bar), *tell)
     if page is not None:
-        write_trees(page, chosen, found)
-    if as_json:
+        from percpu_proofs.report.reviews import report_of_trees
+
+        base = replace(chosen, patches=(), fixes=())
+        output.write_page(page, report_of_trees(found, (base.options(), chosen.options())))
+    if output.as_json():
         output.print_json(_plain(found, clauses, time.perf_counter() - began))
     elif mail is not None:
         _mail(chosen, found, clauses or found.unexpected, mail)
@@ -108,7 +108,7 @@ def _mail(
     first = min(broken, key=lambda clause: broken[clause].length)
     bound = and_others(broken, first) + cells[first].searched
     c = of_tree(broken[first], subject_of(found.trees[-1].tree.name, found.patches), bound)
-    show_mail(c, reproducer(c, names, chosen))
+    show_mail(c, names, chosen)
 
 
 def _bound(outcome: TreeOutcome) -> dict[str, Any]:

@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.text import Text
 
 from percpu_proofs.commands import output
-from percpu_proofs.commands.report import write_variants
 from percpu_proofs.commands.review_lines import (
     FindingLines,
     brief,
@@ -50,7 +49,7 @@ did not occur; - not asked of this variant; ! not as declared"""
 
 
 def review_variants(
-    request: ReviewRequest, workers: Workers, *, mail: Path | None, page: Path | None, as_json: bool
+    request: ReviewRequest, workers: Workers, *, mail: Path | None, page: Path | None
 ) -> None:
     """Review variants, those of files beside what they extend; exit 1 for what is not declared.
 
@@ -60,14 +59,16 @@ def review_variants(
     began = time.perf_counter()
     shown = _VariantsReview(output.console(), request)
     review = shown.review
-    if not as_json and mail is None:
+    if not output.as_json() and mail is None:
         review.on_outcome = shown.begin()
     with output.progress_bar("review", SECONDS_EACH / workers.jobs) as bar:
         review.run(replace(workers, on_done=bar))
     shown.take()
     if page is not None:
-        write_variants(page, shown.listed, shown.changed)
-    if as_json:
+        from percpu_proofs.report.reviews import report_of_variants
+
+        output.write_page(page, report_of_variants(shown.listed, shown.changed))
+    if output.as_json():
         output.print_json(shown.as_json() | {"seconds": round(time.perf_counter() - began, 1)})
     elif mail is not None:
         show_review_mail(request, shown.every, shown.changed, mail)

@@ -13,9 +13,8 @@ from rich.text import Text
 
 from percpu_contracts.contract import Level
 from percpu_proofs import data
-from percpu_proofs.commands import output, traces
+from percpu_proofs.commands import options, output, traces
 from percpu_proofs.commands.source import (
-    SIZES,
     InputKind,
     Source,
     expand,
@@ -24,6 +23,7 @@ from percpu_proofs.commands.source import (
     read_source,
 )
 from percpu_proofs.commands.traces import show_verdicts
+from percpu_proofs.explain.lines import SIZES
 from percpu_proofs.recorded.replay.report import TraceReport
 from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.operations import text_of
@@ -40,10 +40,7 @@ _FAILED = ("size", "align", "flags", "failed", "of", "reason")
 
 @click.command()
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="[FILE]...")
-@click.option(
-    "--variant", callback=output.named_variant,
-    help=f"The algorithm to run.  [default: {DEFAULT}; for what was recorded that of the kernel]",
-)
+@options.variant(f"{DEFAULT}; for what was recorded that of the kernel")
 @click.option(
     "--contracts", type=click.Choice(["off", "fast", "full"]), default="fast", show_default=True,
     help="What is checked: nothing, constant work an operation, everything.",
@@ -65,7 +62,6 @@ def run(
     contracts: Level,
     geometry: str | None,
     every: int | None,
-    as_json: bool,
 ) -> None:
     """Run FILEs (operation lists, vectors, kernel traces) through the contract-checked allocator.
 
@@ -84,7 +80,7 @@ def run(
                     raise InputError("--every", None, expected, str(path))
                 replayed = traces.replay(path, variant, contracts, geometry)
                 reports.append(replayed)
-                if not as_json:
+                if not output.as_json():
                     traces.show(out, replayed)
                 continue
             source = read_source(path, geometry)
@@ -92,12 +88,12 @@ def run(
             reports.append(report)
             with output.interruption() as within, output.progress_bar(path.name) as bar:
                 run_list(source.listed, report, bar)
-            if not as_json:
+            if not output.as_json():
                 show(out, report, source)
             if within.came:
                 raise KeyboardInterrupt
 
-    if as_json:
+    if output.as_json():
         output.print_json(_merged(reports, stop.came))
     if stop.came:
         done = sum(isinstance(report, TraceReport) or report.complete for report in reports)

@@ -12,7 +12,7 @@ import click
 from percpu_proofs.commands import moments, options, output
 from percpu_proofs.commands.moments import StateDrawing, map_svg, map_text, picture_of_kernel
 from percpu_proofs.commands.source import InputKind, geometry_option, kind_of, read_source, sizes
-from percpu_proofs.explain.shipped import DRAWN, find
+from percpu_proofs.explain.names import DRAWN, find_file
 from percpu_proofs.explore.packing import MODEL, TREE, cut
 from percpu_proofs.explore.token import read_token, token_of
 from percpu_proofs.kernel.search.plans import TreeSearch
@@ -77,7 +77,6 @@ def show(
     variant: str | None,
     geometry: str | None,
     tree: options.ChosenTree | None,
-    as_json: bool,
 ) -> None:
     """Draw a state: its lists, and a chunk page by page, or all chunks.
 
@@ -100,7 +99,7 @@ def show(
     else:
         moment = _of_file(what, given)
     if stats:
-        _print_stats(moment, as_json)
+        _print_stats(moment)
         return
     picture = moment.picture
     name = moment.chunk if name is None else name
@@ -108,7 +107,7 @@ def show(
         raise InputError("--chunk", None, f"one of {' '.join(picture.chunks)}", name)
     if svg is not None:
         output.write_file(svg, map_svg(picture, None if whole else name))
-    if as_json:
+    if output.as_json():
         output.print_json(_as_json(moment, name))
         return
     width = output.console().width
@@ -145,7 +144,7 @@ def _of_file(what: str, given: dict[str, Any]) -> StateDrawing:
     """Return the moment that a file holds, or leads to. Raises InputError."""
     if what == LIVE:
         return _of_kernel(what, Source.LIVE, given, "--debug")
-    path = find(Path(what), *DRAWN)
+    path = find_file(Path(what), *DRAWN)
     if path.is_dir():
         return _of_trace(path, given)
     if is_core(path):
@@ -220,16 +219,16 @@ def _of_list(
     return StateDrawing(picture, last_changed, allocator, last, operations)
 
 
-def _print_stats(moment: StateDrawing, as_json: bool) -> None:
+def _print_stats(moment: StateDrawing) -> None:
     allocator = moment.allocator
     if allocator is None or allocator.stats is None:
         expected = "an operation list or a vector: states and tokens carry no statistics"
         raise InputError("--stats", None, expected)
     text = stats_text(allocator)
-    if as_json:
-        output.print_json({"operations": moment.step, "percpu_stats": text})
-    else:
-        output.echo(text, nl=False)
+    output.result(
+        lambda: {"operations": moment.step, "percpu_stats": text},
+        lambda _: output.echo(text, nl=False),
+    )
 
 
 def _as_json(moment: StateDrawing, name: str) -> dict[str, Any]:

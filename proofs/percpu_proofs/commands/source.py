@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
+from percpu_proofs.explain.lines import SIZES
 from percpu_proofs.logs.messages import bare
 from percpu_proofs.recorded.boot.layout import told_size
 from percpu_proofs.recorded.boot.log import is_layout
@@ -21,12 +22,6 @@ from percpu_proofs.run.inputs import InputError, read_json, read_text
 from percpu_proofs.run.operations import SHAPES, OperationList, parse_operations
 from percpu_reference.variants import DEFAULT, MERGED
 from percpu_spec.geometry import PAGE_SIZES, PAGES_ARE, Geometry, GeometryError
-
-SIZES = (
-    "page", "unit", "static", "reserved", "dyn", "cpus", "groups", "spare", "memcg", "async",
-    "backing",
-)  # fmt: skip
-"""What the command line may change; the rest are constants of the kernel that the model is of."""
 
 FC = TypeVar("FC", bound=Callable[..., Any])
 _BEGINNING = 20  # lines that tell a log

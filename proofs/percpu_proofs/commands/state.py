@@ -12,7 +12,6 @@ import click
 
 from percpu_proofs.commands import options, output, state_report
 from percpu_proofs.commands.moments import map_svg, map_text, picture_of_kernel
-from percpu_proofs.commands.report import write_state
 from percpu_proofs.commands.state_mail import state_mail, stats_mail
 from percpu_proofs.live.continuation import (
     after_work,
@@ -122,7 +121,6 @@ def state(
     count: int | None,
     page: Path | None,
     as_mail: bool,
-    as_json: bool,
 ) -> None:
     """Judge the percpu state of a kernel and tell where its memory is.
 
@@ -138,7 +136,7 @@ def state(
             raise click.UsageError(f"{path} is what is read: it is not overwritten")
     if count is not None and every is None:
         raise click.UsageError("--count counts the samples of --every")
-    if as_mail and (as_json or every is not None or kind is SubjectKind.SAMPLES):
+    if as_mail and (output.as_json() or every is not None or kind is SubjectKind.SAMPLES):
         raise click.UsageError("--mail is of one state, and no JSON")
     if every is not None:
         if kind is not SubjectKind.LIVE:
@@ -148,22 +146,22 @@ def state(
             reader, lambda copy: state_in(reader, copy, "live", owners=False), every, save,
             count=count,
         )  # fmt: skip
-        _show_samples(samples, "live", svg, save, as_json=as_json)
+        _show_samples(samples, "live", svg, save)
         return
     if kind is SubjectKind.SAMPLES:
-        _show_samples(read_samples(Path(what)), what, svg, None, as_json=as_json)
+        _show_samples(read_samples(Path(what)), what, svg, None)
         return
     if svg is not None and name is None and not whole:
         raise click.UsageError("--svg draws what --chunk N or --map asks for")
     if kind is SubjectKind.STATS:
         if debug or name or whole or who or asked or what_if or save or page:
             raise click.UsageError("percpu_stats tells too little for this: give a state or a core")
-        _stats(context, Path(what), as_json=as_json, as_mail=as_mail)
+        _stats(context, Path(what), as_mail=as_mail)
     try:
         found = read_subject(what, kind, debug, owners=who)
     except (TornError, UnstableError) as error:
         stable = error.stable if isinstance(error, UnstableError) else None
-        _torn(context, kind, str(error), stable, as_json=as_json)
+        _torn(context, kind, str(error), stable)
         return
     if save is not None:
         save_state(found, save)
@@ -175,10 +173,12 @@ def state(
         output.write_file(svg, map_svg(picture, name))
     stays = cannot_go_on(found, wrong)
     if page is not None:
-        write_state(page, found, verdicts, stays, what)
+        from percpu_proofs.report.of_state import report_of_state
+
+        output.write_page(page, report_of_state(found, verdicts, stays, Path(what).name))
     answers = [] if stays else [ask(found, request) for request in asked]
     after = list(after_work(found)) if what_if and not stays else []
-    if as_json:
+    if output.as_json():
         output.print_json(
             state_record(found, verdicts, stays)
             | ({"who": state_report.who_record(found)} if who else {})
@@ -205,7 +205,7 @@ def state(
 
 
 def _show_samples(
-    samples: Iterable[Sample], title: str, svg: Path | None, keep: Path | None, *, as_json: bool
+    samples: Iterable[Sample], title: str, svg: Path | None, keep: Path | None
 ) -> None:
     """Say what changes from sample to sample, and draw them all, interrupted or not."""
     seen: list[Sample] = []
@@ -213,7 +213,7 @@ def _show_samples(
         for sample in samples:
             changed = changes(seen[-1] if seen else None, sample)
             seen.append(sample)
-            if as_json:
+            if output.as_json():
                 output.print_line(sample)
             elif changed:
                 output.echo(f"{sample['time']} {changed}")
@@ -240,12 +240,11 @@ def state_record(
 
 
 def _torn(
-    context: click.Context, kind: SubjectKind, why: str, stable: StableChunks | None,
-    *, as_json: bool,
-) -> None:  # fmt: skip
+    context: click.Context, kind: SubjectKind, why: str, stable: StableChunks | None
+) -> None:
     """Say that there is no one moment to judge, what stood still meanwhile, and exit."""
     word = "unstable" if kind is SubjectKind.LIVE else "torn"
-    if as_json:
+    if output.as_json():
         rest = {"state": word, "why": why, "hints_only": True}
         by_chunk = stable and stable.as_json()
         output.print_json({"rest": rest, "clauses": {}, "by_chunk": by_chunk})
@@ -259,11 +258,11 @@ def _torn(
     context.exit(output.TORN)
 
 
-def _stats(context: click.Context, path: Path, *, as_json: bool, as_mail: bool) -> None:
+def _stats(context: click.Context, path: Path, *, as_mail: bool) -> None:
     """Tell what the text of percpu_stats determines, and exit."""
     stats = read_stats(path)
     verdicts = stats_verdicts(stats)
-    if as_json:
+    if output.as_json():
         output.print_json(
             {
                 "source": str(path), "layout": dict(stats.layout) | {"pages": list(stats.pages)},

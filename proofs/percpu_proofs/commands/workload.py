@@ -14,7 +14,8 @@ from rich.text import Text
 
 from percpu_proofs.bench.throughput import find_list
 from percpu_proofs.commands import figures, options, output
-from percpu_proofs.commands.source import SIZES, asked_for
+from percpu_proofs.commands.source import asked_for
+from percpu_proofs.explain.lines import SIZES
 from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.search.trees import PATCHED
 from percpu_proofs.kernel.search_cost import ExaminedKernel, compile_examined
@@ -78,7 +79,6 @@ def burst(
     saved: tuple[str, ...],
     geometry: str | None,
     svg: Path | None,
-    as_json: bool,
 ) -> None:
     """Count the atomic requests that are served between two runs of the balance work, and say why.
 
@@ -120,16 +120,14 @@ def burst(
                         requests=requests, periods=periods or served.PERIODS,
                     )
                 )  # fmt: skip
-    if as_json:
-        output.print_json(
-            {
-                "size": size, "align": align, "requests": requests, "geometry": sized.text,
-                "served": [one.as_json() for one in found],
-                "ok": not stop.came, "interrupted": stop.came,
-            }
-        )  # fmt: skip
-    else:
-        figures.show_served(output.console(), found)
+    output.result(
+        lambda: {
+            "size": size, "align": align, "requests": requests, "geometry": sized.text,
+            "served": [one.as_json() for one in found],
+            "ok": not stop.came, "interrupted": stop.came,
+        },
+        lambda out: figures.show_served(out, found),
+    )  # fmt: skip
     options.end_workload(stop.came, ok=True, svg=svg, drawing=served_svg(found))
 
 
@@ -176,7 +174,6 @@ def removal(
     seed: int | None,
     timings: bool,
     svg: Path | None,
-    as_json: bool,
 ) -> None:
     """Create 1000 x (1 + 10) cgroups, remove 10 of every 11: memory held over time.
 
@@ -202,7 +199,7 @@ def removal(
         for curve in curves
         if curve.variant == one.variant and curve.outside
     ]
-    if as_json:
+    if output.as_json():
         output.print_json(_as_json(results, tried, not differs, stop.came))
     else:
         out = output.console()
@@ -228,7 +225,6 @@ def cost(
     workload_name: str | None,
     tree: options.ChosenTree | None,
     svg: Path | None,
-    as_json: bool,
 ) -> None:
     """Count the chunks that one atomic allocation examines as depopulated chunks pile up (COST-1).
 
@@ -259,7 +255,7 @@ def cost(
     breaking = dict.fromkeys(b.variant for b in (*bursts, *later) if b.broken)
     declared = {name for name in chosen if "COST-1" in classes[name].EXPECTED}
     unexpected = [name for name in breaking if name not in declared]
-    if as_json:
+    if output.as_json():
         output.print_json(
             {
                 "clause": "COST-1",
@@ -308,7 +304,7 @@ def _on_trees(chosen: options.ChosenTree, stopped: dict[str, str]) -> list[Burst
 @click.argument("name", metavar="[LIST]", default="c10")
 @click.option("--operations", type=click.IntRange(min=1), help="Only so many, from the first on.")
 @output.json_option
-def fixes(name: str, operations: int | None, as_json: bool) -> None:
+def fixes(name: str, operations: int | None) -> None:
     """Count the work that each fix of `reference` adds to linux_6_12 over LIST (c10, or a file).
 
     Work by operation, which carries over to the kernel's C: blocks whose hints are reached, hint
@@ -323,11 +319,11 @@ def fixes(name: str, operations: int | None, as_json: bool) -> None:
         for each in measure(read_operations(path), Geometry(), variants, operations):
             costs.append(each)
             bar(len(costs), len(variants))
-    if as_json:
-        output.print_json({each.name: asdict(each) | each.per_operation() for each in costs})
-        return
-    out = output.console()
-    out.print(output.table(f"work by operation over {name}", COLUMNS, list(rows(costs))))
+    title = f"work by operation over {name}"
+    output.result(
+        lambda: {each.name: asdict(each) | each.per_operation() for each in costs},
+        lambda out: out.print(output.table(title, COLUMNS, list(rows(costs)))),
+    )
 
 
 def _run(one: Workload, curves: list[Curve], runs: Sequence[tuple[str, Schedule]]) -> None:

@@ -184,7 +184,7 @@ cgroup (__GFP_ACCOUNT)'
 
 
 _PART: Final = 4  # words of a sentence that say which it is
-_SIZES: Final = {
+SIZES: Final = {
     "page": "bytes of a page, which is a block of hints too",
     "unit": "bytes of a unit: what a chunk has for each CPU",
     "static": "bytes of the static part of the first chunk",
@@ -197,51 +197,27 @@ _SIZES: Final = {
     "async": "1 where balance work can be asked for from the start",
     "backing": "vm: pages are mapped as they are needed; km: a chunk is one block of memory",
 }
-_LEGEND: Final = "".join(PAGES)
-_ROW: Final = rf"[{re.escape(_LEGEND)}0-9 ]+?"
-_PLACE: Final = r"(?:slot \d+(?: \w+)?|reserved|no list|held by .+?|.+?, also held by .+?)"
-_LISTED: Final = r"(?:\d+(?: (?:free|sidelined|to_depopulate|isolated))?|reserved)"
-_COUNTED: Final = r"(?:-?\d[\d.,]*|-|\.\.\.)"
-_DRAWN: Final = (
-    "A chunk is a row of pages, one character each; what stands before -> was before the step."
-)
-_FORMS: Final = (
-    (rf"(?:-> )?chunk -?\w+:? +(?:{_PLACE} +)?{_ROW}(?: -> {_ROW})?", "pages", _DRAWN),
-    (rf"(?:-> )?chunk -?\w+: {_PLACE}(?: -> {_PLACE})?", "list of a chunk",
-     "On which list a chunk is, or who holds it between two; what stands before -> was before the "
-     "step."),
-    (rf"-?\d+ +{_LISTED}(?: +{_COUNTED}){{2,}}", "chunk in a table",
-     "A row of the chunks of percpu-spec state: its number, its slot with the list if that is "
-     "another, then pages used (used), populated and empty (empty), unpopulated below a populated "
-     "one (hole); then areas, and of one unit the bytes used (bytes), the advertised run (hint) "
-     "and the longest free one (longest). What is 0 may be blank."),
-    (rf"\d+(?:-\d*)?[{re.escape(_LEGEND)}] ?\|.*\|.*", "page of a chunk",
-     "A page or several alike, of percpu-spec show: their numbers and what they are; the map bits "
-     "of areas ([ one begins, = in use, + partly in use, . free); then areas that begin there, and "
-     "the hints of the block: contig_hint, scan_hint, left_free, right_free, first_free."),
-    (r"contig \S+ +scan \S+ +left \d+ +right \d+ +first free \d+", "hints of a chunk",
-     "contig_hint and scan_hint (length@start in map bits; - none), left_free, right_free and "
-     "first_free of a chunk, as percpu-spec show has them."),
-    (r"(?:slot \d+(?: \w+)?|no list: \w+)(?: +-?\d+)+", "list with its chunks",
-     "A list of the allocator, and the numbers of its chunks from head to tail."),
-    (r"chunk -?\d+(?: \(.+\))?: (?:slot \d+(?: \w+)?|first|modules' static variables)",
-     "chunk by its number", "What a chunk is, and its list: 0 the first one, -1 the reserved one."),
-    (r"float -?\d+, low \d+, high \d+", "float with its bounds",
-     "The float (pcpu_nr_empty_pop_pages), and between which numbers of pages the balance work "
-     "keeps it (PCPU_EMPTY_POP_PAGES_LOW and HIGH)."),
-    (r".*\d+ CPUs?, units of \d+ kB.*", "kernel whose state it is",
-     "The release, its CPUs, the size of a unit and of a page, and the parts of the first chunk in "
-     "bytes: s static, r reserved, d dynamic."),
-    (r"\d+ more runs? of the work", "runs that are left",
-     "So often the balance work runs again before the allocator is at rest."),
-    (r"(?:one|\d+) more chunks? unchanged", "chunks left out",
-     "Other chunks of the allocator, which no step of this counterexample changes; they are not "
-     "drawn."),
-    (r"(?:(?:-> )?pcpu_alloc_mutex |.*also )?held by (?:work|CPU \d+|a step)", "holder",
-     "Who holds pcpu_alloc_mutex, or a chunk that is on no list meanwhile: the balance work, or a "
-     "CPU that allocates. Others wait for the mutex."),
-)  # fmt: skip
-"""Lines of screens: their form, what they are, and what they say."""
+"""What sizes of --geometry are; the others are constants of the kernel that the model is of."""
+_LEGEND: Final = re.escape("".join(PAGES))
+_PIECES: Final = {
+    "legend": _LEGEND,
+    "pages": rf"[{_LEGEND}0-9 ]+?",
+    "place": r"(?:slot \d+(?: \w+)?|reserved|no list|held by .+?|.+?, also held by .+?)",
+    "list": r"(?:\d+(?: (?:free|sidelined|to_depopulate|isolated))?|reserved)",
+    "count": r"(?:-?\d[\d.,]*|-|\.\.\.)",
+}
+"""What is in several forms of lines."""
+
+
+@cache
+def _screens() -> list[tuple[re.Pattern[str], Term]]:
+    """Return the forms of the lines of screens, each with what it is and what it says."""
+    text = (Path(__file__).parent / "screens.md").read_text("utf-8")
+    found = []
+    for title, form, says in re.findall(r"^## (.*)\n\n    (.*)\n\n((?:.+\n)+)", text, re.M):
+        whole = re.sub("<([a-z]+)>", lambda piece: _PIECES[piece[1]], form)
+        found.append((re.compile(whole), Term((title,), " ".join(says.split()))))
+    return found
 
 
 def entry_of_title(text: str) -> str | None:
@@ -265,11 +241,11 @@ def explain_screen(text: str) -> Iterator[Explanation]:
     yield from _token(text)
     yield from _sizes(text)
     yield from _legend(text)
-    for form, title, says in _FORMS:
-        if re.fullmatch(form, text):
-            shown = [f"{mark} {what}" for mark, what in PAGES.items()] if says == _DRAWN else []
-            more = f" Pages: {', '.join(shown)}." if shown else ""
-            yield {"id": "line", "title": title, "says": f"{says}{more}"}
+    for form, term in _screens():
+        if form.fullmatch(text):
+            shown = [f"{mark} {what}" for mark, what in PAGES.items()]
+            more = f" Pages: {', '.join(shown)}." if term.names == ("pages",) else ""
+            yield {"id": "line", "title": term.names[0], "says": f"{term.text}{more}"}
             return
 
 
@@ -305,10 +281,10 @@ def _sizes(text: str) -> Iterator[Explanation]:
     """Yield what sizes say, as --geometry takes them."""
     given = re.split(r", ?", re.sub(r"^Sizes: ?", "", text).rstrip("."))
     pairs = [one.split("=", 1) for one in given]
-    if all(len(pair) == 2 and pair[0] in _SIZES for pair in pairs):
+    if all(len(pair) == 2 and pair[0] in SIZES for pair in pairs):
         yield {
             "id": "sizes", "title": "the sizes of an allocator",
-            "says": "; ".join(f"{name}={value}: {_SIZES[name]}" for name, value in pairs),
+            "says": "; ".join(f"{name}={value}: {SIZES[name]}" for name, value in pairs),
         }  # fmt: skip
 
 
@@ -316,5 +292,6 @@ def _legend(text: str) -> Iterator[Explanation]:
     """Yield what a character of a row of pages stands for."""
     for mark, what in PAGES.items():
         if text in (what, f"{mark} {what}"):
-            says = f"In a row of pages {mark} is a page that is {what}. {_DRAWN}"
+            drawn = next(term.text for _, term in _screens() if term.names == ("pages",))
+            says = f"In a row of pages {mark} is a page that is {what}. {drawn}"
             yield {"id": f"{mark} {what}", "title": "a character of a row", "says": says}

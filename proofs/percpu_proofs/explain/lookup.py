@@ -21,7 +21,6 @@ from percpu_proofs.explain import (
     code,
     docstring,
     names,
-    releases,
     terms,
     titles,
     unwrapped,
@@ -123,8 +122,8 @@ def _senses(word: str) -> Iterator[Explanation]:
         yield _clause(entry)
     if entry in findings():
         yield _finding(entry)
-    yield from releases.explain_release(word)
-    yield from releases.explain_commit(word)
+    yield from names.explain_release(word)
+    yield from names.explain_commit(word)
     if " " in word:
         yield from explain_lines(word)
         yield from (_events()[event] for event in dict.fromkeys(_EVENT.findall(word)))
@@ -166,7 +165,7 @@ def _kernel_functions() -> list[str]:
 def every_word() -> Mapping[str, str]:
     """Return every word that has an entry, by its lower case."""
     every = [*clauses(), *findings(), *_functions(), *_kernel_functions(), *_events(), *gaps(),
-             *terms.names(), *releases.names(), *names.names(), *code.names()]  # fmt: skip
+             *terms.names(), *names.names(), *code.names()]  # fmt: skip
     return {word.lower(): word for word in reversed(every)}
 
 
