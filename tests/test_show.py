@@ -18,7 +18,7 @@ from percpu_proofs.cli import main
 from percpu_proofs.commands.moments import of_token, of_tree_token
 from percpu_proofs.counterexample import of_schedule
 from percpu_proofs.explain import terms
-from percpu_proofs.explain.names import DRAWN, Kind
+from percpu_proofs.explain.names import DRAWN, Kind, shipped_names
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.packing import MODEL, TREE
 from percpu_proofs.explore.scenario import parse_scenario
