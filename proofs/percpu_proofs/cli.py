@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any, Final
 
@@ -44,26 +44,18 @@ class _Cli(click.Group):
     message and exit 2, Ctrl-C or SIGTERM into exit 130.
     """
 
-    def main(
-        self,
-        args: Sequence[str] | None = None,
-        prog_name: str | None = None,
-        complete_var: str | None = None,
-        standalone_mode: bool = True,
-        **extra: Any,
-    ) -> Any:
+    def main(self, *args: Any, standalone_mode: bool = True, **settings: Any) -> Any:
         """Run a command line and exit, or return what it returns where it does not stand alone."""
+        settings |= {"prog_name": NAME, "standalone_mode": False}
         if not standalone_mode:
-            return super().main(args, NAME, complete_var, standalone_mode, **extra)
-        sys.exit(self._exit_code(args, complete_var, **extra))
+            return super().main(*args, **settings)
+        sys.exit(self._exit_code(*args, **settings))
 
-    def _exit_code(
-        self, args: Sequence[str] | None, complete_var: str | None, **extra: Any
-    ) -> int:
-        """Run a command line; return the exit code, and tell what was wrong with it."""
+    def _exit_code(self, *args: Any, **settings: Any) -> int:
+        """Run a command line; return the exit code, and print what was wrong with it."""
         try:
             with interruptible(), any_streams():
-                code = super().main(args, NAME, complete_var, standalone_mode=False, **extra)
+                code = super().main(*args, **settings)
             return code if isinstance(code, int) else output.AS_EXPECTED
         except click.exceptions.NoArgsIsHelpError as error:
             _say(error.format_message(), prefix="")
@@ -84,9 +76,9 @@ def _say(text: str, *, prefix: str = f"{NAME}: ") -> None:
         click.echo(prefix + text, err=True)
 
 
-def _version(context: click.Context, option: click.Parameter, asked: bool) -> None:
+def _version(context: click.Context, option: click.Parameter, given: bool) -> None:
     """Print the version, of a source tree that it is one, and end."""
-    if asked:
+    if given:
         try:
             version = importlib.metadata.version(NAME)
         except importlib.metadata.PackageNotFoundError:
@@ -119,9 +111,9 @@ def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a command's function so that code of a variant's file can spoil no output of it."""
 
     @functools.wraps(function)
-    def run_command(*given: Any, **options: Any) -> Any:
+    def run_command(*args: Any, **options: Any) -> Any:
         with output.results_only(), guard():
-            return function(*given, **options)
+            return function(*args, **options)
 
     return run_command
 

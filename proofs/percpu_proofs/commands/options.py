@@ -40,9 +40,9 @@ def together(name: str, made: Callable[..., object], *options: _Decorator) -> _D
 
     def add(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)
-        def run(*args: Any, **given: Any) -> None:
-            value = made(**{part: given.pop(part) for part in parts})
-            command(*args, **{name: value}, **given)
+        def run(*args: Any, **values: Any) -> None:
+            value = made(**{part: values.pop(part) for part in parts})
+            command(*args, **{name: value}, **values)
 
         chosen: Callable[..., None] = run
         for option in reversed(options):
@@ -67,14 +67,14 @@ class ChosenTree:
         source, patch: what stands for their paths; otherwise the last parts of these, or, here and
         now, the whole of a patch's.
         """
-        given = ["--source", source or self.source.name or str(self.source)]
+        words = ["--source", source or self.source.name or str(self.source)]
         for path in self.patches:
-            given += ["--patch", patch or (str(path) if whole else path.name)]
+            words += ["--patch", patch or (str(path) if whole else path.name)]
         for name in self.fixes:
-            given += ["--fix", name]
+            words += ["--fix", name]
         if self.stub is not None:
-            given += ["--stub", self.stub.name]
-        return f" {shlex.join(given)}"
+            words += ["--stub", self.stub.name]
+        return f" {shlex.join(words)}"
 
     def compiled(self) -> AbstractContextManager[list[CompiledTree]]:
         """Give the tree, and behind it the patched one if there are patches. Raises InputError."""
@@ -91,10 +91,6 @@ def _chosen(
     if patches or fixes or stub:
         raise InputError("--patch, --fix, --stub", None, "--source TREE beside them")
     return None
-
-
-def _needed(source: Path, patches: tuple[Path, ...], stub: Path | None) -> ChosenTree:
-    return ChosenTree(source, patches, (), stub)
 
 
 _source = functools.partial(
@@ -118,16 +114,15 @@ tree = together("tree", _chosen, _source(), _PATCHES, _FIXES, _STUB)
 
 Raises InputError for any of the others without --source.
 """
-needed_tree = together("tree", _needed, _source(required=True), _PATCHES, _STUB)
+needed_tree = together(
+    "tree", lambda source, patches, stub: ChosenTree(source, patches, (), stub),
+    _source(required=True), _PATCHES, _STUB,
+)  # fmt: skip
 """--source, which must be given, --patch and --stub, which a command gets as `tree`."""
 
 
-def _mailed(as_mail: bool, names: Path) -> Path | None:
-    return names if as_mail else None
-
-
 mail = together(
-    "mail", _mailed,
+    "mail", lambda as_mail, names: names if as_mail else None,
     click.option(
         "--mail", "as_mail", is_flag=True,
         help=f"Print a block for a mail, {WIDTH} columns and {LINES} lines at most.",
@@ -176,15 +171,6 @@ after = click.option(
 )  # fmt: skip
 
 
-def end_workload(interrupted: bool, *, ok: bool, svg: Path | None, drawing: str) -> None:
-    """Write the drawing if it is asked for, last as that can fail, and exit."""
-    if svg is not None:
-        output.write_file(svg, drawing)
-    if interrupted:
-        click.echo("interrupted: shown is what was done so far", err=True)
-    output.end(interrupted=interrupted, ok=ok)
-
-
 _SHELLS = ("bash", "zsh", "fish")
 
 
@@ -204,14 +190,15 @@ class Words(StringParamType):
         return items + [CompletionItem(incomplete, type="file")] * self._files
 
 
-class File(click.Path):
+class File(Words):
     """A file, or the name of one that ships with the package."""
 
+    name = "path"
+
     def __init__(self, *kinds: Kind, made: type[Path] | type[str] = Path) -> None:
-        super().__init__(path_type=Path)
+        super().__init__(lambda: shipped_names(*kinds), files=True)
         self._kinds = kinds
         self._made = made
-        self._words = Words(lambda: shipped_names(*kinds), files=True)
 
     def convert(
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
@@ -220,12 +207,6 @@ class File(click.Path):
         if str(value) in ("live", "-"):
             return self._made(value)
         return self._made(find_file(Path(value), *self._kinds))
-
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
-        """Return the names that begin so, and files."""
-        return self._words.shell_complete(ctx, param, incomplete)
 
 
 _OPTIONS: dict[str, click.ParamType[Any]] = {

@@ -1,11 +1,10 @@
-"""`percpu-spec review` of variants: findings as they come, what is new first, then the matrix."""
+"""How a review of variants is shown: findings as they come, what is new first, then the matrix."""
 
 from __future__ import annotations
 
 import textwrap
-import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,9 +17,8 @@ from percpu_proofs.commands.review_lines import (
     brief,
     number_of,
     operations_of,
-    wrapped,
+    say_wrapped,
 )
-from percpu_proofs.commands.review_request import ReviewRequest, show_review_mail
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.review.changes import (
     Changes,
@@ -30,9 +28,10 @@ from percpu_proofs.review.changes import (
     example_of,
 )
 from percpu_proofs.review.job import JobOutcome, ReviewExample
-from percpu_proofs.review.jobs import SECONDS_EACH, ReviewRun, Workers
+from percpu_proofs.review.jobs import ReviewRun
 from percpu_proofs.review.matrix import Cell, matrix_json, not_asked
 from percpu_reference.variants import variant_class
+from percpu_reference.variants.composition import findings_in
 from percpu_spec.catalogue import clause as clause_of
 from percpu_spec.counts import counted, times
 
@@ -48,37 +47,39 @@ shorter one; . holds in every search that judged it, within its bound; ? not jud
 did not occur; - not asked of this variant; ! not as declared"""
 
 
-def review_variants(
-    request: ReviewRequest, workers: Workers, *, mail: Path | None, page: Path | None
-) -> None:
-    """Review variants, those of files beside what they extend; exit 1 for what is not declared.
+@dataclass(frozen=True, slots=True)
+class ReviewRequest:
+    """What is asked for: which variants, which clauses are shown, and how far it goes.
 
-    mail: where a block for a mail enters its tokens; None for no such block. page: where a report
-    goes.
+    everything: bounds and every counterexample too.
     """
-    began = time.perf_counter()
-    shown = _VariantsReview(output.console(), request)
-    review = shown.review
-    if not output.as_json() and mail is None:
-        review.on_outcome = shown.begin()
-    with output.progress_bar("review", SECONDS_EACH / workers.jobs) as bar:
-        review.run(replace(workers, on_done=bar))
-    shown.take()
-    if page is not None:
-        from percpu_proofs.report.reviews import report_of_variants
 
-        output.write_page(page, report_of_variants(shown.listed, shown.changed))
-    if output.as_json():
-        output.print_json(shown.as_json() | {"seconds": round(time.perf_counter() - began, 1)})
-    elif mail is not None:
-        show_review_mail(request, shown.every, shown.changed, mail)
-    else:
-        shown.show()
-        shown.end(time.perf_counter() - began)
-    output.end(interrupted=review.interrupted, ok=not shown.wrong)
+    variants: tuple[str, ...]
+    clauses: tuple[str, ...] = ()
+    findings: tuple[str, ...] = ()
+    quick: bool = False
+    deep: bool = False
+    searches: tuple[str, ...] = ()
+    everything: bool = False
+
+    @property
+    def named(self) -> bool:
+        """Whether what is shown is asked for by its name."""
+        return bool(self.clauses or self.findings)
+
+    def shows(self, clause: str) -> bool:
+        """Whether a clause is shown."""
+        declared = (variant_class(name).EXPECTED.get(clause, "") for name in self.variants)
+        return (not self.clauses or clause in self.clauses) and (
+            not self.findings or any(self.names(reason) for reason in declared)
+        )
+
+    def names(self, reason: str) -> list[str]:
+        """Return those of the findings asked for by which a variant declares a clause broken."""
+        return [name for name in findings_in(reason) if name in self.findings]
 
 
-class _VariantsReview:
+class VariantsReview:
     """A review of variants and how it is shown; `take` enters what was found.
 
     cells: of the variants that are asked for. changed: of those that are compared with their base.
@@ -147,8 +148,7 @@ class _VariantsReview:
 
     def _wrapped(self, text: str, style: str = "") -> None:
         """Print a text in as many lines as it takes, those behind the first as far to the right."""
-        indent = " " * (len(text) - len(text.lstrip()))
-        output.say(self.out, wrapped(text, self.out.width, indent), style)
+        say_wrapped(self.out, text, style, indent=len(text) - len(text.lstrip()))
 
     def _show_replay(self, example: ReviewExample, indent: str = "  ") -> None:
         if example.token:

@@ -128,7 +128,7 @@ def burst(
         },
         lambda out: figures.show_served(out, found),
     )  # fmt: skip
-    options.end_workload(stop.came, ok=True, svg=svg, drawing=served_svg(found))
+    _end(stop.came, ok=True, svg=svg, drawing=served_svg(found))
 
 
 def _in_state(what: str) -> Callable[[str, Geometry], Allocator | None]:
@@ -141,6 +141,15 @@ def _in_state(what: str) -> Callable[[str, Geometry], Allocator | None]:
         expected = f"a state that the model goes on from, not this: {stays}"
         raise InputError("--state", None, expected, what)
     return lambda name, _: served.in_state(name, state.snapshot)
+
+
+def _end(interrupted: bool, *, ok: bool, svg: Path | None, drawing: str) -> None:
+    """Write the drawing if there is to be one, last as that can fail, and exit."""
+    if svg is not None:
+        output.write_file(svg, drawing)
+    if interrupted:
+        click.echo("interrupted: shown is what was done so far", err=True)
+    output.end(interrupted=interrupted, ok=ok)
 
 
 @click.group()
@@ -211,7 +220,7 @@ def removal(
         for one, curve, stages in differs:
             said = f"{one.name}, {curve.variant} at {curve.schedule}: {', '.join(stages)} too far"
             out.print(Text(said, "bold red"))
-    options.end_workload(stop.came, ok=not differs, svg=svg, drawing=removal_svg(results))
+    _end(stop.came, ok=not differs, svg=svg, drawing=removal_svg(results))
 
 
 @workload.command()
@@ -277,7 +286,7 @@ def cost(
         for name, why in stopped.items():
             out.print(Text(f"{name} stops while chunks are drained: {why}", "bold red"))
     ok = not unexpected and not stopped
-    options.end_workload(stop.came, ok=ok, svg=svg, drawing=cost_svg(bursts, later))
+    _end(stop.came, ok=ok, svg=svg, drawing=cost_svg(bursts, later))
 
 
 def _on_trees(chosen: options.ChosenTree, stopped: dict[str, str]) -> list[Burst]:
