@@ -15,7 +15,6 @@ from percpu_proofs.beside.comparison import (
     everything,
     texts_of,
 )
-from percpu_proofs.beside.pages import NARROW, lines_of
 from percpu_proofs.commands import options, output
 from percpu_proofs.kernel.search.trees import CompiledTree
 from percpu_proofs.run.inputs import InputError
@@ -65,7 +64,7 @@ def beside(
         _table(found)
     elif page is None:
         out = output.console()
-        for line in lines_of(found[0], out.width if out.is_terminal else NARROW):
+        for line in pages.lines_of(found[0], out.width if out.is_terminal else pages.NARROW):
             output.echo(line)
     if page is not None and not output.as_json():
         output.echo(f"{page}: {len(found)} function{'s'[:len(found) != 1]}")

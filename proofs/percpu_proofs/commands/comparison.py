@@ -1,4 +1,4 @@
-"""What a comparison of the model with compiled kernel code has to say, for people and programs."""
+"""What `percpu-spec conform kernel` has to say, for people and programs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the figures of workloads are printed."""
+"""How `percpu-spec workload` prints its figures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`percpu-spec conform kernel` and `conform record`: the model beside compiled kernel code."""
+"""`percpu-spec conform kernel`, and `conform record`: the model beside compiled kernel code."""
 
 from __future__ import annotations
 
@@ -127,7 +127,9 @@ def kernel(
         except KeyboardInterrupt:
             run.tally.interrupted = True
         if run.tally.found is not None:
-            run.saved = differences.save(run.tally.found, shop.model, save or _temporary_file())
+            if save is None:  # in a folder of its own, which stays
+                save = Path(tempfile.mkdtemp(prefix="percpu-spec-")) / f"difference{SUFFIX}"
+            run.saved = differences.save(run.tally.found, shop.model, save)
         output.result(run.as_json, run.show)
     output.end(ok=not run.differs)
     output.end(interrupted=run.tally.interrupted)
@@ -139,11 +141,6 @@ def _readable(paths: tuple[Path, ...]) -> tuple[Path, ...]:
     for path in found:
         kind_of(path)
     return found
-
-
-def _temporary_file() -> Path:
-    """Return a file for a difference in a folder of its own, which stays."""
-    return Path(tempfile.mkdtemp(prefix="percpu-spec-")) / f"difference{SUFFIX}"
 
 
 def _confirm(shop: Workshop, text: str) -> LockstepOutcome:

@@ -1,4 +1,4 @@
-"""The moments that can be drawn: after operations or events, in a token's schedule, of a kernel."""
+"""What `percpu-spec show` can draw: a moment of a list, a trace or a schedule, a kernel's state."""
 
 from __future__ import annotations
 

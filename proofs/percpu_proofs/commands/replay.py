@@ -1,4 +1,4 @@
-"""Counterexamples on the command line, of the model and of compiled code."""
+"""`percpu-spec replay`: counterexamples of the model and of compiled code, step by step."""
 
 from __future__ import annotations
 

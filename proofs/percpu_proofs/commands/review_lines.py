@@ -1,4 +1,4 @@
-"""The findings of a review as lines, each printed when it is there and never taken back."""
+"""The findings of `percpu-spec review` as lines, printed when they are there, never taken back."""
 
 from __future__ import annotations
 
@@ -178,7 +178,7 @@ class FindingLines:
     def _print_mechanism(self, outcome: JobOutcome) -> None:
         variant = outcome.job.variant
         clause, _, finding = outcome.job.what.partition(" ")
-        if self._findings and finding not in self._findings or not self._shows(variant, clause):
+        if (self._findings and finding not in self._findings) or not self._shows(variant, clause):
             return
         example = outcome.examples.get(clause)
         if example is None:

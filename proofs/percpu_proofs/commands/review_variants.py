@@ -1,4 +1,4 @@
-"""How a review of variants is shown: findings as they come, what is new first, then the matrix."""
+"""`percpu-spec review` of variants as it is shown: findings as they come, the new, the matrix."""
 
 from __future__ import annotations
 

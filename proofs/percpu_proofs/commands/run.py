@@ -13,7 +13,8 @@ from rich.text import Text
 
 from percpu_contracts.contract import Level
 from percpu_proofs import data
-from percpu_proofs.commands import options, output, traces
+from percpu_proofs.commands import options, output
+from percpu_proofs.commands.conform import replay_trace, show_trace, show_verdicts, trace_record
 from percpu_proofs.commands.source import (
     InputKind,
     Source,
@@ -22,7 +23,6 @@ from percpu_proofs.commands.source import (
     kind_of,
     read_source,
 )
-from percpu_proofs.commands.traces import show_verdicts
 from percpu_proofs.explain.lines import SIZES
 from percpu_proofs.recorded.replay.report import TraceReport
 from percpu_proofs.run.inputs import InputError
@@ -78,10 +78,10 @@ def run(
                 if every is not None:
                     expected = "an operation list or a vector: a trace has work of its own"
                     raise InputError("--every", None, expected, str(path))
-                replayed = traces.replay(path, variant, contracts, geometry)
+                replayed = replay_trace(path, variant, contracts, geometry)
                 reports.append(replayed)
                 if not output.as_json():
-                    traces.show(out, replayed)
+                    show_trace(out, replayed)
                 continue
             source = read_source(path, geometry)
             report = _report(path, source, variant or source.variant, contracts, every or 0)
@@ -119,7 +119,7 @@ def _report(
 
 def _merged(reports: Sequence[RunReport | TraceReport], interrupted: bool) -> dict[str, Any]:
     """Return all runs; what concerns one input stands at the top too if there is only one."""
-    runs = [r.as_json() if isinstance(r, RunReport) else traces.as_json(r) for r in reports]
+    runs = [r.as_json() if isinstance(r, RunReport) else trace_record(r) for r in reports]
     violations: dict[str, dict[str, Any]] = {}
     for one in runs:
         for name, found in one["violations"].items():

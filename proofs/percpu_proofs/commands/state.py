@@ -13,12 +13,7 @@ import click
 from percpu_proofs.commands import options, output, state_report
 from percpu_proofs.commands.moments import map_svg, map_text, picture_of_kernel
 from percpu_proofs.commands.state_mail import state_mail, stats_mail
-from percpu_proofs.live.continuation import (
-    after_work,
-    ask,
-    cannot_go_on,
-    largest,
-)
+from percpu_proofs.live.continuation import after_work, ask, cannot_go_on, largest
 from percpu_proofs.live.memory import memory_of
 from percpu_proofs.live.reader import TornError
 from percpu_proofs.live.sample import (
@@ -180,7 +175,7 @@ def state(
     after = list(after_work(found)) if what_if and not stays else []
     if output.as_json():
         output.print_json(
-            state_record(found, verdicts, stays)
+            _record(found, verdicts, stays)
             | ({"who": state_report.who_record(found)} if who else {})
             | {"ask": [a.as_json() for a in answers], "what_if": [asdict(a) for a in after]}
         )
@@ -193,7 +188,8 @@ def state(
             state_report.show_who(out, found, name)
         if stays and (asked or what_if):
             output.echo(f"the model does not go on from here: {stays}")
-        state_report.show_answers(out, answers)
+        for answer in answers:
+            output.say(out, answer.words)
         state_report.show_after(out, found, after)
         if picture is not None and whole:
             output.echo("\n" + map_text(picture, None))
@@ -201,7 +197,8 @@ def state(
             output.echo("\n" + map_text(picture, name))
         for path in filter(None, (svg, save)):
             output.echo(f"written: {path}")
-    context.exit(exit_status(found, wrong))
+    code = output.DIFFERS if wrong else output.AS_EXPECTED
+    context.exit(output.TORN if found.stability is Stability.TORN else code)
 
 
 def _show_samples(
@@ -223,15 +220,28 @@ def _show_samples(
             output.write_file(svg, samples_svg(drawn, f"{title}: {len(drawn)} samples"))
 
 
-def state_record(
+def _record(
     found: KernelState, verdicts: Mapping[str, Verdict], stays: str
 ) -> dict[str, Any]:
     """Return what is told of a state with plain values; stays: why the model does not go on."""
+    geometry, rest = found.snapshot.geometry, found.quiescence
     return {
         "kernel": found.release, "source": found.source, "types": found.types,
-        "variant": found.variant, "layout": _layout(found.snapshot.geometry, found),
-        "rest": rest_record(found),
-        "clauses": clause_records(verdicts),
+        "variant": found.variant,
+        "layout": output.record(
+            geometry, "page", "unit", "unit_pages", "static", "reserved", "dyn", "units", "cpus",
+            "groups",
+        ) | {
+            "page_cost": geometry.page * geometry.cpus, "geometry": geometry.text,
+            "chunks": len(found.chunks),
+        },
+        "rest": {
+            "state": found.stability.value, "why": found.signs or rest.words,
+            "lock": rest.lock, "mutex_owner": rest.owner, "mutex_waiters": rest.waiters,
+            "work_pending": rest.pending, "work_running": rest.running,
+            "stacks": dict(rest.stacks), "hints_only": found.stability is Stability.TORN,
+        },
+        "clauses": _clause_records(verdicts),
         "memory": asdict(memory_of(found)),
         "chunks": state_report.chunk_records(found),
         "requests": {} if stays else {kind: asdict(x) for kind, x in largest(found).items()},
@@ -270,7 +280,7 @@ def _stats(context: click.Context, path: Path, *, as_mail: bool) -> None:
                 "stranded_pages": empty_pages(stats, "sidelined"),
                 "waiting_pages": empty_pages(stats, "to_depopulate"),
                 "counters": dict(stats.counters),
-                "clauses": clause_records(verdicts),
+                "clauses": _clause_records(verdicts),
                 "chunks": list(map(asdict, stats_rows(stats))),
                 "not_determined": list(NOT_DETERMINED),
             }
@@ -279,53 +289,21 @@ def _stats(context: click.Context, path: Path, *, as_mail: bool) -> None:
         output.echo("\n".join(stats_mail(stats, verdicts, str(path))))
     else:
         state_report.show_stats(output.console(), stats, verdicts)
-    wrong = broken(verdicts)
-    context.exit(output.DIFFERS if wrong else output.AS_EXPECTED)
+    context.exit(output.DIFFERS if broken(verdicts) else output.AS_EXPECTED)
 
 
 def _check_requests(asked: Sequence[Demand], geometry: Geometry) -> None:
     """Raise InputError for a request that the kernel would not take (API-1)."""
-    for request in asked:
-        align = request.align
-        legal = is_legal(geometry, request.size, align)
-        if align <= 0 or align & (align - 1) or not legal:
+    for size, align in ((request.size, request.align) for request in asked):
+        if align <= 0 or align & (align - 1) or not is_legal(geometry, size, align):
             most = f"1 to {geometry.largest} bytes aligned to a power of two up to {geometry.page}"
-            given = f"{request.size},{align}"
-            raise InputError("--ask", None, f"{most}, as the kernel takes them (API-1)", given)
+            expected = f"{most}, as the kernel takes them (API-1)"
+            raise InputError("--ask", None, expected, f"{size},{align}")
 
 
-def exit_status(found: KernelState, wrong: list[str]) -> int:
-    """Return the exit status of one state's verdicts."""
-    if found.stability is Stability.TORN:
-        return output.TORN
-    return output.DIFFERS if wrong else output.AS_EXPECTED
-
-
-def rest_record(found: KernelState) -> dict[str, Any]:
-    """Return how far at rest a state is, and why, with plain values."""
-    standing = found.quiescence
-    return {
-        "state": found.stability.value, "why": found.signs or standing.words,
-        "lock": standing.lock, "mutex_owner": standing.owner, "mutex_waiters": standing.waiters,
-        "work_pending": standing.pending, "work_running": standing.running,
-        "stacks": dict(standing.stacks), "hints_only": found.stability is Stability.TORN,
-    }  # fmt: skip
-
-
-def clause_records(verdicts: Mapping[str, Verdict]) -> dict[str, Any]:
+def _clause_records(verdicts: Mapping[str, Verdict]) -> dict[str, Any]:
     """Return verdicts with plain values."""
     return {v.clause: output.record(v, "verdict", "found", "reason") for v in verdicts.values()}
-
-
-def _layout(geometry: Geometry, found: KernelState) -> dict[str, Any]:
-    return {
-        **output.record(
-            geometry, "page", "unit", "unit_pages", "static", "reserved", "dyn", "units", "cpus",
-            "groups",
-        ),
-        "page_cost": geometry.page * geometry.cpus, "geometry": geometry.text,
-        "chunks": len(found.chunks),
-    }  # fmt: skip
 
 
 def _picture(

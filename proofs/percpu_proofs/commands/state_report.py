@@ -12,7 +12,7 @@ from rich.text import Text
 
 from percpu_proofs.commands import output
 from percpu_proofs.commands.output import say
-from percpu_proofs.live.continuation import After, RequestOutcome, largest
+from percpu_proofs.live.continuation import After, largest
 from percpu_proofs.live.memory import WAITS, ChunkMemory, chunk_rows, isolated_kb, memory_of
 from percpu_proofs.live.owners import all_held, held_by, pinned_pages
 from percpu_proofs.live.sample import StableChunks
@@ -51,14 +51,15 @@ def show(
     out.print()
     _show_chunks(out, list(chunk_rows(state)))
     show_largest(out, state, stays)
-    show_owners(out, state)
+    if held := list(all_held(state.chunks).items()):
+        say(out, f"used by: {_first(held)} bytes a CPU    (--who: by chunk and page)")
     wrong = [v.clause for v in verdicts.values() if v.verdict in (KNOWN, BROKEN)]
     if wrong:
         say(out, f"explain a clause: percpu-spec explain {wrong[-1]}; draw a chunk: --chunk N")
 
 
 def show_kernel(out: Console, state: KernelState) -> None:
-    """Say which kernel it is, how far at rest, and where its memory is."""
+    """Say which kernel it is, how far at rest, and where its memory is, in kB over all CPUs."""
     geometry = state.snapshot.geometry
     say(
         out,
@@ -67,7 +68,15 @@ def show_kernel(out: Console, state: KernelState) -> None:
         f"d{geometry.dyn}; {counted(len(state.chunks), 'chunk')}; types: {state.types}",
     )
     _show_rest(out, state)
-    _show_memory(out, state)
+    memory = memory_of(state)
+    say(
+        out,
+        f"Percpu {memory.percpu_kb} kB: {memory.used // 1024} kB used by areas, "
+        f"{isolated_kb(memory)}, "
+        f"{memory.empty // 1024} kB empty, {memory.above_high // 1024} kB of it above HIGH "
+        f"(float {counted(memory.float_pages, 'page')}, HIGH {memory.high}; a page costs "
+        f"{memory.page_cost // 1024} kB)",
+    )
 
 
 def _show_rest(out: Console, state: KernelState) -> None:
@@ -87,19 +96,6 @@ def _show_rest(out: Console, state: KernelState) -> None:
         say(out, f"  {line}")
 
 
-def _show_memory(out: Console, state: KernelState) -> None:
-    """Say where the memory is, in kB over all CPUs."""
-    memory = memory_of(state)
-    say(
-        out,
-        f"Percpu {memory.percpu_kb} kB: {memory.used // 1024} kB used by areas, "
-        f"{isolated_kb(memory)}, "
-        f"{memory.empty // 1024} kB empty, {memory.above_high // 1024} kB of it above HIGH "
-        f"(float {counted(memory.float_pages, 'page')}, HIGH {memory.high}; a page costs "
-        f"{memory.page_cost // 1024} kB)",
-    )
-
-
 def show_verdicts(out: Console, verdicts: Mapping[str, Verdict], *, torn: bool = False) -> None:
     """Print the clauses by verdict, and what was found of each that does not hold."""
     by_verdict = output.grouped((verdict.verdict, verdict) for verdict in verdicts.values())
@@ -109,9 +105,8 @@ def show_verdicts(out: Console, verdicts: Mapping[str, Verdict], *, torn: bool =
         _row(out, HOLDS + hint, short(names), _STYLES[HOLDS])
     for kind in (KNOWN, BROKEN):
         for verdict in by_verdict.get(kind, ()):
-            more = f" (and {len(verdict.found) - 1} more)" if len(verdict.found) > 1 else ""
             why = f"  [{verdict.reason}]" if verdict.reason else ""
-            text = f"{verdict.clause:8} {verdict.found[0]}{more}{why}"
+            text = f"{verdict.clause:8} {first_of(verdict)}{why}"
             _row(out, kind + hint, text, _STYLES[kind])
     reasons = output.grouped((v.reason, v.clause) for v in by_verdict.get(NOT_ASKED, ()))
     operations = reasons.pop(NO_OPERATION, [])
@@ -119,6 +114,12 @@ def show_verdicts(out: Console, verdicts: Mapping[str, Verdict], *, torn: bool =
         _row(out, NOT_ASKED, f"{short(clauses)}: {reason}")
     if operations:
         _row(out, NOT_ASKED, f"{len(operations)} others: each {NO_OPERATION}")
+
+
+def first_of(verdict: Verdict) -> str:
+    """Return the first of what is wrong, and how many more there are."""
+    more = f" (and {len(verdict.found) - 1} more)" if len(verdict.found) > 1 else ""
+    return f"{verdict.found[0]}{more}"
 
 
 def show_stable(out: Console, found: StableChunks) -> None:
@@ -203,14 +204,8 @@ def show_largest(out: Console, state: KernelState, stays: str) -> None:
                   f"{more}{new}")  # fmt: skip
 
 
-def show_owners(out: Console, state: KernelState) -> None:
-    """Say who holds the memory, in bytes of one unit, where that is known."""
-    held = list(all_held(state.chunks).items())
-    if held:
-        say(out, f"used by: {_first(held)} bytes a CPU    (--who: by chunk and page)")
-
-
 def _first(owners: Sequence[tuple[str, int]]) -> str:
+    """Return who holds the most, in bytes of one unit."""
     rest = f" and {len(owners) - _NAMED} more" if len(owners) > _NAMED else ""
     return ", ".join(f"{name} {size}" for name, size in owners[:_NAMED]) + rest
 
@@ -268,12 +263,6 @@ def who_record(state: KernelState) -> dict[str, Any]:
         for chunk, number in state.names.items()
         if chunk.owners is not None
     }
-
-
-def show_answers(out: Console, answers: Sequence[RequestOutcome]) -> None:
-    """Say what each request would get."""
-    for answer in answers:
-        say(out, answer.words)
 
 
 def show_after(out: Console, state: KernelState, found: Sequence[After]) -> None:

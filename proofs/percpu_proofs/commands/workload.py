@@ -1,4 +1,4 @@
-"""`percpu-spec workload burst`: how many atomic requests are served between runs of the work."""
+"""`percpu-spec workload`: memory given back, what searches and fixes cost, how bursts go."""
 
 from __future__ import annotations
 

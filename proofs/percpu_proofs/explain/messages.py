@@ -42,12 +42,15 @@ _ID: Final = re.compile(r"[A-Z]+-[1-9][0-9]*")
 
 
 class PrintedMessage(NamedTuple):
-    """A text in the code with holes, the function that makes it, and whose clauses it speaks of."""
+    """A text in the code with holes, the function that makes it, and whose clauses it speaks of.
+
+    command: that whose module makes it; empty for modules that are of several.
+    """
 
     text: str
     function: str
-    says: str
     module: str
+    command: str = ""
     clauses: tuple[str, ...] = ()
 
     @property
@@ -148,13 +151,8 @@ _PRINTERS: Final = {
     "run": "percpu-spec run", "explain": "percpu-spec explain",
 }  # fmt: skip
 """Who prints what the modules of a folder say, the narrower folders first."""
-_COMMANDS: Final = {
-    name: name for name in ("bench", "beside", "completion", "conform", "explain", "explore",
-                            "log", "operations", "prove", "replay", "report", "review",
-                            "run", "show", "state", "workload")
-} | {"burst": "workload burst", "kernel": "conform kernel", "traces": "conform trace",
-     "trees": "review --source"}  # fmt: skip
-"""The commands by the first word of their modules; of other modules several are."""
+_COMMAND: Final = re.compile(r"`percpu-spec ([^`]+)`")
+"""The command that a module is of, as its docstring says."""
 
 
 def _printer(message: PrintedMessage) -> str:
@@ -163,11 +161,9 @@ def _printer(message: PrintedMessage) -> str:
         return "What is wrong where a clause is broken; ... stands for values."
     within = message.module.partition(".")[2]
     folder = next((one for one in _PRINTERS if f"{within}.".startswith(f"{one}.")), "")
-    if folder == "commands":
-        command = "".join(within.split(".")[1:2]).partition("_")[0]
-        name = f" {_COMMANDS[command]}" if command in _COMMANDS else ""
-        return f"Printed by percpu-spec{name}; ... stands for values."
     who = _PRINTERS.get(folder, "commands that run the model")
+    if folder == "commands":
+        who += message.command and f" {message.command}"
     return f"Printed by {who}; ... stands for values."
 
 
@@ -178,20 +174,20 @@ def _of_file(path: Path) -> tuple[PrintedMessage, ...]:
     module = ".".join(path.relative_to(top).with_suffix("").parts)
     if path.suffix == ".md":
         return tuple(
-            PrintedMessage(re.sub(r"\{\w*\}", _HOLE, paragraph.text), entry, "", module)
+            PrintedMessage(re.sub(r"\{\w*\}", _HOLE, paragraph.text), entry, module)
             for entry, (_, paragraphs) in advice.entries(path.stem).items()
             for paragraph in paragraphs
         )
     asking = _asking() if module.startswith(percpu_contracts.__name__) else {}
     tree = ast.parse(_texts_of()[path])
-    found = [
-        PrintedMessage(text, "", ast.get_docstring(tree) or "", module) for text, _ in _texts(tree)
-    ]
+    command = "".join(_COMMAND.findall(ast.get_docstring(tree) or "")[:1])
+    found = [PrintedMessage(text, "", module, command) for text, _ in _texts(tree)]
     for function in _functions(tree):
-        says = (ast.get_docstring(function) or "").split("\n\n")[0].replace("\n", " ")
         for text, near in _texts(function):
             ids = {word for word in near if word in clauses()} or asking.get(function.name, set())
-            found.append(PrintedMessage(text, function.name, says, module, tuple(sorted(ids))))
+            found.append(
+                PrintedMessage(text, function.name, module, command, tuple(sorted(ids)))
+            )
     return tuple(found)
 
 
