@@ -14,7 +14,7 @@ from percpu_contracts.situations import subjectless
 from percpu_contracts.whole_state import KERNELS, WholeState
 from percpu_proofs.api.results import Display, require
 from percpu_proofs.commands.moments import map_svg, map_text, picture_of_kernel
-from percpu_proofs.commands.output import write_file
+from percpu_proofs.commands.output import grouped, write_file
 from percpu_proofs.commands.state_report import show_kernel, show_verdicts
 from percpu_proofs.explain.names import find_file
 from percpu_proofs.live.subject import SubjectKind, kind_of, read_subject
@@ -26,6 +26,7 @@ from percpu_proofs.live.verdicts import (
     NOT_ASKED,
     KernelStateJudge,
     Verdict,
+    verdict_of,
 )
 from percpu_proofs.recorded.states.kernel_state import KernelState
 from percpu_proofs.recorded.states.snapshot import Snapshot
@@ -280,27 +281,18 @@ def _ids(asked: object) -> list[str]:
 def _verdicts(view: AllocatorView) -> dict[str, Verdict]:
     """Return the verdicts on a view that is no real kernel's."""
     declared: Mapping[str, str] = getattr(view, "EXPECTED", {})
-    found = {
-        name: Verdict(name, KNOWN if name in declared else BROKEN, said, declared.get(name, ""))
-        for name, said in _found(view).items()
-    }
+    wrong = grouped(WholeState(_inapplicable(view)).broken(view, quiescent=_quiescent(view)))
+    by_contracts: dict[str, Verdict] = {}
     for verdict in _by_contracts(view):
-        found.setdefault(verdict.clause, verdict)
+        by_contracts.setdefault(verdict.clause, verdict)
     reasons = subjectless(Listing(view)) | _not_asked(view)
+    verdicts = {}
     for name in clauses():
-        why = reasons.get(name)
-        asked = Verdict(name, HOLDS) if why is None else Verdict(name, NOT_ASKED, (), why)
-        found.setdefault(name, asked)
-    return {name: found[name] for name in clauses()}
-
-
-def _found(view: AllocatorView) -> dict[str, tuple[str, ...]]:
-    """Return what is wrong with a state, by clause."""
-    found: dict[str, tuple[str, ...]] = {}
-    judge = WholeState(_inapplicable(view))
-    for name, wrong in judge.broken(view, quiescent=_quiescent(view)):
-        found[name] = (*found.get(name, ()), wrong)
-    return found
+        verdict = verdict_of(
+            name, wrong.get(name, ()), known=declared.get(name, ""), unasked=reasons.get(name, "")
+        )
+        verdicts[name] = verdict if name in wrong else by_contracts.get(name, verdict)
+    return verdicts
 
 
 def _by_contracts(view: AllocatorView) -> Iterator[Verdict]:

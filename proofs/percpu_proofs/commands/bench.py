@@ -82,14 +82,15 @@ def bench(
 def _show(out: Console, report: BenchReport, rates: Sequence[Rate]) -> None:
     rows = [_row(work) for work in report.works if work.seconds]
     out.print(output.table("operations a second, best of the rounds", _COLUMNS, rows))
-    measured = "measured in this run" if report.library else "as known; --source measures it"
-    out.print(f"* {measured}")
+    out.print("* measured in this run" if report.library else "* as known; --source measures it")
     growth = report.growth()
     if growth is not None:
         out.print(f"growth: c1000 runs at {growth:.0%} of c10's rate, contracts off")
     for work in report.works:
         if work.files:
-            output.say(out, f"{work.name}: {_by_folder(work.files)}")
+            folders = output.grouped((path.parent, path.name) for path in map(Path, work.files))
+            names = "; ".join(f"in {folder}: {', '.join(its)}" for folder, its in folders.items())
+            output.say(out, f"{work.name}: {names}")
     for name in report.missing:
         out.print(f"not measured: {name}, not found here or in ../shared/bench; --lists says where")
     if not report.agree:
@@ -146,12 +147,6 @@ def _row(work: BenchmarkWork) -> tuple[object, ...]:
         _times(found["kernel_ratio"]),
         checksum if work.agree else Text(f"{found['checksums']} compared, some differ", "bold red"),
     )
-
-
-def _by_folder(files: Sequence[str]) -> str:
-    """Return names of files, each folder named once before its own."""
-    names = output.grouped((path.parent, path.name) for path in map(Path, files))
-    return "; ".join(f"in {folder}: {', '.join(its)}" for folder, its in names.items())
 
 
 def _rate(value: float | None) -> str:

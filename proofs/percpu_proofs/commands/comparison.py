@@ -24,7 +24,6 @@ from percpu_proofs.kernel.schedule import LockstepOutcome
 from percpu_proofs.kernel.tree import BACKINGS
 from percpu_proofs.run.operations import WRONG
 from percpu_reference.gaps import Kind
-from percpu_spec.geometry import Backing
 
 NOT_COVERED: Final = (
     "boot-time layout (pcpu_embed_first_chunk), percpu_stats, allocation profiling, real locks and "
@@ -34,13 +33,13 @@ NOT_COVERED: Final = (
 
 @dataclass(slots=True)
 class ConformanceRun:
-    """A run of `conform kernel`: what was wanted, and what was seen."""
+    """A run of `conform kernel`: what was to be drawn, and what came of it."""
 
     shop: Workshop
     tally: Tally = field(default_factory=Tally)
     confirmed: list[LockstepOutcome] = field(default_factory=list)
     saved: Path | None = None
-    wanted: int | None = None  # operations to draw
+    planned: int | None = None  # operations to draw
     forms: tuple[BuildForm, ...] = ()  # of kernels to draw cases for; none are
 
     @property
@@ -53,10 +52,10 @@ class ConformanceRun:
         tally, model = self.tally, self.shop.model
         if tally.stopped:
             yield f"what comes behind the stop of the kernel ({tally.stopped})"
-        if self.wanted is not None and tally.done < self.wanted:
+        if self.planned is not None and tally.done < self.planned:
             why = "interrupted" if tally.interrupted else "the kernel stopped"
-            left = self.wanted - tally.done
-            yield f"{left:,} of {self.wanted:,} operations to draw: {why}"
+            left = self.planned - tally.done
+            yield f"{left:,} of {self.planned:,} operations to draw: {why}"
         left = sum(parting.left for parting in tally.partings if not parting.stopped)
         if left:
             yield f"{left:,} operations on handles that model and kernel do not both hold"
@@ -66,10 +65,16 @@ class ConformanceRun:
             yield "drawn cases and schedules: operations or tokens were given"
             return
         run = {geometry.backing for geometry in tally.geometries}
+        backings = [form.backing for form in self.forms]
         for name, file in BACKINGS.items():
+            why = "the run ended before one was drawn"
+            if not self.shop.tree.has(name):
+                why = "the tree does not have it"
+            elif name not in backings:
+                why = f"--backing {backings[0]}"
             if name not in run:
-                yield f"cases with {file}: {self._without(name)}"
-        if "vm" not in self._backings:
+                yield f"cases with {file}: {why}"
+        if "vm" not in backings:
             yield "schedules: the model of mm/percpu-km.c has none here"
         elif not tally.schedules:
             yield "schedules: the run ended before"
@@ -82,17 +87,6 @@ class ConformanceRun:
         if model.skip:
             yield "a comparison of what is printed: that differs as declared"
 
-    @property
-    def _backings(self) -> list[Backing]:
-        return [form.backing for form in self.forms]
-
-    def _without(self, backing: Backing) -> str:
-        if not self.shop.tree.has(backing):
-            return "the tree does not have it"
-        if backing not in self._backings:
-            return f"--backing {self._backings[0]}"
-        return "the run ended before one was drawn"
-
     def not_asked(self) -> dict[str, str]:
         """Return the clauses that were not asked, each with the reason."""
         asked = ASKED if self.tally.judged else ()
@@ -100,11 +94,11 @@ class ConformanceRun:
 
     def _partings(self) -> list[Parting]:
         """Return what became of the case that is shown, and of one in which both agree again."""
-        found, agreeing = self.tally.found, (p for p in self.tally.partings if p.again is not None)
-        shown = found.parting if found is not None else None
-        if shown is None:
+        first = self.tally.found.parting if self.tally.found is not None else None
+        if first is None:
             return []
-        return [shown] if shown.again is not None else [shown, *islice(agreeing, 1)]
+        agreeing = (parting for parting in self.tally.partings if parting.again is not None)
+        return [first] if first.again is not None else [first, *islice(agreeing, 1)]
 
     def newly_broken(self) -> dict[str, str]:
         """Return the clauses that the kernel breaks and the variant does not, with what is so."""
@@ -126,10 +120,8 @@ class ConformanceRun:
             "root_group": self.shop.tree.root_group,
             "declared_differences": self.shop.declared,
             "declared_differences_seen": tally.declared,
-            "compiler_warnings": [str(warned) for warned in self.shop.warnings()],
-            **output.record(
-                tally, "operations", "cases", "schedules", "seconds", "interrupted"
-            ),
+            "compiler_warnings": list(map(str, self.shop.warnings())),
+            **output.record(tally, "operations", "cases", "schedules", "seconds", "interrupted"),
             "operations_behind_differences": tally.behind,
             "mismatches": int(tally.differs),
             "cases_that_differ": len(tally.partings),
@@ -155,11 +147,10 @@ class ConformanceRun:
     def show(self, out: Console) -> None:
         """Print the run: what was done, what differs, and at the end what was not run."""
         output.show_pairs(out, list(self._rows()))
-        for warned in self.shop.warnings():
-            output.say(out, f"compiler warning: {warned}", "yellow")
+        for warning in self.shop.warnings():
+            output.say(out, f"compiler warning: {warning}", "yellow")
         for one in self.confirmed:
-            style = "bold" if one.agrees else "bold red"
-            output.say(out, str(one), style)
+            output.say(out, str(one), "bold" if one.agrees else "bold red")
         self._show_result(out)
         for clause, wrong in self.newly_broken().items():
             count = self.tally.broken[clause]
@@ -185,8 +176,8 @@ class ConformanceRun:
         yield "root group", self.shop.tree.root_group
         yield "declared", "; ".join(self.shop.declared) or "no difference"
         if tally.declared:
-            shown = f"in {tally.declared} operations; model and kernel agree again after each"
-            yield "declared, seen", shown
+            seen = f"in {tally.declared} operations; model and kernel agree again after each"
+            yield "declared, seen", seen
         if tally.cases:
             yield "operations", tally.operations
             yield "cases", tally.cases
@@ -213,8 +204,7 @@ class ConformanceRun:
         if tally.found is not None:
             self._show_found(out, tally.found)
         elif tally.found_schedule is not None:
-            text = differences.schedule_text(tally.found_schedule)
-            output.say(out, text, "bold red")
+            output.say(out, differences.schedule_text(tally.found_schedule), "bold red")
         if tally.differs:
             return
         if tally.interrupted:
@@ -237,8 +227,8 @@ class ConformanceRun:
 
     def _show_found(self, out: Console, found: DifferingCase) -> None:
         model = self.shop.model
-        text = f"differs {differences.where(found)}: {sentence(found.difference)}"
-        output.say(out, text, "bold red")
+        where = differences.where(found)
+        output.say(out, f"differs {where}: {sentence(found.difference)}", "bold red")
         for other in found.others:
             output.say(out, f"  and {sentence(other)}")
         meanings = [meaning(one) for one in (found.difference, *found.others)]
@@ -249,8 +239,8 @@ class ConformanceRun:
             names = ", ".join(dict.fromkeys(" ".join(listed).split()))
             if names:
                 output.say(out, f"{title}: {names}")
-        for said in differences.moved_by(found.difference, model):
-            output.say(out, f"{self.shop.tree.source}: {said}")
+        for change in differences.moved_by(found.difference, model):
+            output.say(out, f"{self.shop.tree.source}: {change}")
         for name in differences.mending(found, model):
             out.print(f"the model with --fix {name!r} does here what the kernel does")
         output.say(out, f"geometry {found.case.geometry.text}")
@@ -262,10 +252,10 @@ class ConformanceRun:
         out.print(Text(f"\nkernel\n{theirs}\n\nmodel\n{ours}"))
         output.say(out, f"saved as {self.saved}")
         for parting in self._partings():
-            output.say(out, parting_text(parting))
+            output.say(out, _parting_text(parting))
 
 
-def parting_text(parting: Parting) -> str:
+def _parting_text(parting: Parting) -> str:
     """Return what became of a case behind its difference, in words."""
     head = f"a case as drawn differs after operation {parting.at}"
     behind = f"of {parting.operations:,} operations behind it"

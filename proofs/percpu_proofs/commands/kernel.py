@@ -117,7 +117,7 @@ def kernel(
             if not files and not tokens:
                 if count is None and seconds is None:
                     count = 100_000
-                run.wanted = count
+                run.planned = count
                 run.forms = _forms(shop, backing, page_asked_for(geometry))
                 with output.progress_bar("operations") as bar:
                     run_tasks(

@@ -50,7 +50,7 @@ def log(file: Path, geometry: str | None, source: str | None) -> None:
     place = None if source is None else open_site(source)
     found = read_log(file, sizes(geometry), place.machine if place is not None else None)
     whys = {
-        one.kind: None if place is None else why_at_site(place, one, found.machine_of(one))
+        one.kind: why_at_site(place, one, found.machine_of(one)) if place is not None else None
         for one, _ in found.kinds
     }
     if output.as_json():
@@ -164,13 +164,19 @@ def _rows(found: Layout) -> list[tuple[str, str]]:
     unit = f"{found.unit} bytes"
     if page is not None:
         unit += f", {counted(found.unit // page, 'page')}"
+    cpus = "open" if found.cpus is None else str(found.cpus)
+    cpus += "" if found.groups is None else f" in {counted(found.groups, 'group')}"
+    if found.units is not None:
+        spare = found.units - (found.cpus or 0)
+        cpus += f"; {counted(found.units, 'unit')}"
+        cpus += f", {spare} of them without CPU" if spare else ""
     rows = [
         ("line", f"{found.line}: {parts}"),
         ("page", f"{page} bytes: {found.page_by}" if page else f"open: {found.open_page}"),
         ("unit", unit),
         ("first chunk", found.first_chunk),
         ("chunks", f"backed by percpu-{found.backing}"),
-        ("CPUs", "open" if found.cpus is None else _cpus(found)),
+        ("CPUs", cpus),
     ]
     cost, counts = fields["page_cost"], fields["percpu_page"]
     if cost is None and page is not None:
@@ -180,13 +186,3 @@ def _rows(found: Layout) -> list[tuple[str, str]]:
         more = "" if cost == counts else f": {100 * (counts - cost) // cost}% too much"
         rows.append(("Percpu counts", f"{counts // 1024} kB for it{more}"))
     return rows
-
-
-def _cpus(found: Layout) -> str:
-    groups = "" if found.groups is None else f" in {counted(found.groups, 'group')}"
-    text = f"{found.cpus}{groups}"
-    if found.units is not None:
-        text += f"; {counted(found.units, 'unit')}"
-        spare = found.units - (found.cpus or 0)
-        text += f", {spare} of them without CPU" if spare else ""
-    return text

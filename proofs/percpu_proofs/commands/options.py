@@ -105,9 +105,7 @@ _PATCHES: Final = click.option(
 _FIXES: Final = click.option(
     "--fix", "fixes", multiple=True, help="A fix of `reference`, as a patch of the tree."
 )
-_STUB: Final = click.option(
-    "--stub", type=_PATH, help="A header for a tree that needs more stubs."
-)
+_STUB: Final = click.option("--stub", type=_PATH, help="A header for a tree that needs more stubs.")
 
 tree = together("tree", _chosen, _source(), _PATCHES, _FIXES, _STUB)
 """--source, --patch, --fix and --stub, which a command gets as `tree`; None without.
@@ -147,19 +145,13 @@ variant_file = click.option(
     "--variant", "file", metavar="FILE",
     help="Of a token of a variant's FILE.py: where that is here.",
 )  # fmt: skip
-jobs = click.option(
-    "--jobs", type=click.IntRange(min=1), default=default_jobs, help="Processes."
-)
-dask = click.option(
-    "--dask", metavar="ADDRESS", help="Run on the dask cluster of this scheduler."
-)
+jobs = click.option("--jobs", type=click.IntRange(min=1), default=default_jobs, help="Processes.")
+dask = click.option("--dask", metavar="ADDRESS", help="Run on the dask cluster of this scheduler.")
 debug = click.option(
     "--debug", type=click.Path(path_type=Path, exists=True),
     help="Of a core or live: vmlinux with debug information.",
 )  # fmt: skip
-page = click.option(
-    "--html", "page", type=output.NewFile(), help="Write a report there, one page."
-)
+page = click.option("--html", "page", type=output.NewFile(), help="Write a report there, one page.")
 plot = click.option("--svg", type=output.NewFile(), help="Write the plot there as SVG.")
 variants = click.option(
     "--variant", "names", callback=output.named_variant, multiple=True,
@@ -200,9 +192,7 @@ class File(Words):
         self._kinds = kinds
         self._made = made
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Any:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the path. Raises InputError for a name that is neither."""
         if str(value) in ("live", "-"):
             return self._made(value)

@@ -260,9 +260,7 @@ class NewFile(click.Path):
         super().__init__(path_type=Path, dir_okay=False, writable=True)
         self.overwrites = overwrites
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Any:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the path; a missing folder is a usage error."""
         path: Any = super().convert(value, param, ctx)
         if not Path(path).parent.is_dir():

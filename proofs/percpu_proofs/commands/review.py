@@ -73,9 +73,7 @@ def require_findings(
 )
 @options.tree
 @click.option("--search", "searches", multiple=True, help="Only this search.")
-@geometry_option(
-    metavar="page=N", help="With --source: pages of so many bytes.  [default: 4096]"
-)
+@geometry_option(metavar="page=N", help="With --source: pages of so many bytes.  [default: 4096]")
 @click.option(
     "--clause", "clauses", metavar="ID", multiple=True, callback=output.clause_ids,
     help="Show no other clause.",
@@ -135,9 +133,7 @@ def review(
             raise InputError("--finding", None, "variants: of a tree no finding is told apart")
         review_trees(
             tree,
-            searches=searches_for(
-                searches, quick=quick, deep=deep, page=page_asked_for(geometry)
-            ),
+            searches=searches_for(searches, quick=quick, deep=deep, page=page_asked_for(geometry)),
             clauses=clauses,
             workers=workers,
             mail=mail,

@@ -12,13 +12,7 @@ import click
 from rich.console import Console
 
 from percpu_proofs.commands import options, output
-from percpu_proofs.commands.console import FittedTable
-from percpu_proofs.commands.replay import (
-    and_others,
-    show_example,
-    show_mail,
-    subject_of,
-)
+from percpu_proofs.commands.replay import and_others, show_example, show_mail, subject_of
 from percpu_proofs.commands.review_lines import TreeLines
 from percpu_proofs.counterexample import of_tree
 from percpu_proofs.kernel.build import ONE_UNIT
@@ -89,11 +83,19 @@ def _plain(found: TreeResults, clauses: Sequence[str], seconds: float) -> dict[s
             "new": [entry.access.as_json() for entry in found.new_accesses],
             "all": [one.access.as_json() for one in found.accesses],
         },
-        "bounds": [_bound(outcome) for outcome in found.outcomes],
+        "bounds": [
+            {
+                "tree": outcome.job.tree, "search": outcome.job.search.name,
+                "what": outcome.job.search.what,
+                **output.record(outcome, "bound", "states", "edges", "complete"),
+                "seconds": round(outcome.seconds, 2),
+            }
+            for outcome in found.outcomes
+        ],
         "jobs": {"planned": found.planned, "done": len(found.outcomes), "kept": found.cached},
         "interrupted": found.interrupted,
         "seconds": round(seconds, 1),
-    }
+    }  # fmt: skip
 
 
 def _mail(
@@ -109,15 +111,6 @@ def _mail(
     bound = and_others(broken, first) + cells[first].searched
     c = of_tree(broken[first], subject_of(found.trees[-1].tree.name, found.patches), bound)
     show_mail(c, names, chosen)
-
-
-def _bound(outcome: TreeOutcome) -> dict[str, Any]:
-    search = outcome.job.search
-    return {
-        "tree": outcome.job.tree, "search": search.name, "what": search.what,
-        **output.record(outcome, "bound", "states", "edges", "complete"),
-        "seconds": round(outcome.seconds, 2),
-    }  # fmt: skip
 
 
 def show(out: Console, found: TreeResults, only: Sequence[str] = ()) -> None:
@@ -160,14 +153,16 @@ def show(out: Console, found: TreeResults, only: Sequence[str] = ()) -> None:
                 "search that shows it did not come as far"
             )
     output.show_not_asked(out, not_asked(newest))
-    out.print(_bounds(trees, found.outcomes))
+    _show_bounds(out, trees, found.outcomes)
     _show_accesses(out, found.new_accesses, found.accesses)
     for search, why in found.not_searched.items():
         out.print(f"not searched: {search}: {why}", markup=False)
 
 
-def _bounds(trees: Sequence[CompiledTree], outcomes: Sequence[TreeOutcome]) -> FittedTable:
-    """Return how far the searches came: a line for those of both trees that came as far."""
+def _show_bounds(
+    out: Console, trees: Sequence[CompiledTree], outcomes: Sequence[TreeOutcome]
+) -> None:
+    """Print how far the searches came: a line for those of both trees that came as far."""
     names = [tree.name for tree in trees]
     lines: dict[tuple[str, str], dict[str, str]] = {}
     for outcome in outcomes:
@@ -175,7 +170,7 @@ def _bounds(trees: Sequence[CompiledTree], outcomes: Sequence[TreeOutcome]) -> F
         line[outcome.job.tree] = f"{outcome.states:,}"
     rows = [(*line, *(states.get(name, "") for name in names)) for line, states in lines.items()]
     columns = ("search", "how far", *(f"states, {name}" for name in names))
-    return output.table("\nbounds", columns, rows)
+    out.print(output.table("\nbounds", columns, rows))
 
 
 def _show_accesses(out: Console, new: Sequence[AccessSite], every: Sequence[AccessSite]) -> None:

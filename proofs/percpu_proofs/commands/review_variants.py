@@ -20,13 +20,7 @@ from percpu_proofs.commands.review_lines import (
     say_wrapped,
 )
 from percpu_proofs.explore.scenario import KERNEL_32K
-from percpu_proofs.review.changes import (
-    Changes,
-    bases,
-    changes,
-    clause_and_finding,
-    example_of,
-)
+from percpu_proofs.review.changes import Changes, bases, changes, clause_and_finding, example_of
 from percpu_proofs.review.job import JobOutcome, ReviewExample
 from percpu_proofs.review.jobs import ReviewRun
 from percpu_proofs.review.matrix import Cell, matrix_json, not_asked

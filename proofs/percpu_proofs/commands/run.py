@@ -101,9 +101,7 @@ def run(
     output.end(interrupted=stop.came, ok=all(report.ok for report in reports))
 
 
-def _report(
-    path: Path, source: Source, variant: str, contracts: Level, every: int
-) -> RunReport:
+def _report(path: Path, source: Source, variant: str, contracts: Level, every: int) -> RunReport:
     recorded, notes = source.recorded, source.notes
     if recorded is not None and variant != source.variant:  # only this one promises to end so
         notes += (f"recorded checksum not compared: it is that of {source.variant}",)
@@ -146,20 +144,27 @@ def show(out: Console, report: RunReport, source: Source) -> None:
         runs = counted(report.works, "run")
         done += f", after each {report.every} the balance work if asked for: {runs}"
     pages = [sample.pages_all_units for sample in report.memory]
+    allocations = []
+    if report.allocations:
+        failed = report.failed.count if report.failed is not None else 0
+        text = f"{report.allocations}, all served"
+        if failed:
+            text = f"{report.allocations - failed} of {report.allocations} served, {failed} failed"
+        allocations = [("allocations", text)]
     rows = [
         ("input", f"{report.file} ({report.kind})"),
         ("allocator", f"{report.variant}, contracts {report.contracts}"),
         ("operations", f"{done}, {report.seconds:.1f} s"),
-        *_served(report),
+        *allocations,
         ("pages, all units", f"{pages[0]} to {pages[-1]}, at most {max(pages)}"),
         ("over time", output.sparkline(pages)),
     ]
     if report.final_checksum is not None:
-        recorded = ""
+        text = str(report.final_checksum)
         if report.recorded_checksum is not None:
-            other = f"recorded {report.recorded_checksum}"
-            recorded = ", as recorded" if report.checksum_agrees else f", {other}"
-        rows.append(("final checksum", f"{report.final_checksum}{recorded}"))
+            agrees = report.checksum_agrees
+            text += ", as recorded" if agrees else f", recorded {report.recorded_checksum}"
+        rows.append(("final checksum", text))
     output.show_pairs(out, rows)
     for note in report.notes:
         output.say(out, note, "yellow")
@@ -173,14 +178,6 @@ def show(out: Console, report: RunReport, source: Source) -> None:
     show_verdicts(out, report.clauses, report.variant, report.bound)
     if report.stopped_by is not None:
         _show_violation(out, report, source, report.violations[report.stopped_by])
-
-
-def _served(report: RunReport) -> list[tuple[str, str]]:
-    failed = report.failed.count if report.failed is not None else 0
-    text = f"{report.allocations}, all served"
-    if failed:
-        text = f"{report.allocations - failed} of {report.allocations} served, {failed} failed"
-    return [("allocations", text)] if report.allocations else []
 
 
 def _show_failed(out: Console, report: RunReport, source: Source) -> None:

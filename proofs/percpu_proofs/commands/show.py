@@ -159,8 +159,7 @@ def _of_file(what: str, given: dict[str, Any]) -> StateDrawing:
     for is_so, name in ((is_stats, "percpu_stats"), (is_samples, "samples")):
         if is_so(text):
             command = f"percpu-spec state {shlex.quote(what)}"
-            told = f"a state, which has maps; what {name} tell: {command}"
-            raise InputError(path, None, told)
+            raise InputError(path, None, f"a state, which has maps; what {name} tell: {command}")
     if is_memleak(path) or kind_of(path) is InputKind.TRACE:
         return _of_trace(path, given)
     _only("an operation list or a vector", given, "--at", "--variant", "--geometry")
@@ -180,8 +179,7 @@ def _of_kernel(what: str, kind: Source, given: dict[str, Any], *taken: str) -> S
 def _of_trace(path: Path, given: dict[str, Any]) -> StateDrawing:
     if is_memleak(path):
         command = f"percpu-spec conform trace --who {shlex.quote(str(path))}"
-        told = f"a trace of events; what memleak tells: {command}"
-        raise InputError(path, None, told)
+        raise InputError(path, None, f"a trace of events; what memleak tells: {command}")
     if path.is_dir() and not is_run(path):
         raise InputError(path, None, "a file, or the folder of a recorded run with its trace")
     _only("a trace", given, "--at", "--variant", "--geometry", "--state")
@@ -196,15 +194,17 @@ def _only(what: str, given: dict[str, Any], *taken: str) -> None:
     """Raise InputError for an option that is given and means nothing for what is drawn."""
     for option, value in given.items():
         if value is not None and option not in taken:
-            kinds = {"--at": "an operation list, a vector or a trace", "--step": "a token",
-                     "--debug": "a core", "--state": "a trace"}  # fmt: skip
-            expected = kinds.get(option, "an operation list, a vector or a token")
+            expected = _MEANT_FOR.get(option, "an operation list, a vector or a token")
             raise InputError(option, None, f"{expected} to draw", what)
 
 
-def _of_list(
-    path: Path, at: int | None, variant: str | None, geometry: str | None
-) -> StateDrawing:
+_MEANT_FOR = {
+    "--at": "an operation list, a vector or a trace", "--step": "a token", "--debug": "a core",
+    "--state": "a trace",
+}  # fmt: skip
+
+
+def _of_list(path: Path, at: int | None, variant: str | None, geometry: str | None) -> StateDrawing:
     source = read_source(path, geometry)
     variant = variant or source.variant
     operations = len(source.listed.operations)

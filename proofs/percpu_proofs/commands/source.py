@@ -175,9 +175,7 @@ def page_asked_for(changes: str | None) -> int:
 def geometry_option(help: str, metavar: str = "NAME=VALUE,...") -> Callable[[FC], FC]:
     """Return the option --geometry, whose text names sizes there are. Raises InputError."""
 
-    def checked(
-        context: click.Context, option: click.Parameter, given: str | None
-    ) -> str | None:
+    def checked(context: click.Context, option: click.Parameter, given: str | None) -> str | None:
         sizes(given)
         return given
 

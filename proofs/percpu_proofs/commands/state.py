@@ -64,9 +64,7 @@ def _request(given: str) -> Demand:
     return Demand(int(numbers[0]), int(numbers[1]) if numbers[1:] else 8, atomic)
 
 
-def _seconds(
-    context: click.Context, option: click.Parameter, given: float | None
-) -> float | None:
+def _seconds(context: click.Context, option: click.Parameter, given: float | None) -> float | None:
     """Return a time to wait, which has an end: a range of numbers lets nan and inf pass."""
     if given is not None and not math.isfinite(given):
         raise click.BadParameter(f"{given} is no number of seconds")
@@ -220,9 +218,7 @@ def _show_samples(
             output.write_file(svg, samples_svg(drawn, f"{title}: {len(drawn)} samples"))
 
 
-def _record(
-    found: KernelState, verdicts: Mapping[str, Verdict], stays: str
-) -> dict[str, Any]:
+def _record(found: KernelState, verdicts: Mapping[str, Verdict], stays: str) -> dict[str, Any]:
     """Return what is told of a state with plain values; stays: why the model does not go on."""
     geometry, rest = found.snapshot.geometry, found.quiescence
     return {
@@ -249,9 +245,7 @@ def _record(
     }  # fmt: skip
 
 
-def _torn(
-    context: click.Context, kind: SubjectKind, why: str, stable: StableChunks | None
-) -> None:
+def _torn(context: click.Context, kind: SubjectKind, why: str, stable: StableChunks | None) -> None:
     """Say that there is no one moment to judge, what stood still meanwhile, and exit."""
     word = "unstable" if kind is SubjectKind.LIVE else "torn"
     if output.as_json():
@@ -306,9 +300,7 @@ def _clause_records(verdicts: Mapping[str, Verdict]) -> dict[str, Any]:
     return {v.clause: output.record(v, "verdict", "found", "reason") for v in verdicts.values()}
 
 
-def _picture(
-    found: KernelState, title: str, name: str | None, whole: bool
-) -> StatePicture | None:
+def _picture(found: KernelState, title: str, name: str | None, whole: bool) -> StatePicture | None:
     """Return what --chunk or --map draws from. Raises InputError for a chunk that there is not."""
     if name is None and not whole:
         return None

@@ -111,9 +111,7 @@ def _counts(verdicts: Mapping[str, Verdict]) -> list[str]:
     return block(f"{holds} {verb}, {kinds.count(NOT_ASKED)} were not asked of one state", 1)
 
 
-def _advice(
-    verdicts: Mapping[str, Verdict], memory: Memory | None, *, torn: bool
-) -> Iterator[str]:
+def _advice(verdicts: Mapping[str, Verdict], memory: Memory | None, *, torn: bool) -> Iterator[str]:
     """Yield what to do about it."""
     known = [v for v in verdicts.values() if v.verdict == KNOWN]
     if torn:

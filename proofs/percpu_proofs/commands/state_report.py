@@ -41,9 +41,7 @@ _FEW_PAGES = 8  # in use, of a chunk whose pages are listed unasked
 _STYLES = {HOLDS: "green", KNOWN: "yellow", BROKEN: "red"}
 
 
-def show(
-    out: Console, state: KernelState, verdicts: Mapping[str, Verdict], stays: str
-) -> None:
+def show(out: Console, state: KernelState, verdicts: Mapping[str, Verdict], stays: str) -> None:
     """Print the whole of a state: kernel, rest, memory, verdicts, chunks, what can be served."""
     show_kernel(out, state)
     out.print()

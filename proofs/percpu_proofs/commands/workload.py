@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -90,7 +91,7 @@ def burst(
     if not is_legal(sized, size, align):
         expected = f"a size of 1 to {sized.largest} and an alignment that is a power of two up to "
         raise InputError("--size", None, f"{expected}{sized.page}", f"{size}, aligned to {align}")
-    chosen = names or tuple(VARIANTS)
+    variants = {name: variant_class(name) for name in names or VARIANTS}
     states: list[tuple[str, Callable[[str, Geometry], Allocator | None]]] = [
         ("just booted", build),
         ("after a wave", partial(served.after_wave, size=size, align=align)),
@@ -103,23 +104,17 @@ def burst(
         left = load(workload_name)
         states.append((f"after {left.name}", lambda name, _: served.after_workload(name, left)))
     states += [(f"in {what}", _in_state(what)) for what in saved]
-    for name in chosen:
-        variant_class(name)
     found: list[served.Served] = []
-    total = len(states) * len(chosen)
     with output.interruption() as stop, output.progress_bar("burst") as bar:
-        for state, start in states:
-            for name in chosen:
-                bar(len(found), total, f"{state}, {name}")
-                allocator = start(name, sized)
-                if allocator is None:  # of another number of chunk types
-                    continue
-                found.append(
-                    served.measure(
-                        name, state, allocator, size, align,
-                        requests=requests, periods=periods or served.PERIODS,
-                    )
+        for (state, start), name in product(states, variants):
+            bar(len(found), len(states) * len(variants), f"{state}, {name}")
+            allocator = start(name, sized)
+            if allocator is not None:  # else of another number of chunk types
+                measured = served.measure(
+                    name, state, allocator, size, align,
+                    requests=requests, periods=periods or served.PERIODS,
                 )  # fmt: skip
+                found.append(measured)
     output.result(
         lambda: {
             "size": size, "align": align, "requests": requests, "geometry": sized.text,
@@ -190,36 +185,34 @@ def removal(
     or the folder of a recorded run. The memory of the recorded kernel stands beside that of every
     variant; exit 1 if the kernel's own variant is too far from it.
     """
-    chosen = names or tuple(VARIANTS)
-    for name in chosen:
-        variant_class(name)
-    asked = [load(name) for name in workloads or reversed(shipped())]
-    results: list[tuple[Workload, list[Curve]]] = [(one, []) for one in asked]
-    tried: list[tuple[Workload, list[Curve]]] = [(one, []) for one in asked if timings]
+    variants = {name: variant_class(name) for name in names or VARIANTS}
+    loads = [load(name) for name in workloads or reversed(shipped())]
+    results: list[tuple[Workload, list[Curve]]] = [(one, []) for one in loads]
+    timed: list[tuple[Workload, list[Curve]]] = [(one, []) for one in loads if timings]
     with output.interruption() as stop:
         for one, curves in results:
-            _run(one, curves, [(name, Schedule(delay, gap, seed)) for name in chosen])
-        for one, curves in tried:
+            _run(one, curves, [(name, Schedule(delay, gap, seed)) for name in variants])
+        for one, curves in timed:
             _run(one, curves, [(one.variant, schedule) for schedule in TIMINGS])
 
     differs = [
         (one, curve, curve.outside)
-        for one, curves in (*results, *tried)
+        for one, curves in (*results, *timed)
         for curve in curves
         if curve.variant == one.variant and curve.outside
     ]
     if output.as_json():
-        output.print_json(_as_json(results, tried, not differs, stop.came))
+        output.print_json(_as_json(results, timed, not differs, stop.came))
     else:
         out = output.console()
         for one, curves in results:
             figures.show_removal(out, one, curves)
-        for one, curves in tried:
+        for one, curves in timed:
             figures.show_timings(out, one, curves)
         figures.show_published(out)
         for one, curve, stages in differs:
-            said = f"{one.name}, {curve.variant} at {curve.schedule}: {', '.join(stages)} too far"
-            out.print(Text(said, "bold red"))
+            text = f"{one.name}, {curve.variant} at {curve.schedule}: {', '.join(stages)} too far"
+            out.print(Text(text, "bold red"))
     _end(stop.came, ok=not differs, svg=svg, drawing=removal_svg(results))
 
 
@@ -242,36 +235,32 @@ def cost(
     With --source it is the tree's own code that is asked, patched and not, beside the variants
     that are named; exit 1 if it stops.
     """
-    chosen = names or (tuple(VARIANTS) if tree is None else ())
-    classes = {name: variant_class(name) for name in chosen}
+    variants = {name: variant_class(name) for name in names or (VARIANTS if tree is None else ())}
     state = None if workload_name is None else load(workload_name)
     bursts: list[Burst] = []
     later: list[Burst] = []
     stopped: dict[str, str] = {}
-    total = len(chosen) * (1 if state is None else 2)
+    total = len(variants) * (1 if state is None else 2)
     with output.interruption() as stop:
         if tree is not None:
             bursts += _on_trees(tree, stopped)
         with output.progress_bar("cost") as bar:
-            for name in chosen:
+            for done, name in enumerate(variants, 1):
                 bursts += piles(name)
-                bar(chosen.index(name) + 1, total)
+                bar(done, total)
             if state is not None:
-                for name in chosen:
+                for name in variants:
                     later.append(after(state, name, USUAL))
-                    bar(len(chosen) + len(later), total)
+                    bar(len(variants) + len(later), total)
 
     breaking = dict.fromkeys(b.variant for b in (*bursts, *later) if b.broken)
-    declared = {name for name in chosen if "COST-1" in classes[name].EXPECTED}
+    declared = {name for name, cls in variants.items() if "COST-1" in cls.EXPECTED}
     unexpected = [name for name in breaking if name not in declared]
     if output.as_json():
         output.print_json(
             {
                 "clause": "COST-1",
-                "variants": {
-                    name: [b.as_json() for b in bursts if b.variant == name]
-                    for name in dict.fromkeys(b.variant for b in bursts)
-                },
+                "variants": output.grouped((b.variant, b.as_json()) for b in bursts),
                 "after": {b.variant: b.as_json() for b in later},
                 "workload": workload_name,
                 "breaking": list(breaking),
@@ -344,21 +333,21 @@ def _run(one: Workload, curves: list[Curve], runs: Sequence[tuple[str, Schedule]
 
 def _as_json(
     results: Sequence[tuple[Workload, Sequence[Curve]]],
-    tried: Sequence[tuple[Workload, Sequence[Curve]]],
+    timed: Sequence[tuple[Workload, Sequence[Curve]]],
     ok: bool,
     interrupted: bool,
 ) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    workloads: dict[str, Any] = {}
     for one, curves in results:
-        found[one.name] = one.facts() | {
+        workloads[one.name] = one.facts() | {
             "operations": len(one.operations),
             "kernel_variant": one.variant,
             "variants": {curve.variant: curve.as_json() for curve in curves},
         }
-    for one, curves in tried:
-        found[one.name]["timings"] = [curve.as_json() for curve in curves]
+    for one, curves in timed:
+        workloads[one.name]["timings"] = [curve.as_json() for curve in curves]
     return {
-        "workloads": found,
+        "workloads": workloads,
         "bands": BANDS,
         "published": published(),
         "ok": ok and not interrupted,

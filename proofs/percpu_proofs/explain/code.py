@@ -115,8 +115,11 @@ def claims() -> Mapping[str, Explanation]:
 
 @cache
 def gaps() -> Mapping[str, Explanation]:
-    """Return the kinds of gaps, and the gaps that the reference and its variants stand in."""
-    says = _meanings()
+    """Return the kinds of gaps, and the gaps that the reference and its variants stand in.
+
+    What the step behind a kind of gap does is said by the comment beside the kind.
+    """
+    says = dict(re.findall(r"^ +(\w+) = auto\(\)  # (.*)$", inspect.getsource(Kind), re.M))
     found: dict[str, Explanation] = {
         kind.name: {"id": kind.name, "title": "a kind of gap", "says": says[kind.name]}
         for kind in Kind
@@ -127,11 +130,6 @@ def gaps() -> Mapping[str, Explanation]:
             entry |= {"says": f"The step that leaves it: {says[kind]}.", "kind": kind}
             entry.setdefault("file", module.__name__)
     return found
-
-
-def _meanings() -> dict[str, str]:
-    """Return what each kind says that the next step does: the comment beside it."""
-    return dict(re.findall(r"^ +(\w+) = auto\(\)  # (.*)$", inspect.getsource(Kind), re.M))
 
 
 def _named_in(module: ModuleType) -> Iterator[tuple[str, str]]:

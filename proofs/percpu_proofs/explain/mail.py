@@ -81,9 +81,7 @@ def _broken(clause: str, declared: Mapping[str, str]) -> str:
         count = row.breaks.get(clause) if row is not None else None
         after = f", {counted(count, 'operation')} of compiled code" if count is not None else ""
         alike.setdefault((reason, after), []).append(_named(variant))
-    said = [
-        f"{', '.join(names)}: {reason}{after}" for (reason, after), names in alike.items()
-    ]
+    said = [f"{', '.join(names)}: {reason}{after}" for (reason, after), names in alike.items()]
     mended = [row for row in RELEASES if declared and row.variant not in declared]
     known = any(row.variant in declared for row in RELEASES)
     if known and mended:

@@ -185,9 +185,7 @@ def _of_file(path: Path) -> tuple[PrintedMessage, ...]:
     for function in _functions(tree):
         for text, near in _texts(function):
             ids = {word for word in near if word in clauses()} or asking.get(function.name, set())
-            found.append(
-                PrintedMessage(text, function.name, module, command, tuple(sorted(ids)))
-            )
+            found.append(PrintedMessage(text, function.name, module, command, tuple(sorted(ids))))
     return tuple(found)
 
 

@@ -40,7 +40,9 @@ def text() -> str:
         "sections": _table(SECTIONS),
     }
     parts = (part.format(**values) for part in _TEXT.split("\n\n"))
-    return "\n\n".join(part if part[0].isspace() else _filled(part) for part in parts)
+    return "\n\n".join(
+        part if part[0].isspace() else fill(" ".join(part.split()), WIDTH) for part in parts
+    )
 
 
 def as_json() -> dict[str, Any]:
@@ -54,10 +56,6 @@ def as_json() -> dict[str, Any]:
         "gaps": [kind.name for kind in Kind],
         "examples": {"lists": dict(LISTS), "scenario": SCENARIO},
     }
-
-
-def _filled(paragraph: str) -> str:
-    return fill(" ".join(paragraph.split()), WIDTH)
 
 
 def _table(rows: Mapping[str, str]) -> str:
