@@ -29,13 +29,9 @@ _SHOWN = 20  # call sites, and pages
 _VERDICTS = ("clause", "what", "verdict", "evidence")
 
 
-@click.group()
+@click.group(commands=[kernel, record])
 def conform() -> None:
     """Compare the model with recorded kernels, and with compiled kernel code."""
-
-
-conform.add_command(kernel)
-conform.add_command(record)
 
 
 @conform.command()

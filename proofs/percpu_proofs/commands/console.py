@@ -154,15 +154,12 @@ def _parts(columns: Sequence[Column], width: int) -> Iterator[list[Column]]:
     """Yield columns whose longest words have room in a width, each time the first before them."""
     part: list[Column] = list(columns[:1])
     for column in columns[1:]:
-        if len(part) > 1 and not _fits([*part, column], width):
+        least = sum(one.least for one in (*part, column))
+        if len(part) > 1 and least + _blanks(len(part) + 1, dense=True) > width:
             yield part
             part = [columns[0]]
         part.append(column)
     yield part
-
-
-def _fits(columns: Sequence[Column], width: int) -> bool:
-    return sum(column.least for column in columns) + _blanks(len(columns), dense=True) <= width
 
 
 def _blanks(columns: int, *, dense: bool) -> int:

@@ -164,12 +164,14 @@ def _rows(found: Layout) -> list[tuple[str, str]]:
     unit = f"{found.unit} bytes"
     if page is not None:
         unit += f", {counted(found.unit // page, 'page')}"
-    cpus = "open" if found.cpus is None else str(found.cpus)
-    cpus += "" if found.groups is None else f" in {counted(found.groups, 'group')}"
-    if found.units is not None:
-        spare = found.units - (found.cpus or 0)
-        cpus += f"; {counted(found.units, 'unit')}"
-        cpus += f", {spare} of them without CPU" if spare else ""
+    cpus = "open"
+    if found.cpus is not None:
+        cpus = str(found.cpus)
+        cpus += "" if found.groups is None else f" in {counted(found.groups, 'group')}"
+        if found.units is not None:
+            spare = found.units - found.cpus
+            cpus += f"; {counted(found.units, 'unit')}"
+            cpus += f", {spare} of them without CPU" if spare else ""
     rows = [
         ("line", f"{found.line}: {parts}"),
         ("page", f"{page} bytes: {found.page_by}" if page else f"open: {found.open_page}"),

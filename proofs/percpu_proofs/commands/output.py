@@ -117,9 +117,10 @@ def console(*, stderr: bool = False) -> Console:
     too, and no line of results ends with blanks.
     """
     file = sys.stderr if stderr else _stdout()
+    trimmed = cast("TextIO", _Trimmed(file))
     if file.isatty():
-        return _Console(file=file if stderr else trimmed(file), highlight=False)
-    return _Console(file=trimmed(file), highlight=False, width=PIPED_WIDTH)
+        return _Console(file=file if stderr else trimmed, highlight=False)
+    return _Console(file=trimmed, highlight=False, width=PIPED_WIDTH)
 
 
 class _Console(Console):
@@ -172,11 +173,6 @@ def _pieces(line: Text, width: int) -> Iterator[Text]:
 
 _COMMAND = re.compile(r"\s*(?:[\w ]+: )?(?:percpu-spec |--)\S")
 _LABEL = re.compile(r"(?P<name>\s*\S+(?: \S+)*)\s{2,}(?=\S)")
-
-
-def trimmed(file: TextIO) -> TextIO:
-    """Return a file that no line with blanks at its end gets into."""
-    return cast("TextIO", _Trimmed(file))
 
 
 class _Trimmed:

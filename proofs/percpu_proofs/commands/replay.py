@@ -12,20 +12,10 @@ import click
 from rich.console import Console
 
 from percpu_proofs.commands import options, output
-from percpu_proofs.counterexample import Counterexample, of_token, of_tree
+from percpu_proofs.counterexample import Counterexample, of_token, of_tree, text
 from percpu_proofs.counterexample.mail import mail
 from percpu_proofs.counterexample.of_tree import of_retraced
 from percpu_proofs.counterexample.record import relevance
-from percpu_proofs.counterexample.text import (
-    Line,
-    head,
-    legend,
-    rows,
-    state,
-    table,
-    text,
-    wrap_lines,
-)
 from percpu_proofs.explore.packing import MODEL, TREE, cut, no_token
 from percpu_proofs.explore.token import file_of, name_in, token_of
 from percpu_proofs.kernel.instance import KernelStopped
@@ -51,10 +41,10 @@ def width_of(out: Console) -> int:
 
 def show(out: Console, c: Counterexample) -> None:
     """Print a counterexample."""
-    show_lines(out, text(c, width_of(out)))
+    show_lines(out, text.text(c, width_of(out)))
 
 
-def show_lines(out: Console, lines: Iterable[Line]) -> None:
+def show_lines(out: Console, lines: Iterable[text.Line]) -> None:
     """Print lines as they are, in the styles of what they are."""
     for kind, line in lines:
         output.say(out, line, _STYLES.get(kind, ""))
@@ -117,7 +107,7 @@ def show_example(
     assert example is not None
     c = of_tree(example, subject_of(release, patches), cell.searched)
     out.print()
-    show_lines(out, head(c, width_of(out)) if brief else text(c, width_of(out)))
+    show_lines(out, text.head(c, width_of(out)) if brief else text.text(c, width_of(out)))
     out.print(f"{counted(example.length, 'operation')}, {example.rank}", markup=False)
     if example.token:
         tree = options.ChosenTree(Path("TREE"), tuple(patches), (), None)
@@ -251,18 +241,19 @@ def _key() -> str:
     return line[:1] if line.strip() else line[-1:]
 
 
-def screen(c: Counterexample, at: int, width: int) -> Iterator[Line]:
+def screen(c: Counterexample, at: int, width: int) -> Iterator[text.Line]:
     """Yield the lines of the screen behind so many steps."""
     shown = relevance(c)
-    yield from wrap_lines("head", f"{c.clause} on {c.subject}, step {at} of {len(c.steps)}", width)
+    title = f"{c.clause} on {c.subject}, step {at} of {len(c.steps)}"
+    yield from text.wrap_lines("head", title, width)
     if at == 0:
-        yield from head(c, width)
+        yield from text.head(c, width)
     yield "", ""
     if at:
         since = max(at - 1 - _BEFORE, 0)
-        present = rows(c, 0, shown)[since:at]
-        yield from table(present, c.cpus, width)
+        present = text.rows(c, 0, shown)[since:at]
+        yield from text.table(present, c.cpus, width)
         yield "", ""
-    yield from state("State:", c.state_at(at), c, shown, width)
-    yield from wrap_lines("dim", legend(c, shown), width)
-    yield from wrap_lines("dim", _KEYS, width)
+    yield from text.state("State:", c.state_at(at), c, shown, width)
+    yield from text.wrap_lines("dim", text.legend(c, shown), width)
+    yield from text.wrap_lines("dim", _KEYS, width)

@@ -147,12 +147,9 @@ def _end(interrupted: bool, *, ok: bool, svg: Path | None, drawing: str) -> None
     output.end(interrupted=interrupted, ok=ok)
 
 
-@click.group()
+@click.group(commands=[burst])
 def workload() -> None:
     """Run the workload of the depopulation series, and measure what its search costs."""
-
-
-workload.add_command(burst)
 
 
 @workload.command()

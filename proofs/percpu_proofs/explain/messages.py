@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -82,11 +82,11 @@ def explain_printed(line: str) -> Iterator[Explanation]:
     pairs = [f"{one} {two}" for one, two in pairwise(words) if len(one + two) >= _PAIR]
     pairs += [word for word in words if "_" in word]
     single = [word for word in words if len(word) >= _PAIR]
-    of_contracts = [path for path in _texts_of() if percpu_contracts.__name__ in path.parts]
-    others = [path for path in _texts_of() if path not in of_contracts]
+    of_contracts = [path for path in sources() if percpu_contracts.__name__ in path.parts]
+    others = [path for path in sources() if path not in of_contracts]
     every = [""]  # few, and what clauses print is asked most
     for paths, sought in ((of_contracts, every), (others, pairs), (others, single)):
-        found = _found(line, [p for p in paths if any(word in _texts_of()[p] for word in sought)])
+        found = _found(line, [p for p in paths if any(word in sources()[p] for word in sought)])
         ranks = [(bool(message.clauses), message.letters) for message in found]
         if any(one for one, _ in ranks) or (found and paths is others):
             best = [m for m, rank in zip(found, ranks, strict=True) if rank == max(ranks)]
@@ -96,7 +96,7 @@ def explain_printed(line: str) -> Iterator[Explanation]:
 
 def _found(line: str, paths: list[Path]) -> list[PrintedMessage]:
     """Return the messages of some sources that stand in a line, or that it is a part of."""
-    known = [message for path in paths for message in _of_file(path) if message.letters]
+    known = list(messages(paths))
     room = len(re.findall(r"[A-Za-z]", line)) // _SHARE
     found = [message for message in known if message.letters > room and message.stands_in(line)]
     part = _plain(line)
@@ -105,14 +105,14 @@ def _found(line: str, paths: list[Path]) -> list[PrintedMessage]:
     return found
 
 
-def messages() -> Iterator[PrintedMessage]:
-    """Yield all messages that say enough to be known by."""
-    yield from (message for path in _texts_of() for message in _of_file(path) if message.letters)
+def messages(sources: Iterable[Path]) -> Iterator[PrintedMessage]:
+    """Yield the messages of sources that say enough to be known by."""
+    yield from (message for path in sources for message in _of_file(path) if message.letters)
 
 
 @cache
-def _texts_of() -> Mapping[Path, str]:
-    """Return the sources of all packages by their paths."""
+def sources() -> Mapping[Path, str]:
+    """Return the texts of all packages' sources by their paths."""
     packages = (percpu_contracts, percpu_proofs, percpu_reference, percpu_spec)
     folders = [Path(package.__path__[0]) for package in packages]
     paths = [path for f in folders for path in sorted(f.rglob("*.py"))]
@@ -179,7 +179,7 @@ def _of_file(path: Path) -> tuple[PrintedMessage, ...]:
             for paragraph in paragraphs
         )
     asking = _asking() if module.startswith(percpu_contracts.__name__) else {}
-    tree = ast.parse(_texts_of()[path])
+    tree = ast.parse(sources()[path])
     command = "".join(_COMMAND.findall(ast.get_docstring(tree) or "")[:1])
     found = [PrintedMessage(text, "", module, command) for text, _ in _texts(tree)]
     for function in _functions(tree):
@@ -251,7 +251,7 @@ def _asking() -> Mapping[str, set[str]]:
     calls = {
         function.name: {getattr(call.func, "id", getattr(call.func, "attr", ""))
                         for call in ast.walk(function) if isinstance(call, ast.Call)}
-        for path, text in _texts_of().items() if percpu_contracts.__name__ in path.parts
+        for path, text in sources().items() if percpu_contracts.__name__ in path.parts
         for function in _functions(ast.parse(text))
     }  # fmt: skip
     for _ in range(4):  # as deep as predicates share their parts
