@@ -10,8 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from percpu_proofs.commands import output
-from percpu_proofs.explain import Explanation, terms
-from percpu_proofs.explain import lookup as explaining
+from percpu_proofs.explain import Explanation, explanation, lookup, terms
 from percpu_proofs.explain.mail import explain_mail
 from percpu_spec.catalogue import clauses, findings
 
@@ -69,7 +68,7 @@ def _list(out: Console) -> None:
 
 def _senses(words: tuple[str, ...]) -> list[Explanation]:
     """Return what words name, as one line or each by itself. Raises UnknownWordError."""
-    if len(words) > 1 and (line := explaining.known(" ".join(words))):
+    if len(words) > 1 and (line := lookup.known(" ".join(words))):
         return [line]
     return [_explain(word) for word in words]
 
@@ -79,13 +78,11 @@ def _explain(word: str) -> Explanation:
     group = click.get_current_context().find_root().command
     command = group.commands.get(word) if isinstance(group, click.Group) else None
     if command is None:
-        return explaining.explain(word)
-    says = (command.help or "").split("\f")[0].partition("\n\n")
-    found = {
-        "id": word, "title": "a command", "says": " ".join(says[0].split()),
-        "read_it_with": f"percpu-spec {word} --help",
-    }  # fmt: skip
-    other = explaining.known(word)
+        return lookup.explain(word)
+    first = (command.help or "").split("\f")[0].partition("\n\n")[0]
+    read = f"percpu-spec {word} --help"
+    found = explanation(word, "a command", " ".join(first.split()), read_it_with=read)
+    other = lookup.known(word)
     return found | {"also": [] if other is None else [other, *other["also"]]}
 
 

@@ -16,6 +16,11 @@ from percpu_spec.catalogue import title
 Explanation = dict[str, Any]
 
 
+def explanation(word: str, title: str, says: str, **more: Any) -> Explanation:
+    """Return an explanation of a word, or of what a line is; more: its other fields."""
+    return {"id": word, "title": title, "says": says} | more
+
+
 def docstring(thing: object) -> tuple[str, str]:
     """Return the first paragraph of a docstring on one line, and the rest as it is."""
     first, _, rest = (inspect.getdoc(thing) or "").partition("\n\n")

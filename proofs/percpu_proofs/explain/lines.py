@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from percpu_proofs.explain import Explanation, titles
+from percpu_proofs.explain import Explanation, explanation, titles
 from percpu_proofs.explore.token import read_token
 from percpu_proofs.kernel.search.tree_token import read_tree_token
 from percpu_proofs.logs.advice import MachineFacts
@@ -52,12 +52,9 @@ def explain_lines(text: str) -> Iterator[Explanation]:
         for message in found:
             yield from _printed(message.text.strip())
     for one in read_material(found, "FILE"):
-        if one.kind == "operation list":
-            continue
-        yield {
-            "id": one.kind, "title": "what this line is of", "says": "\n\n".join(one.says),
-            "read_it_with": one.command,
-        }  # fmt: skip
+        if one.kind != "operation list":
+            says = "\n\n".join(one.says)
+            yield explanation(one.kind, "what this line is of", says, read_it_with=one.command)
     if text.split()[0] in SHAPES and (" " in text.strip()):
         yield from _operations(text)
 
@@ -65,43 +62,34 @@ def explain_lines(text: str) -> Iterator[Explanation]:
 def explain_damaged(text: str) -> Iterator[Explanation]:
     """Yield what lines of failures say that are cut off or damaged."""
     if read_failures(messages(list(enumerate(text.split("\n"), 1))))[1]:
-        yield {
-            "id": "failure", "title": "a failure that is not whole", "says": _NOT_WHOLE,
-            "read_it_with": "percpu-spec log FILE, with the lines around",
-        }  # fmt: skip
+        read = "percpu-spec log FILE, with the lines around"
+        yield explanation("failure", "a failure that is not whole", _NOT_WHOLE, read_it_with=read)
 
 
 def explain_letter(word: str) -> Iterator[Explanation]:
     """Yield what a letter stands for in the operation language: an operation, a flag."""
-    read = {"read_it_with": "percpu-spec operations prints the language"}
+    read = "percpu-spec operations prints the language"
     if word in SHAPES:
         says = f"{SHAPES[word]}: {MEANINGS[word]}"
-        yield {"id": word, "title": "an operation of a list", "says": says} | read
+        yield explanation(word, "an operation of a list", says, read_it_with=read)
     if word in FLAGS:
-        yield {"id": word, "title": "a flag of an allocation", "says": FLAGS[word]} | read
+        yield explanation(word, "a flag of an allocation", FLAGS[word], read_it_with=read)
 
 
 def _failure(failure: Failure) -> Explanation:
     """Return what a line that the kernel prints of a failed allocation means."""
     found = meaning(failure, MachineFacts())
-    return {
-        "id": "failure",
-        "title": failure.title,
-        "says": "\n\n".join(found.says),
-        "harmless": found.harm,
-        "change": "\n\n".join(found.advice),
-        "clauses": titles(found.clauses),
-    }
+    return explanation(
+        "failure", failure.title, "\n\n".join(found.says), harmless=found.harm,
+        change="\n\n".join(found.advice), clauses=titles(found.clauses),
+    )  # fmt: skip
 
 
 def _report(report: Report) -> Explanation:
-    return {
-        "id": report.kind,
-        "title": report.title,
-        "says": "\n\n".join(report.says),
-        "change": "\n\n".join(report.advice),
-        "nearest" if report.outside else "clauses": titles(report.clauses),
-    }
+    found = explanation(
+        report.kind, report.title, "\n\n".join(report.says), change="\n\n".join(report.advice)
+    )
+    return found | {"nearest" if report.outside else "clauses": titles(report.clauses)}
 
 
 def _reports(found: Sequence[Message]) -> list[Report]:
@@ -150,7 +138,7 @@ def _forms() -> list[tuple[re.Pattern[str], Term]]:
 def _printed(text: str) -> Iterator[Explanation]:
     for form, term in _forms():
         if form.search(text):
-            yield {"id": "message", "title": text, "says": term.text}
+            yield explanation("message", text, term.text)
             return
 
 
@@ -159,28 +147,27 @@ def _operations(text: str) -> Iterator[Explanation]:
     lines = [line.strip() for line in text.replace(";", "\n").split("\n") if line.strip()]
     with suppress(InputError):
         parse_operations(_PASTED, lines)
-        yield {
-            "id": "operations" if len(lines) > 1 else "operation",
-            "title": "of the operation language",
-            "says": "\n".join(f"{line}: {_asked(line)}" for line in lines if line[0] != "#"),
-            "read_it_with": "percpu-spec run FILE; percpu-spec operations prints the language",
-        }
+        yield explanation(
+            "operations" if len(lines) > 1 else "operation", "of the operation language",
+            "\n".join(f"{line}: {_in_words(line)}" for line in lines if line[0] != "#"),
+            read_it_with="percpu-spec run FILE; percpu-spec operations prints the language",
+        )  # fmt: skip
 
 
-def _asked(line: str) -> str:
+def _in_words(line: str) -> str:
     """Return an operation in words.
 
-    >>> _asked("a 1 40 8 AG")
+    >>> _in_words("a 1 40 8 AG")
     'allocate 40 bytes aligned to 8 into handle 1; atomic (GFP_ATOMIC), accounted to the memory \
 cgroup (__GFP_ACCOUNT)'
     """
-    kind, *given = line.partition("#")[0].split()
+    kind, *values = line.partition("#")[0].split()
     names = SHAPES[kind].partition(" or ")[0].split()[1:]
-    said = MEANINGS[kind].partition("; FLAGS")[0]
-    for name, value in zip(names, given, strict=True):
-        said = said.replace(name, f"handle {value}" if name == "HANDLE" else value)
-    flags = ", ".join(FLAGS[flag] for flag in given[3] if flag != "-") if kind == "a" else ""
-    return f"{said}; {flags}" if flags else said
+    text = MEANINGS[kind].partition("; FLAGS")[0]
+    for name, value in zip(names, values, strict=True):
+        text = text.replace(name, f"handle {value}" if name == "HANDLE" else value)
+    flags = ", ".join(FLAGS[flag] for flag in values[3] if flag != "-") if kind == "a" else ""
+    return f"{text}; {flags}" if flags else text
 
 
 _PART: Final = 4  # words of a sentence that say which it is
@@ -230,9 +217,9 @@ def entry_of_part(text: str) -> str | None:
     part = " ".join(text.split())
     if len(re.findall(r"[A-Za-z]{2,}", part)) < _PART:
         return None
-    said = [(one.id, one.statement) for one in clauses().values()]
-    said += [(one.id, one.breaks) for one in findings().values()]
-    return next((entry for entry, text in said if part in " ".join(text.split())), None)
+    sentences = [(one.id, one.statement) for one in clauses().values()]
+    sentences += [(one.id, one.breaks) for one in findings().values()]
+    return next((entry for entry, text in sentences if part in " ".join(text.split())), None)
 
 
 def explain_screen(text: str) -> Iterator[Explanation]:
@@ -245,7 +232,7 @@ def explain_screen(text: str) -> Iterator[Explanation]:
         if form.fullmatch(text):
             shown = [f"{mark} {what}" for mark, what in PAGES.items()]
             more = f" Pages: {', '.join(shown)}." if term.names == ("pages",) else ""
-            yield {"id": "line", "title": term.names[0], "says": f"{term.text}{more}"}
+            yield explanation("line", term.names[0], f"{term.text}{more}")
             return
 
 
@@ -260,21 +247,18 @@ def _token(text: str) -> Iterator[Explanation]:
     """Yield what a token replays."""
     if not re.fullmatch(r"[a-z]\d\.[\w-]{8,}", text):
         return
-    found: Explanation = {"id": "token", "title": "a counterexample, to be run again"}
     says = "It holds operations and a schedule, and is refused where the code is another one now."
-    with suppress(InputError):
-        token = read_token(text)
-        yield found | {
-            "says": f"It breaks {token.clause} on {token.variant}; sizes: {token.geometry}.",
-            "operations": "; ".join((*token.setup, *token.actors)),
-            "read_it_with": f"percpu-spec replay {text}",
-        }
-        return
+    more = {}
     with suppress(InputError):
         tree = read_tree_token(text)
         says = f"It breaks {tree.clause} on the compiled code of Linux {tree.release}."
         text += " --source TREE"
-    yield found | {"says": says, "read_it_with": f"percpu-spec replay {text}"}
+    with suppress(InputError):
+        token = read_token(text)
+        says = f"It breaks {token.clause} on {token.variant}; sizes: {token.geometry}."
+        more = {"operations": "; ".join((*token.setup, *token.actors))}
+    read = {"read_it_with": f"percpu-spec replay {text}"}
+    yield explanation("token", "a counterexample, to be run again", says, **more, **read)
 
 
 def _sizes(text: str) -> Iterator[Explanation]:
@@ -282,10 +266,8 @@ def _sizes(text: str) -> Iterator[Explanation]:
     given = re.split(r", ?", re.sub(r"^Sizes: ?", "", text).rstrip("."))
     pairs = [one.split("=", 1) for one in given]
     if all(len(pair) == 2 and pair[0] in SIZES for pair in pairs):
-        yield {
-            "id": "sizes", "title": "the sizes of an allocator",
-            "says": "; ".join(f"{name}={value}: {SIZES[name]}" for name, value in pairs),
-        }  # fmt: skip
+        says = "; ".join(f"{name}={value}: {SIZES[name]}" for name, value in pairs)
+        yield explanation("sizes", "the sizes of an allocator", says)
 
 
 def _legend(text: str) -> Iterator[Explanation]:
@@ -294,4 +276,4 @@ def _legend(text: str) -> Iterator[Explanation]:
         if text in (what, f"{mark} {what}"):
             drawn = next(term.text for _, term in _screens() if term.names == ("pages",))
             says = f"In a row of pages {mark} is a page that is {what}. {drawn}"
-            yield {"id": f"{mark} {what}", "title": "a character of a row", "says": says}
+            yield explanation(f"{mark} {what}", "a character of a row", says)

@@ -21,7 +21,7 @@ import percpu_reference
 import percpu_spec
 from percpu_contracts.contract import marked_names, marks_of
 from percpu_contracts.registry import statements
-from percpu_proofs.explain import Explanation, titles
+from percpu_proofs.explain import Explanation, explanation, titles
 from percpu_proofs.logs import advice
 from percpu_reference import VARIANTS, Allocator
 from percpu_spec.catalogue import clauses
@@ -131,10 +131,8 @@ def _plain(text: str) -> str:
 
 def _explained(message: PrintedMessage) -> Explanation:
     shown = message.text.replace(_HOLE, "...").replace(_ONE_OR_MORE, "(s)")
-    found: Explanation = {
-        "id": "printed", "title": shown, "says": _printer(message),
-        "file": f"{message.module}.{message.function}",
-    }  # fmt: skip
+    file = f"{message.module}.{message.function}"
+    found = explanation("printed", shown, _printer(message), file=file)
     if message.clauses:
         found["clauses"] = titles(message.clauses)
     return found

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Literal
 
 from percpu_proofs import data
-from percpu_proofs.explain import Explanation, docstring
+from percpu_proofs.explain import Explanation, docstring, explanation
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.scenarios import FOLDER, SCENARIOS
 from percpu_proofs.explore.searches import ALONE, HUNTS, SEQUENCES, SMALL, searches
@@ -137,8 +137,7 @@ def _named() -> Mapping[str, list[Explanation]]:
     for scenario in SCENARIOS.values():
         found[f"scenario {scenario.name}"].append(_scenario(scenario))
     for name in (DRAWN_BY, SMALL, ALONE):
-        found[name].append({"id": name, "title": "what found a counterexample",
-                            "says": f"{searches()[name]}."})  # fmt: skip
+        found[name].append(explanation(name, "what found a counterexample", f"{searches()[name]}."))
     return dict(found)
 
 
@@ -178,29 +177,19 @@ def _searches() -> Iterator[tuple[str, Explanation]]:
     for engine, plans in (("sequences", SEQUENCES), ("hunt", HUNTS)):
         for plan in plans:
             at_once = f", the last {plan.together} at once" if plan.together > 1 else ""
-            yield engine, {
-                "id": plan.name,
-                "title": plan.what,
-                "says": f"A search of variants ({engine} {plan.name}): every list of up to "
-                        f"{plan.longest} operations{at_once}.",
-                "bound": plan.bound,
-            }  # fmt: skip
+            lists = f"every list of up to {plan.longest} operations{at_once}"
+            says = f"A search of variants ({engine} {plan.name}): {lists}."
+            yield engine, explanation(plan.name, plan.what, says, bound=plan.bound)
     for name, bound in FUZZED_AT.items():
-        yield "fuzz", {
-            "id": name,
-            "title": "programs and schedules drawn at random",
-            "says": f"A search of variants (fuzz {name}).",
-            "bound": bound,
-        }
+        says = f"A search of variants (fuzz {name})."
+        yield "fuzz", explanation(name, "programs and schedules drawn at random", says, bound=bound)
     for search in (*QUICK, *DRAWN_SEARCHES, UNNAMED):
         if search.name not in SCENARIOS:
             command = f"percpu-spec review --source TREE --search {search.name}"
-            yield "search", {
-                "id": search.name,
-                "title": search.what,
-                "says": f"A search of compiled code: {command}",
-                "bound": f"{search.bound}; {search.plan.geometry}",
-            }
+            yield "search", explanation(
+                search.name, search.what, f"A search of compiled code: {command}",
+                bound=f"{search.bound}; {search.plan.geometry}",
+            )  # fmt: skip
 
 
 def explain_release(word: str) -> Iterator[Explanation]:
@@ -222,7 +211,7 @@ def explain_commit(word: str) -> Iterator[Explanation]:
         yield _variant(word.strip().lower(), variant, _VARIANTS[variant])
     cve = word.strip().upper()
     if re.fullmatch(r"CVE-\d+-\d+", cve) and cve in KM:
-        yield {"id": cve, "title": "the km backing with more than one CPU", "says": KM}
+        yield explanation(cve, "the km backing with more than one CPU", KM)
 
 
 _RELEASE = re.compile(r"v?([0-9]+)\.([0-9]+)(\.?)")

@@ -10,7 +10,7 @@ from pathlib import Path
 from textwrap import dedent, fill
 from typing import Any, Final
 
-from percpu_proofs.explain import Explanation
+from percpu_proofs.explain import Explanation, explanation
 from percpu_proofs.explore.scenario import CONCURRENT, FIELDS, SECTIONS
 from percpu_proofs.run.operations import FLAGS, MEANINGS, SHAPES, WRONG
 from percpu_proofs.show.mail import WIDTH
@@ -140,10 +140,10 @@ def _forms(word: str) -> list[str]:
     return [*forms, *(form.removesuffix("s") for form in forms if form.endswith("s"))]
 
 
-def _explained(term: Term, kind: str, asked: str) -> Explanation:
-    asked_for = next(name for name in term.names if name.lower() == asked)
-    others = [name for name in term.names if name != asked_for]
-    found: Explanation = {"id": asked_for, "title": kind, "says": term.text}
+def _explained(term: Term, kind: str, form: str) -> Explanation:
+    name = next(name for name in term.names if name.lower() == form)
+    others = [other for other in term.names if other != name]
+    found = explanation(name, kind, term.text)
     if others:
         found["other_names"] = ", ".join(others)
     if named := named_by(*(name for name in term.names if "_" in name or "." in name)):
