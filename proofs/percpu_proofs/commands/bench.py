@@ -106,9 +106,9 @@ def _show_explorer(out: Console, rates: Sequence[Rate]) -> None:
             rate.scenario,
             f"{rate.schedules:,}",
             f"{rate.states:,}" if rate.states else "",
-            _rate(rate.schedules_per_second),
-            _rate(rate.steps / rate.seconds) if rate.steps else "",
-            _rate(rate.covered / rate.seconds) if rate.covered else "",
+            _number(rate.schedules_per_second),
+            _number(rate.steps / rate.seconds) if rate.steps else "",
+            _number(rate.covered / rate.seconds) if rate.covered else "",
         )
         for rate in rates
     ]
@@ -133,7 +133,6 @@ def _row(work: BenchmarkWork) -> tuple[object, ...]:
     found = work.as_json()
     rates = found["operations_per_second"]
     slower = found["times_slower_than_off"]
-    kernel = found["kernel_operations_per_second"]
     if len(work.checksums) > 1:
         checksum = f"{len(work.checksums)} files agree"
     else:
@@ -141,17 +140,13 @@ def _row(work: BenchmarkWork) -> tuple[object, ...]:
     return (
         work.name,
         work.operations,
-        *(_rate(rates.get(level)) for level in ("off", "fast", "full")),
-        *(_times(slower.get(level)) for level in ("fast", "full")),
-        _rate(kernel),
-        _times(found["kernel_ratio"]),
+        *(_number(rates.get(level)) for level in ("off", "fast", "full")),
+        *(_number(slower.get(level), ".1f") for level in ("fast", "full")),
+        _number(found["kernel_operations_per_second"]),
+        _number(found["kernel_ratio"], ".1f"),
         checksum if work.agree else Text(f"{found['checksums']} compared, some differ", "bold red"),
     )
 
 
-def _rate(value: float | None) -> str:
-    return "" if value is None else f"{value:,.0f}"
-
-
-def _times(value: float | None) -> str:
-    return "" if value is None else f"{value:.1f}"
+def _number(value: float | None, form: str = ",.0f") -> str:
+    return "" if value is None else format(value, form)

@@ -241,7 +241,19 @@ def show_verdicts(
             names = [v.clause for v in verdicts if v.verdict == word]
             if names:
                 out.print(f"{word} {why}: {', '.join(names)}")
-    output.say(out, _summary(verdicts, bound) if asked else bound)
+    if not asked:
+        output.say(out, bound)
+        return
+    counts = Counter(v.verdict for v in verdicts)
+    unexpected = [v.clause for v in asked if v.verdict == "violated" and not v.expected]
+    violated = f"{counts['violated']} violated as expected of this variant"
+    if unexpected:
+        violated = f"{counts['violated']} violated, {', '.join(unexpected)} unexpectedly"
+    output.say(
+        out,
+        f"{bound}: {counts['holds']} clauses held, {violated}, {counts['unchecked']} unchecked",
+        "bold red" if unexpected else "bold",
+    )
 
 
 def _verdict_row(verdict: ClauseVerdict, noun: str) -> tuple[object, ...]:
@@ -259,18 +271,3 @@ def _verdict_row(verdict: ClauseVerdict, noun: str) -> tuple[object, ...]:
         f"{verdict.message}"
     )
     return verdict.clause, title, Text(word, style), evidence
-
-
-def _summary(verdicts: Sequence[ClauseVerdict], bound: str) -> Text:
-    """Return all verdicts in one line, with rung and bound."""
-    counts = Counter(v.verdict for v in verdicts)
-    violated = [v for v in verdicts if v.verdict == "violated"]
-    unexpected = [v.clause for v in violated if not v.expected]
-    found = "violated as expected of this variant"
-    if unexpected:
-        found = f"violated, {', '.join(unexpected)} unexpectedly"
-    return Text(
-        f"{bound}: {counts['holds']} clauses held, {len(violated)} {found}, "
-        f"{counts['unchecked']} unchecked",
-        "bold red" if unexpected else "bold",
-    )

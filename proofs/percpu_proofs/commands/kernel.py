@@ -37,7 +37,7 @@ from percpu_proofs.kernel.differential import (
 )
 from percpu_proofs.kernel.instance import BuildForm, KernelStopped
 from percpu_proofs.kernel.record import VectorRecording, write_manifest, write_vector
-from percpu_proofs.kernel.schedule import LockstepOutcome, confirm
+from percpu_proofs.kernel.schedule import confirm
 from percpu_proofs.recorded.vectors import SUFFIX, read_vector
 from percpu_proofs.run.driver import Driver, HandleError
 from percpu_proofs.run.inputs import InputError, read_text, writing
@@ -110,8 +110,9 @@ def kernel(
     ) as shop:
         run = ConformanceRun(shop)
         try:
-            if tokens:
-                run.confirmed += [_confirm(shop, text) for text in tokens]
+            for token in map(read_token, map(token_of, tokens)):
+                library = shop.library(BuildForm.of(token.scenario.sizes))
+                run.confirmed.append(confirm(library, shop.model, token))
             if files:
                 _run_files(shop, files, geometry, clauses, run.tally)
             if not files and not tokens:
@@ -141,12 +142,6 @@ def _readable(paths: tuple[Path, ...]) -> tuple[Path, ...]:
     for path in found:
         kind_of(path)
     return found
-
-
-def _confirm(shop: Workshop, text: str) -> LockstepOutcome:
-    """Replay a token on the kernel that it is for."""
-    token = read_token(token_of(text))
-    return confirm(shop.library(BuildForm.of(token.scenario.sizes)), shop.model, token)
 
 
 def _forms(

@@ -47,7 +47,7 @@ def named_variant(context: click.Context, option: click.Parameter, given: Any) -
     """
     words = given if isinstance(given, tuple) else (given or "",)
     for note in filter(None, dict.fromkeys(map(stand_in_note, words))):
-        context.call_on_close(partial(_tell, context, note))
+        context.call_on_close(partial(_print_note, context, note))
     if isinstance(given, tuple):
         return tuple(map(variant_name, given))
     if given == "":
@@ -62,7 +62,7 @@ def clause_ids(
     return tuple(map(entry_id, given))
 
 
-def _tell(context: click.Context, note: str) -> None:
+def _print_note(context: click.Context, note: str) -> None:
     """Print a note to standard error, unless results are printed as JSON."""
     if not context.meta.get(_JSON):
         click.echo(note, err=True)
@@ -117,23 +117,9 @@ def console(*, stderr: bool = False) -> Console:
     too, and no line of results ends with blanks.
     """
     file = sys.stderr if stderr else _stdout()
-    trimmed = cast("TextIO", _Trimmed(file))
-    if file.isatty():
-        return _Console(file=file if stderr else trimmed, highlight=False)
-    return _Console(file=trimmed, highlight=False, width=PIPED_WIDTH)
-
-
-class _Console(Console):
-    """A console that folds also the lines that are not wrapped by rich, which breaks words."""
-
-    def print(self, *objects: Any, soft_wrap: bool | None = None, **how: Any) -> None:
-        """Print objects; a text with soft_wrap is folded between words."""
-        if soft_wrap and len(objects) == 1 and isinstance(objects[0], str | Text):
-            text = objects[0]
-            if isinstance(text, str):
-                text = self.render_str(text, markup=how.get("markup"), highlight=False)
-            objects = (folded(text, self.width),)
-        super().print(*objects, soft_wrap=soft_wrap, **how)
+    terminal = file.isatty()
+    trimmed = file if stderr and terminal else cast("TextIO", _Trimmed(file))
+    return Console(file=trimmed, highlight=False, width=None if terminal else PIPED_WIDTH)
 
 
 def folded(text: Text, width: int) -> Text:
@@ -194,7 +180,8 @@ _END = re.compile(r"(?:[ \t]|\x1b\[[\d;]*m)+(?=\n)")  # blanks, and where colour
 
 def say(out: Console, text: str | Text, style: str = "") -> None:
     """Print a text as it stands, neither markup nor emoji in it, its lines folded between words."""
-    out.print(text if isinstance(text, Text) else Text(text, style), soft_wrap=True)
+    whole = text if isinstance(text, Text) else Text(text, style)
+    out.print(folded(whole, out.width), soft_wrap=True)
 
 
 @dataclass(slots=True)
@@ -315,8 +302,8 @@ def show_pairs(out: Console, rows: Sequence[tuple[str, object]]) -> None:
     """Print names with their values, a line each."""
     width = max(len(name) for name, _ in rows) + 2
     for name, value in rows:
-        line = Text(name.ljust(width), "bold")
-        out.print(line + (value if isinstance(value, Text) else Text(_cell(value))), soft_wrap=True)
+        text = value if isinstance(value, Text) else Text(_cell(value))
+        say(out, Text(name.ljust(width), "bold") + text)
 
 
 def show_not_asked(out: Console, reasons: Mapping[str, str]) -> None:
@@ -349,7 +336,7 @@ def progress_bar(title: str, each: float = 0.0) -> Iterator[Callable[..., None]]
     """
     out = console(stderr=True)
     if not out.is_terminal:
-        with ProgressLines(title, each).told() as lines:
+        with ProgressLines(title, each).printing() as lines:
             yield lines
         return
     columns = (

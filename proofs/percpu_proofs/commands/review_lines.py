@@ -103,7 +103,15 @@ class FindingLines:
                 best = self._best.setdefault((job.variant, clause), example)
                 self._best[job.variant, clause] = min(best, example, key=attrgetter("rank"))
         if following is None or _stage(following) != _stage(job):
-            self._close(job.variant)
+            self._print_all(
+                job.variant,
+                {
+                    clause: example
+                    for (variant, clause), example in self._best.items()
+                    if variant == job.variant and example.length <= _LISTED
+                },
+            )
+            self._print_alike()
 
     def end(self, cells: Sequence[Cell]) -> None:
         """Print what was not printed yet: the final counterexamples."""
@@ -117,18 +125,6 @@ class FindingLines:
                     if self._shows(variant, cell.clause)
                 },
             )
-        self._print_alike()
-
-    def _close(self, variant: str) -> None:
-        """Print what was found in the stage that is done with, but for what may get shorter."""
-        self._print_all(
-            variant,
-            {
-                clause: example
-                for (of, clause), example in self._best.items()
-                if of == variant and example.length <= _LISTED
-            },
-        )
         self._print_alike()
 
     def _print_all(self, variant: str, examples: Mapping[str, ReviewExample]) -> None:
@@ -166,7 +162,10 @@ class FindingLines:
     def _print_alike(self) -> None:
         """Print in what variants are like others: those that are so in the same in one line."""
         alike, self._alike = self._alike, []
-        texts = [(_likeness(parts), variant) for variant, parts in grouped(alike).items()]
+        texts = []
+        for variant, parts in grouped(alike).items():
+            likes = (f"as {other}: {', '.join(whats)}" for other, whats in grouped(parts).items())
+            texts.append(("; ".join(likes), variant))
         for text, variants in grouped(texts).items():
             if variants == [self._heading]:
                 say_wrapped(self._out, f"  {text}")
@@ -216,11 +215,6 @@ class FindingLines:
             more = ", more of it" if variant in self._headed else ""
             self._headed.add(variant)
             self._out.print(Text(f"{Path(variant).stem}{more}", "bold"))
-
-
-def _likeness(parts: Sequence[tuple[str, str]]) -> str:
-    """Return in words what a variant is like, and in what."""
-    return "; ".join(f"as {other}: {', '.join(whats)}" for other, whats in grouped(parts).items())
 
 
 def _stage(job: Job) -> tuple[str, int | None]:

@@ -214,22 +214,19 @@ def _texts(top: ast.AST) -> Iterator[tuple[str, list[str]]]:
 
 
 def _joined(node: ast.JoinedStr) -> str:
+    """Return a text with a hole for each value, behind it the word that is counted."""
     pieces = []
     for piece in node.values:
         if isinstance(piece, ast.Constant):
             pieces.append(str(piece.value))
         elif isinstance(piece, ast.FormattedValue):
-            pieces.append(_value(piece.value))
+            pieces.append(_HOLE)
+            value = piece.value
+            if isinstance(value, ast.Call) and getattr(value.func, "id", "") == "counted":
+                word = value.args[-1]
+                if isinstance(word, ast.Constant) and isinstance(word.value, str):
+                    pieces.append(f" {word.value}{_ONE_OR_MORE}")
     return "".join(pieces)
-
-
-def _value(value: ast.expr) -> str:
-    """Return what stands in a text for a value: a hole, with the word that is counted."""
-    if isinstance(value, ast.Call) and getattr(value.func, "id", "") == "counted":
-        word = value.args[-1]
-        if isinstance(word, ast.Constant) and isinstance(word.value, str):
-            return f"{_HOLE} {word.value}{_ONE_OR_MORE}"
-    return _HOLE
 
 
 @cache
