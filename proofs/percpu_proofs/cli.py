@@ -146,9 +146,9 @@ _EXAMPLES: Final = Path(__file__).parent / "commands" / "examples.txt"
 
 def _parsed() -> Iterator[tuple[str, Example]]:
     for one in _EXAMPLES.read_text("utf-8").replace("\n    |", " |").splitlines():
-        called, *said = one.split(" | ")
+        called, *fields = one.split(" | ")
         command, _, words = called.partition(": ")
-        yield command, Example(f"percpu-spec {command} {words}".rstrip(), *said)
+        yield command, Example(f"percpu-spec {command} {words}".rstrip(), *fields)
 
 
 EXAMPLES: Final = {

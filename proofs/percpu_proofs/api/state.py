@@ -257,24 +257,24 @@ def check(
     contracts, by what these have found so far, and else not asked. Raises InputError for what is
     no view, or no ids, UnknownClauseError for an id that is none.
     """
-    asked = _ids(clause_id)
+    ids = _ids(clause_id)
     kernel = kernel_of(view)
     verdicts = (
         KernelStateJudge().verdicts(kernel) if kernel is not None else _verdicts(view_of(view))
     )
     if isinstance(clause_id, str):
-        return Answer(verdicts[asked[0]])
-    return Verdicts({name: verdicts[name] for name in asked or verdicts})
+        return Answer(verdicts[ids[0]])
+    return Verdicts({name: verdicts[name] for name in ids or verdicts})
 
 
-def _ids(asked: object) -> list[str]:
+def _ids(names: object) -> list[str]:
     """Return the ids of clauses that are asked for, none for all."""
-    if asked is None:
+    if names is None:
         return []
-    given = [asked] if isinstance(asked, str) else asked
-    listed = isinstance(given, list | tuple) and given
+    every = [names] if isinstance(names, str) else names
+    listed = isinstance(every, list | tuple) and every
     if not listed or not all(isinstance(one, str) for one in listed):
-        raise InputError("check", None, "the id of a clause (HINT-5) or a list of ids", repr(asked))
+        raise InputError("check", None, "the id of a clause (HINT-5) or a list of ids", repr(names))
     return [clause(entry_id(one)).id for one in listed]
 
 

@@ -89,8 +89,8 @@ class ConformanceRun:
 
     def not_asked(self) -> dict[str, str]:
         """Return the clauses that were not asked, each with the reason."""
-        asked = ASKED if self.tally.judged else ()
-        return {c: why for c, why in COMPILED.not_asked().items() if c not in asked}
+        judged = ASKED if self.tally.judged else ()
+        return {c: why for c, why in COMPILED.not_asked().items() if c not in judged}
 
     def _partings(self) -> list[Parting]:
         """Return what became of the case that is shown, and of one in which both agree again."""
@@ -202,7 +202,7 @@ class ConformanceRun:
     def _show_result(self, out: Console) -> None:
         tally = self.tally
         if tally.found is not None:
-            self._show_found(out, tally.found)
+            self._show_difference(out, tally.found)
         elif tally.found_schedule is not None:
             output.say(out, differences.schedule_text(tally.found_schedule), "bold red")
         if tally.differs:
@@ -225,7 +225,7 @@ class ConformanceRun:
                 out.print(output.callers_error(f"{wrong:,} of the operations, {by}"))
             output.say(out, f"every field of every state is equal: {done}", "bold")
 
-    def _show_found(self, out: Console, found: DifferingCase) -> None:
+    def _show_difference(self, out: Console, found: DifferingCase) -> None:
         model = self.shop.model
         where = differences.where(found)
         output.say(out, f"differs {where}: {sentence(found.difference)}", "bold red")

@@ -231,21 +231,18 @@ def show_verdicts(
 
     noun says what the run was made of.
     """
-    asked = [v for v in verdicts if v.verdict in ("holds", "violated")]
-    if asked:
-        out.print(output.table("clauses", _VERDICTS, [_verdict_row(v, noun) for v in asked]))
-        for word, why in (
-            ("unchecked", "at this level or in this run"),
-            ("not applicable", f"to {variant}"),
-        ):
-            names = [v.clause for v in verdicts if v.verdict == word]
-            if names:
-                out.print(f"{word} {why}: {', '.join(names)}")
-    if not asked:
+    judged = [v for v in verdicts if v.verdict in ("holds", "violated")]
+    if not judged:
         output.say(out, bound)
         return
+    out.print(output.table("clauses", _VERDICTS, [_verdict_row(v, noun) for v in judged]))
+    for word, why in (
+        ("unchecked", "at this level or in this run"), ("not applicable", f"to {variant}")
+    ):  # fmt: skip
+        if names := [v.clause for v in verdicts if v.verdict == word]:
+            out.print(f"{word} {why}: {', '.join(names)}")
     counts = Counter(v.verdict for v in verdicts)
-    unexpected = [v.clause for v in asked if v.verdict == "violated" and not v.expected]
+    unexpected = [v.clause for v in judged if v.verdict == "violated" and not v.expected]
     violated = f"{counts['violated']} violated as expected of this variant"
     if unexpected:
         violated = f"{counts['violated']} violated, {', '.join(unexpected)} unexpectedly"
@@ -257,7 +254,7 @@ def show_verdicts(
 
 
 def _verdict_row(verdict: ClauseVerdict, noun: str) -> tuple[object, ...]:
-    """Return the table row of a clause that was asked."""
+    """Return the table row of a clause that was judged."""
     title = title_of(verdict.clause)
     if verdict.verdict == "holds":
         evidence = f"asked {times(verdict.evaluations)}"

@@ -17,7 +17,7 @@ from percpu_proofs.commands.source import (
     expand,
     geometry_option,
     kind_of,
-    page_asked_for,
+    page_size,
     read_source,
 )
 from percpu_proofs.explain.lines import SIZES
@@ -119,7 +119,7 @@ def kernel(
                 if count is None and seconds is None:
                     count = 100_000
                 run.planned = count
-                run.forms = _forms(shop, backing, page_asked_for(geometry))
+                run.forms = _forms(shop, backing, page_size(geometry))
                 with output.progress_bar("operations") as bar:
                     run_tasks(
                         _tasks(shop, run.forms, seed, clauses, count), run.tally,

@@ -57,9 +57,9 @@ def log(file: Path, geometry: str | None, source: str | None) -> None:
         record = found.as_json()
         if place is not None:
             record["state"] = site_record(place, found.machines)
-            for told, (failure, _) in zip(record["failures"], found.failures, strict=True):
+            for entry, (failure, _) in zip(record["failures"], found.failures, strict=True):
                 answer = whys[failure.kind]
-                told["there"] = answer and answer.as_json()
+                entry["there"] = answer and answer.as_json()
         output.print_json(record)
     else:
         show(output.console(), found, place, whys)
@@ -84,10 +84,10 @@ def show(
         if boot.layout is not None:
             rows += _rows(boot.layout)
     output.show_pairs(out, rows)
-    said: set[str] = set()
+    printed: set[str] = set()
     for failure, explanation in found.kinds:
         there = found.machine_of(failure) if several else None
-        _show_failure(out, failure, explanation, said, there)
+        _show_failure(out, failure, explanation, printed, there)
         answer = whys[failure.kind]
         if answer is not None and place is not None:
             _show_lines(out, f"in {place.source}: ", answer.lines)
@@ -111,7 +111,7 @@ def _show_failure(
     out: Console,
     failure: Failure,
     explanation: Explanation,
-    said: set[str],
+    printed: set[str],
     where_failed: MachineFacts | None,
 ) -> None:
     """Print one failure, or several alike, and of what it means all that was not said before.
@@ -126,14 +126,14 @@ def _show_failure(
         kernel, page = where_failed.release or "not told", where_failed.page
         pages = f"{page} bytes" if page else "not told"
         output.say(out, f"  in its boot: kernel {kernel}, page {pages}")
-    asked = list(failure.stack.callers[:3])
+    callers = list(failure.stack.callers[:3])
     if failure.stack.task is not None:
-        asked.append(f"task {failure.stack.task}")
-    if asked:
-        output.say(out, f"  asked for by {' < '.join(asked)}")
-    _show_lines(out, "", explanation.says, said)
-    _show_lines(out, "harmless: ", (explanation.harm,), said)
-    _show_lines(out, "change: ", explanation.advice, said)
+        callers.append(f"task {failure.stack.task}")
+    if callers:
+        output.say(out, f"  asked for by {' < '.join(callers)}")
+    _show_lines(out, "", explanation.says, printed)
+    _show_lines(out, "harmless: ", (explanation.harm,), printed)
+    _show_lines(out, "change: ", explanation.advice, printed)
     out.print(f"  clauses: {', '.join(explanation.clauses)}", markup=False)
 
 
@@ -147,14 +147,14 @@ def _show_report(out: Console, report: Report) -> None:
 
 
 def _show_lines(
-    out: Console, label: str, lines: Sequence[str], said: set[str] | None = None
+    out: Console, label: str, lines: Sequence[str], printed: set[str] | None = None
 ) -> None:
     """Print lines, but for those said before, and enter them."""
     for line in lines:
-        if said is not None:
-            if line in said:
+        if printed is not None:
+            if line in printed:
                 continue
-            said.add(line)
+            printed.add(line)
         output.say(out, f"  {label}{line}")
 
 

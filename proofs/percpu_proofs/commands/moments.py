@@ -102,13 +102,13 @@ def of_trace(
     at: int | None,
     *,
     variant: str | None,
-    told: Mapping[str, str] | None,
+    sizes: Mapping[str, str] | None,
     state: Path | None,
     progress: Progress | None,
 ) -> StateDrawing:
     """Return the moment after so many events of a trace, or of the folder of a run; all without at.
 
-    The model stands there as a replay finds it; variant, told, state: as for `conform trace`.
+    The model stands there as a replay finds it; variant, sizes, state: as for `conform trace`.
     Raises TraceError, InputError for a moment that no replay reaches.
     """
     seen: list[StateDrawing] = []
@@ -118,7 +118,7 @@ def of_trace(
         seen.append(StateDrawing(picture_of_model(model, title), None, model, events, of))
 
     report = conform_trace(
-        path, variant=variant, told=told, state=state, at=at, look=look, progress=progress
+        path, variant=variant, told=sizes, state=state, at=at, look=look, progress=progress
     )
     if not seen:
         reason = report.waiting or _replayed_lines(report)

@@ -163,9 +163,6 @@ after = click.option(
 )  # fmt: skip
 
 
-_SHELLS = ("bash", "zsh", "fish")
-
-
 class Words(StringParamType):
     """A text for which shells offer words; files as well, where it may be one."""
 
@@ -232,7 +229,7 @@ def complete(path: str, command: click.Command) -> None:
 
 
 @click.command()
-@click.argument("shell", type=click.Choice(_SHELLS))
+@click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
 def completion(shell: str) -> None:
     """Print what SHELL needs to complete commands, options, clauses, variants, scenarios, names.
 

@@ -15,7 +15,7 @@ from typing import Any, TextIO, TypeVar, cast
 import click
 from rich.cells import cell_len
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 from rich.text import Text
 
 from percpu_proofs.commands.console import Column, FittedTable, ProgressLines
@@ -339,13 +339,7 @@ def progress_bar(title: str, each: float = 0.0) -> Iterator[Callable[..., None]]
         with ProgressLines(title, each).printing() as lines:
             yield lines
         return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f}%"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=out, transient=True) as progress:
+    with Progress(console=out, transient=True) as progress:
         task = progress.add_task(title, total=None)
 
         def show(done: int, total: int, title: str | None = None) -> None:

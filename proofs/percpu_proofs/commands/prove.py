@@ -144,9 +144,14 @@ def _show(
     columns = ("claim\nand its bound", "clause", "engine", "state", "paths", "s", "twin", "bugs",
                "source")  # fmt: skip
     out.print(output.table("ledger", columns, rows))
-    for entry in entries:
-        if not entry.as_expected:
-            _show_entry(out, entry)
+    for entry in (entry for entry in entries if not entry.as_expected):
+        out.print(f"\n{entry.id}: {entry.state}, expected {entry.expected}", style="bold red")
+        if entry.message:
+            out.print(f"  {entry.message}", markup=False)
+        if entry.twin != "refuted":
+            out.print(f"  its twin is {entry.twin}: it may hold by saying nothing")
+        if entry.survivors:
+            out.print(f"  seeded bugs not refuted: {', '.join(entry.survivors)}")
     for line in changed:
         out.print(f"ledger: {line}", style="red", markup=False)
     if missing:
@@ -179,13 +184,3 @@ def _not_proved() -> Iterator[str]:
 def _mark(entry: ledger.LedgerEntry) -> Text:
     text = entry.state if entry.state == entry.expected else f"{entry.state} !"
     return Text(text, "green" if entry.as_expected else "bold red")
-
-
-def _show_entry(out: Console, entry: ledger.LedgerEntry) -> None:
-    out.print(f"\n{entry.id}: {entry.state}, expected {entry.expected}", style="bold red")
-    if entry.message:
-        out.print(f"  {entry.message}", markup=False)
-    if entry.twin != "refuted":
-        out.print(f"  its twin is {entry.twin}: it may hold by saying nothing")
-    if entry.survivors:
-        out.print(f"  seeded bugs not refuted: {', '.join(entry.survivors)}")

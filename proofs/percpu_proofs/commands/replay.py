@@ -192,14 +192,14 @@ def _replayed_on_tree(
 
     Raises InputError for a tree on which the schedule is not possible.
     """
-    noted = bool(token.plan.stops_at) or token.clause.startswith("LOCK")
-    search = TreeSearch("token", token.clause, token.plan, noted=noted)
+    accesses = bool(token.plan.stops_at) or token.clause.startswith("LOCK")
+    search = TreeSearch("token", token.clause, token.plan, noted=accesses)
     with chosen.compiled() as trees:
         tree = trees[-1]
         library = tree.library(search)
         try:
             with CompiledSearch(library, token.plan) as compiled:
-                broken = broken_by(compiled, library, token.labels, accesses=noted)
+                broken = broken_by(compiled, library, token.labels, accesses=accesses)
                 rest = token.clause in ("BAL-3", CRASH)
                 shown = retrace(compiled, library, token.labels, rest=rest)
         except KernelStopped as stopped:

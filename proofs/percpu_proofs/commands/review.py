@@ -16,7 +16,7 @@ from percpu_proofs.commands import options, output
 from percpu_proofs.commands.replay import and_others, show_mail
 from percpu_proofs.commands.review_tree import review_trees
 from percpu_proofs.commands.review_variants import ReviewRequest, VariantsReview
-from percpu_proofs.commands.source import geometry_option, page_asked_for
+from percpu_proofs.commands.source import geometry_option, page_size
 from percpu_proofs.counterexample import Counterexample, of_token
 from percpu_proofs.review.cache import OutcomeCache
 from percpu_proofs.review.changes import Changes, clause_and_finding, example_of
@@ -57,11 +57,10 @@ def require_findings(
             raise InputError("--finding", None, one_of(name, every_finding()), name)
         if name not in declared:
             of = f" of {', '.join(clauses)}" if clauses else ""
-            known = ", ".join(sorted(declared))
-            declare = "declares" if len(variants) == 1 else "declare"
-            expected = f"one that {', '.join(variants)} {declare}{of} ({known})"
+            declare = f"{', '.join(variants)} {'declares' if len(variants) == 1 else 'declare'}"
+            expected = f"one that {declare}{of} ({', '.join(sorted(declared))})"
             if not declared:
-                expected = f"no finding: {', '.join(variants)} {declare} none{of}"
+                expected = f"no finding: {declare} none{of}"
             raise InputError("--finding", None, expected, name)
 
 
@@ -133,7 +132,7 @@ def review(
             raise InputError("--finding", None, "variants: of a tree no finding is told apart")
         review_trees(
             tree,
-            searches=searches_for(searches, quick=quick, deep=deep, page=page_asked_for(geometry)),
+            searches=searches_for(searches, quick=quick, deep=deep, page=page_size(geometry)),
             clauses=clauses,
             workers=workers,
             mail=mail,
@@ -294,9 +293,9 @@ def _by_others(c: Counterexample, shown: ShownExample) -> str:
     missing = [name for name in others if cell.mechanisms[name] is None]
     also = [name for name in others if name not in missing]
     line = f"percpu-spec review --variant {_short(cell.variant)} --clause {cell.clause}"
-    said = [f"Also by {', '.join(also)}: {line} --finding {also[0]}"] if also else []
-    said += [f"By {', '.join(missing)}: none found"] if missing else []
-    return "; ".join(said)
+    parts = [f"Also by {', '.join(also)}: {line} --finding {also[0]}"] if also else []
+    parts += [f"By {', '.join(missing)}: none found"] if missing else []
+    return "; ".join(parts)
 
 
 def _short(variant: str) -> str:

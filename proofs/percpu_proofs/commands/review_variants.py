@@ -268,9 +268,9 @@ class VariantsReview:
         """Print the last line: what is not as declared, how much was done."""
         review = self.review
         wrong = ", ".join(f"{Path(cell.variant).stem} {cell.clause}" for cell in self.wrong)
-        kept = f", {review.cached} of them kept from earlier runs" if review.cached else ""
+        cached = f", {review.cached} of them kept from earlier runs" if review.cached else ""
         text = "interrupted: " if review.interrupted else ""
-        text += f"{review.done} of {review.planned} searches in {seconds:.0f} s{kept}; "
+        text += f"{review.done} of {review.planned} searches in {seconds:.0f} s{cached}; "
         if self.changed:
             new = [f"{Path(name).stem} {c}" for name, one in self.changed.items() for c in one.new]
             mended = [

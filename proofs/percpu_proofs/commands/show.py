@@ -90,14 +90,14 @@ def show(
 
     Without --chunk, the chunk that the last operation, event or step changed.
     """
-    given = {"--at": at, "--step": step, "--variant": variant, "--geometry": geometry,
+    settings = {"--at": at, "--step": step, "--variant": variant, "--geometry": geometry,
              "--source": tree, "--debug": debug, "--state": begin}  # fmt: skip
     what = token_of(what)
     if what.startswith((MODEL, TREE)):
-        _only("a token", given, "--step", "--source", "--variant")
+        _only("a token", settings, "--step", "--source", "--variant")
         moment = _of_token(what, step, tree, variant)
     else:
-        moment = _of_file(what, given)
+        moment = _of_file(what, settings)
     if stats:
         _print_stats(moment)
         return
@@ -140,60 +140,60 @@ def _of_token(
         return moments.of_tree_token(token, library, step)
 
 
-def _of_file(what: str, given: dict[str, Any]) -> StateDrawing:
+def _of_file(what: str, settings: dict[str, Any]) -> StateDrawing:
     """Return the moment that a file holds, or leads to. Raises InputError."""
     if what == LIVE:
-        return _of_kernel(what, Source.LIVE, given, "--debug")
+        return _of_kernel(what, Source.LIVE, settings, "--debug")
     path = find_file(Path(what), *DRAWN)
     if path.is_dir():
-        return _of_trace(path, given)
+        return _of_trace(path, settings)
     if is_core(path):
-        return _of_kernel(what, Source.CORE, given, "--debug")
+        return _of_kernel(what, Source.CORE, settings, "--debug")
     text = read_text(path)
     for kind, is_so in ((Source.STATE, is_state), (Source.READS, is_reads)):
         if is_so(text):
-            return _of_kernel(str(path), kind, given)
+            return _of_kernel(str(path), kind, settings)
     if moments.is_scenario(text):
-        _only("a scenario", given, "--variant")
-        return moments.scenario_start(path, given["--variant"])
+        _only("a scenario", settings, "--variant")
+        return moments.scenario_start(path, settings["--variant"])
     for is_so, name in ((is_stats, "percpu_stats"), (is_samples, "samples")):
         if is_so(text):
             command = f"percpu-spec state {shlex.quote(what)}"
             raise InputError(path, None, f"a state, which has maps; what {name} tell: {command}")
     if is_memleak(path) or kind_of(path) is InputKind.TRACE:
-        return _of_trace(path, given)
-    _only("an operation list or a vector", given, "--at", "--variant", "--geometry")
-    return _of_list(path, given["--at"], given["--variant"], given["--geometry"])
+        return _of_trace(path, settings)
+    _only("an operation list or a vector", settings, "--at", "--variant", "--geometry")
+    return _of_list(path, settings["--at"], settings["--variant"], settings["--geometry"])
 
 
-def _of_kernel(what: str, kind: Source, given: dict[str, Any], *taken: str) -> StateDrawing:
-    _only("a kernel's state", given, *taken)
+def _of_kernel(what: str, kind: Source, settings: dict[str, Any], *allowed: str) -> StateDrawing:
+    _only("a kernel's state", settings, *allowed)
     try:
-        state = read_subject(what, kind, given["--debug"], owners=False)
+        state = read_subject(what, kind, settings["--debug"], owners=False)
     except (TornError, UnstableError) as error:
         output.echo(f"torn: {error}; there is no one moment to draw")
         raise SystemExit(output.TORN) from None
     return StateDrawing(picture_of_kernel(state))
 
 
-def _of_trace(path: Path, given: dict[str, Any]) -> StateDrawing:
+def _of_trace(path: Path, settings: dict[str, Any]) -> StateDrawing:
     if is_memleak(path):
         command = f"percpu-spec conform trace --who {shlex.quote(str(path))}"
         raise InputError(path, None, f"a trace of events; what memleak tells: {command}")
     if path.is_dir() and not is_run(path):
         raise InputError(path, None, "a file, or the folder of a recorded run with its trace")
-    _only("a trace", given, "--at", "--variant", "--geometry", "--state")
+    _only("a trace", settings, "--at", "--variant", "--geometry", "--state")
     with output.progress_bar(path.name) as bar:
         return moments.of_trace(
-            path, given["--at"], variant=given["--variant"], told=sizes(given["--geometry"]),
-            state=given["--state"], progress=bar,
+            path, settings["--at"], variant=settings["--variant"],
+            sizes=sizes(settings["--geometry"]), state=settings["--state"], progress=bar,
         )  # fmt: skip
 
 
-def _only(what: str, given: dict[str, Any], *taken: str) -> None:
+def _only(what: str, settings: dict[str, Any], *allowed: str) -> None:
     """Raise InputError for an option that is given and means nothing for what is drawn."""
-    for option, value in given.items():
-        if value is not None and option not in taken:
+    for option, value in settings.items():
+        if value is not None and option not in allowed:
             expected = _MEANT_FOR.get(option, "an operation list, a vector or a token")
             raise InputError(option, None, f"{expected} to draw", what)
 

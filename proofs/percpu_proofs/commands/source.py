@@ -110,7 +110,7 @@ def read_source(path: Path, changes: str | None) -> Source:
     if kind_of(path) is InputKind.VECTOR:
         vector = read_vector(path)
         notes: tuple[str, ...] = () if vector.vouched else (NOT_VOUCHED,)
-        geometry = asked_for(changes, vector.geometry)
+        geometry = geometry_with(changes, vector.geometry)
         recorded: int | None = vector.final_crc
         if geometry != vector.geometry:
             recorded = None
@@ -120,11 +120,11 @@ def read_source(path: Path, changes: str | None) -> Source:
     try:
         listed = parse_operations(path, lines)
     except InputError:
-        if wanted := _another(path, lines):
-            expected = f"an operation list, a vector or a trace; {wanted}"
+        if advice := _another(path, lines):
+            expected = f"an operation list, a vector or a trace; {advice}"
             raise InputError(path, None, expected) from None
         raise
-    return Source(InputKind.OPERATIONS, listed, asked_for(changes, Geometry()))
+    return Source(InputKind.OPERATIONS, listed, geometry_with(changes, Geometry()))
 
 
 def _another(path: Path, lines: list[str]) -> str:
@@ -138,7 +138,7 @@ def _another(path: Path, lines: list[str]) -> str:
     return ""
 
 
-def asked_for(changes: str | None, geometry: Geometry) -> Geometry:
+def geometry_with(changes: str | None, geometry: Geometry) -> Geometry:
     """Return a geometry with the changes of the command line, one that a kernel boots with."""
     try:
         return geometry.with_mapping(_whole_pages(sizes(changes), geometry)).require_kernel()
@@ -165,11 +165,11 @@ def _whole_pages(given: dict[str, str], geometry: Geometry) -> dict[str, str]:
     return given | {"dyn": str(geometry.dyn + filled)}
 
 
-def page_asked_for(changes: str | None) -> int:
+def page_size(changes: str | None) -> int:
     """Return the page size of the command line, the only size asked for. Raises InputError."""
     if sizes(changes).keys() - {"page"}:
         raise InputError("--geometry", None, "page=N alone: other sizes follow from it", changes)
-    return asked_for(changes, Geometry(unit=PAGE_SIZES[-1])).page
+    return geometry_with(changes, Geometry(unit=PAGE_SIZES[-1])).page
 
 
 def geometry_option(help: str, metavar: str = "NAME=VALUE,...") -> Callable[[FC], FC]:

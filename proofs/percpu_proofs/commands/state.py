@@ -79,7 +79,7 @@ def _seconds(context: click.Context, option: click.Parameter, given: float | Non
 @click.option("--svg", type=output.NewFile(), help="Write what --chunk or --map draws as SVG.")
 @click.option("--who", is_flag=True, help="Name who holds the memory, by chunk and page.")
 @click.option(
-    "--ask", "asked", metavar=_FORM, multiple=True, callback=_requests,
+    "--ask", "requests", metavar=_FORM, multiple=True, callback=_requests,
     help="Tell what such a request would get; the kernel raises alignments below 4 to 4.",
 )
 @click.option(
@@ -107,7 +107,7 @@ def state(
     whole: bool,
     svg: Path | None,
     who: bool,
-    asked: tuple[Demand, ...],
+    requests: tuple[Demand, ...],
     what_if: str | None,
     save: Path | None,
     every: float | None,
@@ -147,7 +147,7 @@ def state(
     if svg is not None and name is None and not whole:
         raise click.UsageError("--svg draws what --chunk N or --map asks for")
     if kind is SubjectKind.STATS:
-        if debug or name or whole or who or asked or what_if or save or page:
+        if debug or name or whole or who or requests or what_if or save or page:
             raise click.UsageError("percpu_stats tells too little for this: give a state or a core")
         _stats(context, Path(what), as_mail=as_mail)
     try:
@@ -160,32 +160,32 @@ def state(
         save_state(found, save)
     verdicts = KernelStateJudge().verdicts(found)
     wrong = broken(verdicts)
-    _check_requests(asked, found.snapshot.geometry)
+    _check_requests(requests, found.snapshot.geometry)
     picture = _picture(found, Path(what).name, name, whole)
     if svg is not None and picture is not None:
         output.write_file(svg, map_svg(picture, name))
-    stays = cannot_go_on(found, wrong)
+    obstacle = cannot_go_on(found, wrong)
     if page is not None:
         from percpu_proofs.report.of_state import report_of_state
 
-        output.write_page(page, report_of_state(found, verdicts, stays, Path(what).name))
-    answers = [] if stays else [ask(found, request) for request in asked]
-    after = list(after_work(found)) if what_if and not stays else []
+        output.write_page(page, report_of_state(found, verdicts, obstacle, Path(what).name))
+    answers = [] if obstacle else [ask(found, request) for request in requests]
+    after = list(after_work(found)) if what_if and not obstacle else []
     if output.as_json():
         output.print_json(
-            _record(found, verdicts, stays)
+            _record(found, verdicts, obstacle)
             | ({"who": state_report.who_record(found)} if who else {})
             | {"ask": [a.as_json() for a in answers], "what_if": [asdict(a) for a in after]}
         )
     elif as_mail:
-        output.echo("\n".join(state_mail(found, verdicts, what, stays)))
+        output.echo("\n".join(state_mail(found, verdicts, what, obstacle)))
     else:
         out = output.console()
-        state_report.show(out, found, verdicts, stays)
+        state_report.show(out, found, verdicts, obstacle)
         if who:
             state_report.show_who(out, found, name)
-        if stays and (asked or what_if):
-            output.echo(f"the model does not go on from here: {stays}")
+        if obstacle and (requests or what_if):
+            output.echo(f"the model does not go on from here: {obstacle}")
         for answer in answers:
             output.say(out, answer.words)
         state_report.show_after(out, found, after)
@@ -218,8 +218,8 @@ def _show_samples(
             output.write_file(svg, samples_svg(drawn, f"{title}: {len(drawn)} samples"))
 
 
-def _record(found: KernelState, verdicts: Mapping[str, Verdict], stays: str) -> dict[str, Any]:
-    """Return what is told of a state with plain values; stays: why the model does not go on."""
+def _record(found: KernelState, verdicts: Mapping[str, Verdict], obstacle: str) -> dict[str, Any]:
+    """Return what is told of a state with plain values; obstacle: why the model does not go on."""
     geometry, rest = found.snapshot.geometry, found.quiescence
     return {
         "kernel": found.release, "source": found.source, "types": found.types,
@@ -240,8 +240,8 @@ def _record(found: KernelState, verdicts: Mapping[str, Verdict], stays: str) -> 
         "clauses": _clause_records(verdicts),
         "memory": asdict(memory_of(found)),
         "chunks": state_report.chunk_records(found),
-        "requests": {} if stays else {kind: asdict(x) for kind, x in largest(found).items()},
-        "requests_unasked": stays,
+        "requests": {} if obstacle else {kind: asdict(x) for kind, x in largest(found).items()},
+        "requests_unasked": obstacle,
     }  # fmt: skip
 
 
@@ -286,9 +286,9 @@ def _stats(context: click.Context, path: Path, *, as_mail: bool) -> None:
     context.exit(output.DIFFERS if broken(verdicts) else output.AS_EXPECTED)
 
 
-def _check_requests(asked: Sequence[Demand], geometry: Geometry) -> None:
+def _check_requests(requests: Sequence[Demand], geometry: Geometry) -> None:
     """Raise InputError for a request that the kernel would not take (API-1)."""
-    for size, align in ((request.size, request.align) for request in asked):
+    for size, align in ((request.size, request.align) for request in requests):
         if align <= 0 or align & (align - 1) or not is_legal(geometry, size, align):
             most = f"1 to {geometry.largest} bytes aligned to a power of two up to {geometry.page}"
             expected = f"{most}, as the kernel takes them (API-1)"

@@ -28,9 +28,9 @@ from percpu_spec.catalogue import clause, findings
 
 
 def state_mail(
-    state: KernelState, verdicts: Mapping[str, Verdict], what: str, stays: str
+    state: KernelState, verdicts: Mapping[str, Verdict], what: str, obstacle: str
 ) -> list[str]:
-    """Return the lines of a block. what: the argument of the command; stays: as state has it."""
+    """Return the lines of a block. what: the argument of the command; obstacle: as state has it."""
     geometry = state.snapshot.geometry
     memory = memory_of(state)
     top = block(
@@ -44,7 +44,7 @@ def state_mail(
         f"pcpu_nr_empty_pop_pages {memory.float_pages}, HIGH {memory.high}",
         4, "", "  ",
     )  # fmt: skip
-    if not stays:
+    if not obstacle:
         served = largest(state).items()
         sizes = ", ".join(f"{kind} {found.served}" for kind, found in served)
         top += block(f"Largest request that the chunks as they are serve, in bytes: {sizes}", 2)

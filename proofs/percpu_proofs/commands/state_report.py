@@ -41,14 +41,14 @@ _FEW_PAGES = 8  # in use, of a chunk whose pages are listed unasked
 _STYLES = {HOLDS: "green", KNOWN: "yellow", BROKEN: "red"}
 
 
-def show(out: Console, state: KernelState, verdicts: Mapping[str, Verdict], stays: str) -> None:
+def show(out: Console, state: KernelState, verdicts: Mapping[str, Verdict], obstacle: str) -> None:
     """Print the whole of a state: kernel, rest, memory, verdicts, chunks, what can be served."""
     show_kernel(out, state)
     out.print()
     show_verdicts(out, verdicts, torn=state.stability is Stability.TORN)
     out.print()
     _show_chunks(out, list(chunk_rows(state)))
-    show_largest(out, state, stays)
+    show_largest(out, state, obstacle)
     if held := list(all_held(state.chunks).items()):
         say(out, f"used by: {_first(held)} bytes a CPU    (--who: by chunk and page)")
     wrong = [v.clause for v in verdicts.values() if v.verdict in (KNOWN, BROKEN)]
@@ -178,8 +178,8 @@ def _merged(rows: Sequence[ChunkMemory]) -> list[ChunkMemory]:
             merged.append(first)
             continue
         empty = sum(row.empty_pages for row in group)
-        kept = "to release" if WAITS in first.notes else "stranded"
-        notes = (f"{counted(empty, 'empty page')} {kept}",) if first.isolated and empty else ()
+        state = "to release" if WAITS in first.notes else "stranded"
+        notes = (f"{counted(empty, 'empty page')} {state}",) if first.isolated and empty else ()
         summed = {name: sum(getattr(row, name) for row in group) for name in _SUMMED}
         most = {name: max(getattr(row, name) for row in group) for name in _LARGEST}
         name = f"{first.chunk}-{last.chunk}"
@@ -187,10 +187,10 @@ def _merged(rows: Sequence[ChunkMemory]) -> list[ChunkMemory]:
     return merged
 
 
-def show_largest(out: Console, state: KernelState, stays: str) -> None:
+def show_largest(out: Console, state: KernelState, obstacle: str) -> None:
     """Say the largest request that can be served, and that right hints would serve."""
-    if stays:
-        say(out, f"largest request that is served: not asked, {stays}")
+    if obstacle:
+        say(out, f"largest request that is served: not asked, {obstacle}")
         return
     for kind, found in largest(state).items():
         more = ""

@@ -8,14 +8,13 @@ from functools import partial
 from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import click
 from rich.text import Text
 
 from percpu_proofs.bench.throughput import find_list
 from percpu_proofs.commands import figures, options, output
-from percpu_proofs.commands.source import asked_for
+from percpu_proofs.commands.source import geometry_with
 from percpu_proofs.explain.lines import SIZES
 from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.search.trees import PATCHED
@@ -87,7 +86,7 @@ def burst(
     after each operation LIST; and in states of kernels. Requests are made until one fails, then
     the work runs, again and again; and a number of them with the work after every N.
     """
-    sized = asked_for(geometry, served.GEOMETRY)
+    sized = geometry_with(geometry, served.GEOMETRY)
     if not is_legal(sized, size, align):
         expected = f"a size of 1 to {sized.largest} and an alignment that is a power of two up to "
         raise InputError("--size", None, f"{expected}{sized.page}", f"{size}, aligned to {align}")
@@ -199,7 +198,25 @@ def removal(
         if curve.variant == one.variant and curve.outside
     ]
     if output.as_json():
-        output.print_json(_as_json(results, timed, not differs, stop.came))
+        records = {
+            one.name: one.facts() | {
+                "operations": len(one.operations),
+                "kernel_variant": one.variant,
+                "variants": {curve.variant: curve.as_json() for curve in curves},
+            }
+            for one, curves in results
+        }  # fmt: skip
+        for one, curves in timed:
+            records[one.name]["timings"] = [curve.as_json() for curve in curves]
+        output.print_json(
+            {
+                "workloads": records,
+                "bands": BANDS,
+                "published": published(),
+                "ok": not differs and not stop.came,
+                "interrupted": stop.came,
+            }
+        )
     else:
         out = output.console()
         for one, curves in results:
@@ -326,27 +343,3 @@ def _run(one: Workload, curves: list[Curve], runs: Sequence[tuple[str, Schedule]
     for name, schedule in runs:
         with output.progress_bar(f"{one.name}, {name}") as bar:
             curves.append(run_workload(one, name, schedule, bar))
-
-
-def _as_json(
-    results: Sequence[tuple[Workload, Sequence[Curve]]],
-    timed: Sequence[tuple[Workload, Sequence[Curve]]],
-    ok: bool,
-    interrupted: bool,
-) -> dict[str, Any]:
-    workloads: dict[str, Any] = {}
-    for one, curves in results:
-        workloads[one.name] = one.facts() | {
-            "operations": len(one.operations),
-            "kernel_variant": one.variant,
-            "variants": {curve.variant: curve.as_json() for curve in curves},
-        }
-    for one, curves in timed:
-        workloads[one.name]["timings"] = [curve.as_json() for curve in curves]
-    return {
-        "workloads": workloads,
-        "bands": BANDS,
-        "published": published(),
-        "ok": ok and not interrupted,
-        "interrupted": interrupted,
-    }

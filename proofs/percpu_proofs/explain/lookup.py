@@ -133,7 +133,7 @@ def _senses(word: str) -> Iterator[Explanation]:
     yield from explain_letter(word)
     if " " in word:
         yield from explain_damaged(word)
-    yield from names.explain_name(word)
+    yield from names.named().get(word, [])
     yield from code.explain_code(word)
 
 

@@ -176,13 +176,13 @@ def _of_file(path: Path) -> tuple[PrintedMessage, ...]:
             for entry, (_, paragraphs) in advice.entries(path.stem).items()
             for paragraph in paragraphs
         )
-    asking = _asking() if module.startswith(percpu_contracts.__name__) else {}
+    asked = _clauses_asked() if module.startswith(percpu_contracts.__name__) else {}
     tree = ast.parse(sources()[path])
     command = "".join(_COMMAND.findall(ast.get_docstring(tree) or "")[:1])
     found = [PrintedMessage(text, "", module, command) for text, _ in _texts(tree)]
     for function in _functions(tree):
         for text, near in _texts(function):
-            ids = {word for word in near if word in clauses()} or asking.get(function.name, set())
+            ids = {word for word in near if word in clauses()} or asked.get(function.name, set())
             found.append(PrintedMessage(text, function.name, module, command, tuple(sorted(ids))))
     return tuple(found)
 
@@ -230,7 +230,7 @@ def _joined(node: ast.JoinedStr) -> str:
 
 
 @cache
-def _asking() -> Mapping[str, set[str]]:
+def _clauses_asked() -> Mapping[str, set[str]]:
     """Return which clauses each function of the contracts answers for, itself or for its callers.
     """
     found: dict[str, set[str]] = defaultdict(set)

@@ -116,18 +116,14 @@ _READ_BY = {
 }
 
 
-def explain_name(word: str) -> list[Explanation]:
-    """Return what a name stands for: one may be of several searches."""
-    return _named().get(word, [])
-
-
 def names() -> list[str]:
     """Return every name that commands take. Releases (6.14) are taken too."""
-    return [*_VARIANTS, *_named()]
+    return [*_VARIANTS, *named()]
 
 
 @cache
-def _named() -> Mapping[str, list[Explanation]]:
+def named() -> Mapping[str, list[Explanation]]:
+    """Return what each name stands for: one may be of several searches."""
     found: dict[str, list[Explanation]] = defaultdict(list)
     for entry in (*map(_scenario, SCENARIOS.values()), *_of_shipped()):
         found[entry["id"]].append(entry)
