@@ -95,21 +95,18 @@ def draw(view: object, chunk: int | str | None = None) -> Drawing:
     chunk: 0 the first, -1 the reserved one; others by their number in the model, or by their place
     on the lists of a real kernel. Raises InputError for one that there is not.
     """
-    picture = _picture(view)
+    if (kernel := kernel_of(view)) is not None:
+        picture = picture_of_kernel(kernel)
+    else:
+        state = view_of(view)
+        title = getattr(view, "title", type(state).__name__)
+        pending = getattr(state, "work_pending", None)
+        picture = picture_of_state(state, _label(state), title, pending)
     if chunk is None:
         return Drawing(picture, None)
     if str(chunk) not in picture.chunks:
         raise InputError("chunk", None, f"one of {' '.join(picture.chunks)}", str(chunk))
     return Drawing(picture, str(chunk))
-
-
-def _picture(given: object) -> StatePicture:
-    kernel = kernel_of(given)
-    if kernel is not None:
-        return picture_of_kernel(kernel)
-    view = view_of(given)
-    title = getattr(given, "title", type(view).__name__)
-    return picture_of_state(view, _label(view), title, getattr(view, "work_pending", None))
 
 
 def _label(view: AllocatorView) -> Callable[[Any], str]:

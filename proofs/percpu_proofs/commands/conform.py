@@ -123,10 +123,8 @@ def trace(
                 if who:
                     show_holders(output.console(), reports[-1].who)
     if output.as_json():
-        found = [report.to_dict() for report in reports]
-        for one in found:
-            one |= {} if who else {"who": None}  # of every page
-        found += stacks
+        of_pages = {} if who else {"who": None}
+        found = [*(report.to_dict() | of_pages for report in reports), *stacks]
         only = found[0] if len(found) == 1 else {}
         output.print_json(only | {"runs": found, "interrupted": stop.came})
     output.end(interrupted=stop.came, ok=all(report.ok for report in reports))

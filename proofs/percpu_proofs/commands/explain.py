@@ -46,7 +46,8 @@ def explain(words: tuple[str, ...], as_mail: bool) -> None:
         titles = {c.id: c.title for c in clauses().values()}
         output.result(lambda: titles | {f.id: f.title for f in findings().values()}, _list)
         return
-    found = _senses(words)
+    line = lookup.known(" ".join(words)) if len(words) > 1 else None
+    found = [line] if line else [_explain(word) for word in words]
     if output.as_json() or not as_mail:
         output.result(
             lambda: found[0] if len(found) == 1 else found,
@@ -64,13 +65,6 @@ def _list(out: Console) -> None:
     out.print(output.table("clauses", ("clause", "what", "when"), rows))
     rows = [(f.id, f.title, f.breaks) for f in findings().values()]
     out.print(output.table("findings", ("finding", "what", "breaks"), rows))
-
-
-def _senses(words: tuple[str, ...]) -> list[Explanation]:
-    """Return what words name, as one line or each by itself. Raises UnknownWordError."""
-    if len(words) > 1 and (line := lookup.known(" ".join(words))):
-        return [line]
-    return [_explain(word) for word in words]
 
 
 def _explain(word: str) -> Explanation:

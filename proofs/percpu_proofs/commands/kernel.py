@@ -43,6 +43,7 @@ from percpu_proofs.run.driver import Driver, HandleError
 from percpu_proofs.run.inputs import InputError, read_text, writing
 from percpu_reference import build
 
+_Backing = Literal["vm", "km", "both"]
 _geometry = geometry_option(
     help=f"Sizes for operation lists: {', '.join(SIZES)}. Drawn cases take page=N alone.",
 )
@@ -96,7 +97,7 @@ def kernel(
     seconds: float | None,
     seed: int,
     jobs: int,
-    backing: Literal["vm", "km", "both"],
+    backing: _Backing,
     clauses: bool,
     save: Path | None,
 ) -> None:
@@ -144,9 +145,7 @@ def _readable(paths: tuple[Path, ...]) -> tuple[Path, ...]:
     return found
 
 
-def _forms(
-    shop: Workshop, backing: Literal["vm", "km", "both"], page: int
-) -> tuple[BuildForm, ...]:
+def _forms(shop: Workshop, backing: _Backing, page: int) -> tuple[BuildForm, ...]:
     """Return the forms of the kernels that cases are drawn for, in turn; km without SMP too.
 
     Of both backings those that the tree has.

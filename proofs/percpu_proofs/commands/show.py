@@ -240,26 +240,26 @@ def _as_json(moment: StateDrawing, name: str) -> dict[str, Any]:
         "title": picture.title,
         "geometry": asdict(picture.geometry),
         "lists": {title: list(members) for title, members in picture.lists},
-        **_recorded(moment.allocator, picture),
+        **(_drawn(picture) if moment.allocator is None else _recorded(moment.allocator)),
         "chunk": name,
         "map": map_text(picture, name),
     }
 
 
-def _recorded(allocator: Allocator | None, picture: StatePicture) -> dict[str, Any]:
-    if allocator is None:
-        return {
-            "float": picture.float_pages,
-            "nr_populated": picture.populated,
-            "chunks": [
-                {
-                    "chunk": chunk.name, "place": chunk.place, "free_bytes": chunk.free_bytes,
-                    "populated": chunk.populated, "empty": chunk.empty, "areas": chunk.areas,
-                    "pages": chunk.strip, "hints": chunk.hints._asdict(),
-                }
-                for chunk in picture.chunks.values()
-            ],
-        }  # fmt: skip
+def _drawn(picture: StatePicture) -> dict[str, Any]:
+    return {
+        "float": picture.float_pages,
+        "nr_populated": picture.populated,
+        "chunks": [
+            {"chunk": chunk.name}
+            | output.record(chunk, "place", "free_bytes", "populated", "empty", "areas")
+            | {"pages": chunk.strip, "hints": chunk.hints._asdict()}
+            for chunk in picture.chunks.values()
+        ],
+    }
+
+
+def _recorded(allocator: Allocator) -> dict[str, Any]:
     state = Recorder(allocator).read()
     return {
         "g": state.g,

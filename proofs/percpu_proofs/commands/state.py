@@ -48,14 +48,8 @@ from percpu_spec.geometry import Geometry
 _FORM = "SIZE[,ALIGN][,atomic]"
 
 
-def _requests(
-    context: click.Context, option: click.Parameter, given: tuple[str, ...]
-) -> tuple[Demand, ...]:
-    """Return requests in bytes; alignment 8, as most callers have it, unless given."""
-    return tuple(map(_request, given))
-
-
 def _request(given: str) -> Demand:
+    """Return a request in bytes; alignment 8, as most callers have it, unless given."""
     parts = given.split(",")
     atomic = parts[-1] == "atomic"
     numbers = parts[: len(parts) - atomic]
@@ -79,7 +73,7 @@ def _seconds(context: click.Context, option: click.Parameter, given: float | Non
 @click.option("--svg", type=output.NewFile(), help="Write what --chunk or --map draws as SVG.")
 @click.option("--who", is_flag=True, help="Name who holds the memory, by chunk and page.")
 @click.option(
-    "--ask", "requests", metavar=_FORM, multiple=True, callback=_requests,
+    "--ask", "requests", metavar=_FORM, multiple=True, type=_request,
     help="Tell what such a request would get; the kernel raises alignments below 4 to 4.",
 )
 @click.option(

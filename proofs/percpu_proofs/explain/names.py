@@ -249,7 +249,10 @@ def _variant(word: str, name: str, cls: type[Allocator]) -> Explanation:
         "says": "\n\n".join(filter(None, (says, stand_in_note(word)))),
         "file": cls.__module__,
         "extends": ", ".join(base.__name__ for base in cls.__bases__),
-        "defines": ", ".join(_functions(cls)),
+        "defines": ", ".join(
+            name for name, value in vars(cls).items()
+            if inspect.isfunction(value) and not name.startswith("__")
+        ),
     }
     operations: Mapping[str, int] = {}
     if row is not None:
@@ -272,10 +275,3 @@ def _variant(word: str, name: str, cls: type[Allocator]) -> Explanation:
         ],
         "not_applicable": dict(cls.NOT_APPLICABLE),
     }  # fmt: skip
-
-
-def _functions(cls: type) -> list[str]:
-    return [
-        name for name, value in vars(cls).items()
-        if inspect.isfunction(value) and not name.startswith("__")
-    ]  # fmt: skip
