@@ -1,4 +1,4 @@
-"""What results of the API have in common: arguments are checked, a result shows itself."""
+"""Arguments are checked and results show themselves; the simplest of them is what a word means."""
 
 from __future__ import annotations
 

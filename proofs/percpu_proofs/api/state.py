@@ -1,4 +1,4 @@
-"""A state: what may be judged and drawn, its memory map, and that of a real kernel."""
+"""A state of the model or of a real kernel: read, drawn, and judged by the clauses."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from percpu_spec.catalogue import title as title_of
 from percpu_spec.counts import times
 
 _SHOWN = 20  # call sites, and pages
-_VERDICTS = ("clause", "what", "verdict", "evidence")
+_COLUMNS = ("clause", "what", "verdict", "evidence")
 
 
 @click.group(commands=[kernel, record])
@@ -233,7 +233,7 @@ def show_verdicts(
     if not judged:
         output.say(out, bound)
         return
-    out.print(output.table("clauses", _VERDICTS, [_verdict_row(v, noun) for v in judged]))
+    out.print(output.table("clauses", _COLUMNS, [_verdict_row(v, noun) for v in judged]))
     for word, why in (
         ("unchecked", "at this level or in this run"), ("not applicable", f"to {variant}")
     ):  # fmt: skip

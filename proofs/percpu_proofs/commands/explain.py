@@ -115,4 +115,4 @@ def _show_sense(out: Console, found: Mapping[str, Any]) -> None:
 @output.json_option
 def operations() -> None:
     """Print the language of operation lists and of scenario files, with examples."""
-    output.result(terms.as_json, lambda out: output.say(out, terms.text()))
+    output.result(terms.language_record, lambda out: output.say(out, terms.language_text()))

@@ -1,4 +1,4 @@
-"""What words name beside clauses, findings and functions; `lookup` asks each module.
+"""What words and lines mean; `lookup` knows clauses, findings, functions, and asks each module.
 
 An explanation has plain values: texts, lists of texts or of records, maps of names to texts; `id`,
 `title`.

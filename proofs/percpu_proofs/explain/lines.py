@@ -1,4 +1,4 @@
-"""Lines that somebody pastes: what the kernel prints, from whatever log, and operations."""
+"""Lines that somebody pastes: of a log, of an operation list, and of what our commands print."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What a word names: a clause, a finding, a function, an event, a term, a name, a line of a log.
+"""What a word names: a clause, a finding, a function or an event, or what the modules beside know.
 
-A word may have several senses; those that `percpu_proofs.explain` knows are asked there.
+A word may have several senses, the narrowest first; a line is asked as a whole before its words.
 """
 
 from __future__ import annotations
@@ -133,7 +133,7 @@ def _senses(word: str) -> Iterator[Explanation]:
     yield from explain_letter(word)
     if " " in word:
         yield from explain_damaged(word)
-    yield from names.named().get(word, [])
+    yield from names.meanings().get(word, [])
     yield from code.explain_code(word)
 
 

@@ -118,11 +118,11 @@ _READ_BY = {
 
 def names() -> list[str]:
     """Return every name that commands take. Releases (6.14) are taken too."""
-    return [*_VARIANTS, *named()]
+    return [*_VARIANTS, *meanings()]
 
 
 @cache
-def named() -> Mapping[str, list[Explanation]]:
+def meanings() -> Mapping[str, list[Explanation]]:
     """Return what each name stands for: one may be of several searches."""
     found: dict[str, list[Explanation]] = defaultdict(list)
     for entry in (*map(_scenario, SCENARIOS.values()), *_of_shipped()):

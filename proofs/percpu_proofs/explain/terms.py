@@ -1,4 +1,7 @@
-"""The operation language and the form of scenario files as text, from what their parsers know."""
+"""Words with an entry: of the glossary, the views, the kernel, our output; the operation language.
+
+The language, and the form of scenario files, are told by what their parsers know.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +31,7 @@ LISTS: Final = {title: listed.rstrip() for title, listed in _EXAMPLES.items() if
 SCENARIO: Final = f"{_EXAMPLES['']}\n"
 
 
-def text() -> str:
+def language_text() -> str:
     """Return the whole language for a reader, at most WIDTH columns wide."""
     values = {
         "operations": _table({shape: MEANINGS[kind] for kind, shape in SHAPES.items()}),
@@ -45,7 +48,7 @@ def text() -> str:
     )
 
 
-def as_json() -> dict[str, Any]:
+def language_record() -> dict[str, Any]:
     """Return the language as values."""
     return {
         "operations": {
