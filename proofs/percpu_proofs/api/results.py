@@ -15,6 +15,7 @@ from percpu_proofs.commands.explain import show_senses
 from percpu_proofs.explain import lookup
 from percpu_proofs.run.inputs import InputError
 
+_COLUMNS = 120  # of a repr
 _PARAMETERS = {"--search": "searches", "--patch": "patches", "--fix": "fixes"}
 
 
@@ -44,9 +45,6 @@ def parameters() -> Iterator[None]:
         raise InputError(name, *given[1:]) from None
 
 
-_WIDTH = 120  # columns of a repr
-
-
 class Display(ABC):
     """A result that prints itself."""
 
@@ -57,7 +55,7 @@ class Display(ABC):
     def __repr__(self) -> str:
         """Return the text, without blanks at the ends of lines."""
         written = StringIO()
-        self.show(Console(file=written, width=_WIDTH, highlight=False, color_system=None))
+        self.show(Console(file=written, width=_COLUMNS, highlight=False, color_system=None))
         return "\n".join(line.rstrip() for line in written.getvalue().rstrip().split("\n"))
 
     def _repr_html_(self) -> str:

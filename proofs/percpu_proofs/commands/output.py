@@ -106,7 +106,7 @@ def _stdout() -> TextIO:
 
 
 def echo(text: str, *, nl: bool = True) -> None:
-    """Print text as it is to standard output."""
+    """Print text as it is to standard output, at once."""
     click.echo(text, file=_stdout(), nl=nl)
 
 
@@ -225,12 +225,6 @@ def result(values: Callable[[], object], show: Callable[[Console], object]) -> N
         print_json(values())
     else:
         show(console())
-
-
-def print_line(value: object) -> None:
-    """Print one JSON document on a line of its own, at once: one of a stream."""
-    click.echo(json.dumps(value), file=_stdout())
-    _stdout().flush()
 
 
 class NewFile(click.Path):

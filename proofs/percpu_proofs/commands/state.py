@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
@@ -92,9 +93,7 @@ def _seconds(context: click.Context, option: click.Parameter, given: float | Non
 @options.page
 @click.option("--mail", "as_mail", is_flag=True, help="Print a block for a mail.")
 @output.json_option
-@click.pass_context
 def state(
-    context: click.Context,
     what: str,
     debug: Path | None,
     name: str | None,
@@ -143,13 +142,11 @@ def state(
     if kind is SubjectKind.STATS:
         if debug or name or whole or who or requests or what_if or save or page:
             raise click.UsageError("percpu_stats tells too little for this: give a state or a core")
-        _stats(context, Path(what), as_mail=as_mail)
+        _stats(Path(what), as_mail=as_mail)
     try:
         found = read_subject(what, kind, debug, owners=who)
     except (TornError, UnstableError) as error:
-        stable = error.stable if isinstance(error, UnstableError) else None
-        _torn(context, kind, str(error), stable)
-        return
+        _torn(kind, str(error), error.stable if isinstance(error, UnstableError) else None)
     if save is not None:
         save_state(found, save)
     verdicts = KernelStateJudge().verdicts(found)
@@ -189,8 +186,9 @@ def state(
             output.echo("\n" + map_text(picture, name))
         for path in filter(None, (svg, save)):
             output.echo(f"written: {path}")
-    code = output.DIFFERS if wrong else output.AS_EXPECTED
-    context.exit(output.TORN if found.stability is Stability.TORN else code)
+    if found.stability is Stability.TORN:
+        raise SystemExit(output.TORN)
+    output.end(ok=not wrong)
 
 
 def _show_samples(
@@ -203,7 +201,7 @@ def _show_samples(
             changed = changes(seen[-1] if seen else None, sample)
             seen.append(sample)
             if output.as_json():
-                output.print_line(sample)
+                output.echo(json.dumps(sample))  # a line each: a stream
             elif changed:
                 output.echo(f"{sample['time']} {changed}")
     finally:
@@ -239,7 +237,7 @@ def _record(found: KernelState, verdicts: Mapping[str, Verdict], obstacle: str) 
     }  # fmt: skip
 
 
-def _torn(context: click.Context, kind: SubjectKind, why: str, stable: StableChunks | None) -> None:
+def _torn(kind: SubjectKind, why: str, stable: StableChunks | None) -> NoReturn:
     """Say that there is no one moment to judge, what stood still meanwhile, and exit."""
     word = "unstable" if kind is SubjectKind.LIVE else "torn"
     if output.as_json():
@@ -253,10 +251,10 @@ def _torn(context: click.Context, kind: SubjectKind, why: str, stable: StableChu
         output.echo(f"{word}: {why}; no verdict ({again})")
         if stable is not None:
             state_report.show_stable(output.console(), stable)
-    context.exit(output.TORN)
+    raise SystemExit(output.TORN)
 
 
-def _stats(context: click.Context, path: Path, *, as_mail: bool) -> None:
+def _stats(path: Path, *, as_mail: bool) -> NoReturn:
     """Tell what the text of percpu_stats determines, and exit."""
     stats = read_stats(path)
     verdicts = stats_verdicts(stats)
@@ -277,7 +275,7 @@ def _stats(context: click.Context, path: Path, *, as_mail: bool) -> None:
         output.echo("\n".join(stats_mail(stats, verdicts, str(path))))
     else:
         state_report.show_stats(output.console(), stats, verdicts)
-    context.exit(output.DIFFERS if broken(verdicts) else output.AS_EXPECTED)
+    raise SystemExit(output.DIFFERS if broken(verdicts) else output.AS_EXPECTED)
 
 
 def _check_requests(requests: Sequence[Demand], geometry: Geometry) -> None:
