@@ -38,7 +38,7 @@ from percpu_spec.geometry import Backing
 @output.json_option
 def beside(
     function: str | None,
-    tree: options.ChosenTree,
+    tree: options.TreeOptions,
     every: bool,
     variant: str | None,
     backing: Backing,

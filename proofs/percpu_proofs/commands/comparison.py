@@ -225,13 +225,13 @@ class ConformanceRun:
                 out.print(output.callers_error(f"{wrong:,} of the operations, {by}"))
             output.say(out, f"every field of every state is equal: {done}", "bold")
 
-    def _show_difference(self, out: Console, found: DifferingCase) -> None:
+    def _show_difference(self, out: Console, differing: DifferingCase) -> None:
         model = self.shop.model
-        where = differences.where(found)
-        output.say(out, f"differs {where}: {sentence(found.difference)}", "bold red")
-        for other in found.others:
+        where = differences.where(differing)
+        output.say(out, f"differs {where}: {sentence(differing.difference)}", "bold red")
+        for other in differing.others:
             output.say(out, f"  and {sentence(other)}")
-        meanings = [meaning(one) for one in (found.difference, *found.others)]
+        meanings = [meaning(one) for one in (differing.difference, *differing.others)]
         for title, listed in (
             ("set by", [one.functions for one in meanings]),
             ("clauses that speak of it", [one.clauses for one in meanings]),
@@ -239,16 +239,16 @@ class ConformanceRun:
             names = ", ".join(dict.fromkeys(" ".join(listed).split()))
             if names:
                 output.say(out, f"{title}: {names}")
-        for change in differences.moved_by(found.difference, model):
+        for change in differences.moved_by(differing.difference, model):
             output.say(out, f"{self.shop.tree.source}: {change}")
-        for name in differences.mending(found, model):
+        for name in differences.mending(differing, model):
             out.print(f"the model with --fix {name!r} does here what the kernel does")
-        output.say(out, f"geometry {found.case.geometry.text}")
-        for number, line in enumerate(found.case.texts, 1):
+        output.say(out, f"geometry {differing.case.geometry.text}")
+        for number, line in enumerate(differing.case.texts, 1):
             out.print(f"{number:5}  {line}")
-        if found.stopped:
-            out.print(f"more of it may be left out: {found.stopped}")
-        theirs, ours = differences.maps(found, model)
+        if differing.stopped:
+            out.print(f"more of it may be left out: {differing.stopped}")
+        theirs, ours = differences.maps(differing, model)
         out.print(Text(f"\nkernel\n{theirs}\n\nmodel\n{ours}"))
         output.say(out, f"saved as {self.saved}")
         for parting in self._partings():

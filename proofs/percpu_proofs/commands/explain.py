@@ -88,9 +88,9 @@ def show_senses(out: Console, senses: Sequence[Mapping[str, Any]]) -> None:
         _show_sense(out, sense)
 
 
-def _show_sense(out: Console, found: Mapping[str, Any]) -> None:
-    out.print(Text(f"{found['id']}: {found['title']}", "bold"))
-    for name, value in found.items():
+def _show_sense(out: Console, sense: Mapping[str, Any]) -> None:
+    out.print(Text(f"{sense['id']}: {sense['title']}", "bold"))
+    for name, value in sense.items():
         if name in ("id", "title", "also", "chapter"):
             continue
         label = _LABELS.get(name, name.replace("_", " "))

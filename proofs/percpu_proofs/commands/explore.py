@@ -83,7 +83,7 @@ def explore(
     jobs: int | None,
     dask: str | None,
     listing: bool,
-    tree: options.ChosenTree | None,
+    tree: options.TreeOptions | None,
 ) -> None:
     """Search all schedules of SCENARIO; without one, list the scenarios.
 
@@ -100,7 +100,7 @@ def explore(
             raise InputError("SCENARIO", None, f"one of {', '.join(SCENARIOS)}, or a file")
         output.result(lambda: {s.name: {"what": s.what} for s in SCENARIOS.values()}, _list)
         return
-    chosen = _chosen(scenario)
+    chosen = _scenario_of(scenario)
     if tree is not None:
         if not matching or dask or (jobs or 1) > 1:
             raise InputError("--source", None, "SCENARIO alone beside it: states are matched")
@@ -273,7 +273,7 @@ class VariantSearch:
         output.say(out, f"replay: percpu-spec replay {token}")
 
 
-def _chosen(scenario: str) -> Scenario:
+def _scenario_of(scenario: str) -> Scenario:
     """Return the scenario of a name, or of a file."""
     if scenario in SCENARIOS:
         return SCENARIOS[scenario]
@@ -343,7 +343,7 @@ def _compare_modes(start: Start, max_steps: int | None) -> None:
     output.end(ok=not compared.differences)
 
 
-def _explore_tree(scenario: Scenario, chosen: options.ChosenTree) -> None:
+def _explore_tree(scenario: Scenario, chosen: options.TreeOptions) -> None:
     """Search every schedule of a scenario on a tree's code; exit 1 for what is not declared."""
     search = of_scenario(scenario)
     operations = (*scenario.prepared, *scenario.concurrent)

@@ -131,10 +131,10 @@ _cells = attrgetter(
 )
 
 
-def show_served(out: Console, found: Sequence[Served]) -> None:
+def show_served(out: Console, served: Sequence[Served]) -> None:
     """Print atomic requests served between two runs of the work: a table for each state."""
-    for state in dict.fromkeys(one.state for one in found):
-        rows = [one for one in found if one.state == state]
+    for state in dict.fromkeys(one.state for one in served):
+        rows = [one for one in served if one.state == state]
         first = rows[0]
         title = (
             f"atomic requests of {first.size} bytes aligned to {first.align}, {state}: served "

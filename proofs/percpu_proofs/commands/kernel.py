@@ -87,7 +87,7 @@ _geometry = geometry_option(
 )
 @output.json_option
 def kernel(
-    tree: options.ChosenTree,
+    tree: options.TreeOptions,
     variant: str | None,
     fixes: tuple[str, ...],
     files: tuple[Path, ...],
@@ -205,7 +205,7 @@ def _run_files(
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path), required=True)
 @output.json_option
 def record(
-    tree: options.ChosenTree,
+    tree: options.TreeOptions,
     geometry: str | None,
     out: Path,
     paths: tuple[Path, ...],

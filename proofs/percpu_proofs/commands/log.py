@@ -158,26 +158,26 @@ def _show_lines(
         output.say(out, f"  {label}{line}")
 
 
-def _rows(found: Layout) -> list[tuple[str, str]]:
-    fields, page = found.as_json(), found.page
-    parts = f"static {found.static}, reserved {found.reserved}, dynamic {found.dyn} bytes"
-    unit = f"{found.unit} bytes"
+def _rows(layout: Layout) -> list[tuple[str, str]]:
+    fields, page = layout.as_json(), layout.page
+    parts = f"static {layout.static}, reserved {layout.reserved}, dynamic {layout.dyn} bytes"
+    unit = f"{layout.unit} bytes"
     if page is not None:
-        unit += f", {counted(found.unit // page, 'page')}"
+        unit += f", {counted(layout.unit // page, 'page')}"
     cpus = "open"
-    if found.cpus is not None:
-        cpus = str(found.cpus)
-        cpus += "" if found.groups is None else f" in {counted(found.groups, 'group')}"
-        if found.units is not None:
-            spare = found.units - found.cpus
-            cpus += f"; {counted(found.units, 'unit')}"
+    if layout.cpus is not None:
+        cpus = str(layout.cpus)
+        cpus += "" if layout.groups is None else f" in {counted(layout.groups, 'group')}"
+        if layout.units is not None:
+            spare = layout.units - layout.cpus
+            cpus += f"; {counted(layout.units, 'unit')}"
             cpus += f", {spare} of them without CPU" if spare else ""
     rows = [
-        ("line", f"{found.line}: {parts}"),
-        ("page", f"{page} bytes: {found.page_by}" if page else f"open: {found.open_page}"),
+        ("line", f"{layout.line}: {parts}"),
+        ("page", f"{page} bytes: {layout.page_by}" if page else f"open: {layout.open_page}"),
         ("unit", unit),
-        ("first chunk", found.first_chunk),
-        ("chunks", f"backed by percpu-{found.backing}"),
+        ("first chunk", layout.first_chunk),
+        ("chunks", f"backed by percpu-{layout.backing}"),
         ("CPUs", cpus),
     ]
     cost, counts = fields["page_cost"], fields["percpu_page"]

@@ -53,7 +53,7 @@ def together(name: str, made: Callable[..., object], *options: _Decorator) -> _D
 
 
 @dataclass(frozen=True, slots=True)
-class ChosenTree:
+class TreeOptions:
     """A tree, patches in their order, names of fixes that follow them, and a header of stubs."""
 
     source: Path
@@ -83,11 +83,11 @@ class ChosenTree:
         return compiled_trees(self.source, [*patches, *fixes], self.stub)
 
 
-def _chosen(
+def _tree_of(
     source: Path | None, patches: tuple[Path, ...], fixes: tuple[str, ...], stub: Path | None
-) -> ChosenTree | None:
+) -> TreeOptions | None:
     if source is not None:
-        return ChosenTree(source, patches, fixes, stub)
+        return TreeOptions(source, patches, fixes, stub)
     if patches or fixes or stub:
         raise InputError("--patch, --fix, --stub", None, "--source TREE beside them")
     return None
@@ -107,13 +107,13 @@ _FIXES: Final = click.option(
 )
 _STUB: Final = click.option("--stub", type=_PATH, help="A header for a tree that needs more stubs.")
 
-tree = together("tree", _chosen, _source(), _PATCHES, _FIXES, _STUB)
+tree = together("tree", _tree_of, _source(), _PATCHES, _FIXES, _STUB)
 """--source, --patch, --fix and --stub, which a command gets as `tree`; None without.
 
 Raises InputError for any of the others without --source.
 """
 needed_tree = together(
-    "tree", lambda source, patches, stub: ChosenTree(source, patches, (), stub),
+    "tree", lambda source, patches, stub: TreeOptions(source, patches, (), stub),
     _source(required=True), _PATCHES, _STUB,
 )  # fmt: skip
 """--source, which must be given, --patch and --stub, which a command gets as `tree`."""

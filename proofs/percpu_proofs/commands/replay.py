@@ -50,12 +50,12 @@ def show_lines(out: Console, lines: Iterable[text.Line]) -> None:
         output.say(out, line, _STYLES.get(kind, ""))
 
 
-def show_mail(c: Counterexample, names: Path, tree: options.ChosenTree | None = None) -> None:
+def show_mail(c: Counterexample, names: Path, tree: options.TreeOptions | None = None) -> None:
     """Print a counterexample as a block for a mail; names, tree: as of `reproducer`."""
     output.echo("\n".join(mail(c, reproducer(c, names, tree))))
 
 
-def reproducer(c: Counterexample, names: Path, tree: options.ChosenTree | None = None) -> str:
+def reproducer(c: Counterexample, names: Path, tree: options.TreeOptions | None = None) -> str:
     """Return the line that shows a counterexample again, as short as it takes to fit a mail.
 
     A token that is too long is entered in a file of names. TREE and PATCH stand for the tree and
@@ -110,7 +110,7 @@ def show_example(
     show_lines(out, text.head(c, width_of(out)) if brief else text.text(c, width_of(out)))
     out.print(f"{counted(example.length, 'operation')}, {example.rank}", markup=False)
     if example.token:
-        tree = options.ChosenTree(Path("TREE"), tuple(patches), (), None)
+        tree = options.TreeOptions(Path("TREE"), tuple(patches), (), None)
         output.say(out, f"percpu-spec replay {example.token}{tree.options(whole=True)}")
     if example.on_model.token:
         output.say(out, f"on the model: percpu-spec replay {example.on_model.token}")
@@ -136,7 +136,7 @@ _BEFORE: Final = 3  # steps that are shown before the present one
 @output.json_option
 def replay(
     token: str,
-    tree: options.ChosenTree | None,
+    tree: options.TreeOptions | None,
     stepwise: bool,
     file: str | None,
     mail: Path | None,
@@ -165,7 +165,7 @@ def replay(
 
 
 def _replayed(
-    token: str, tree: options.ChosenTree | None, file: str | None
+    token: str, tree: options.TreeOptions | None, file: str | None
 ) -> tuple[Counterexample, dict[str, Any]]:
     """Return what the schedule of a token shows, and the same with plain values."""
     if file is not None and (tree is not None or token.startswith(TREE)):
@@ -186,7 +186,7 @@ def _replayed(
 
 
 def _replayed_on_tree(
-    token: TreeToken, chosen: options.ChosenTree
+    token: TreeToken, chosen: options.TreeOptions
 ) -> tuple[Counterexample, dict[str, Any]]:
     """Return what the schedule of a token shows on a tree, and the same with plain values.
 

@@ -23,7 +23,7 @@ from percpu_reference.variants import DEFAULT, VARIANTS
 @options.tree
 @options.jobs
 @output.json_option
-def report(page: Path, tree: options.ChosenTree | None, jobs: int) -> None:
+def report(page: Path, tree: options.TreeOptions | None, jobs: int) -> None:
     """Write the specification as a book: one HTML file that needs no network.
 
     Every clause with its code, contracts, proofs, tests and verdicts, counterexamples to walk

@@ -93,7 +93,7 @@ def require_findings(
 @output.json_option
 def review(
     chosen: tuple[str, ...],
-    tree: options.ChosenTree | None,
+    tree: options.TreeOptions | None,
     searches: tuple[str, ...],
     geometry: str | None,
     clauses: tuple[str, ...],
@@ -188,7 +188,7 @@ def _review_variants(
     output.end(interrupted=run.interrupted, ok=not view.wrong)
 
 
-class ShownExample(NamedTuple):
+class CellExample(NamedTuple):
     """A counterexample of a cell, and how it was come by."""
 
     cell: Cell
@@ -200,20 +200,20 @@ class ShownExample(NamedTuple):
         return replace(of_token(self.example.token or ""), bound=self.how)
 
 
-def _examples_of(request: ReviewRequest, cell: Cell) -> list[ShownExample]:
+def _examples_of(request: ReviewRequest, cell: Cell) -> list[CellExample]:
     """Return what is shown of a cell: its own counterexample, or those of findings asked for."""
     reason = variant_class(cell.variant).EXPECTED.get(cell.clause, "")
     names = request.names(reason) if request.findings else [""]
-    return [shown for name in names if (shown := _shown_example(cell, name)) is not None]
+    return [shown for name in names if (shown := _example_by(cell, name)) is not None]
 
 
-def _shown_example(cell: Cell, finding: str) -> ShownExample | None:
+def _example_by(cell: Cell, finding: str) -> CellExample | None:
     """Return what is shown of a cell by a finding, or by all of them; None without a token."""
     example = example_of(cell, finding)
     if example is None or not example.token:
         return None
     how = _sought(cell, finding) if finding in cell.sought else cell.found_by
-    return ShownExample(cell, example, how)
+    return CellExample(cell, example, how)
 
 
 def _sought(cell: Cell, finding: str) -> str:
@@ -258,7 +258,7 @@ def _show_mail(
 
 def _of_changes(
     request: ReviewRequest, cell: Cell, new: Collection[tuple[str, str]]
-) -> Iterator[ShownExample]:
+) -> Iterator[CellExample]:
     """Yield what of a cell is to be reported: what is asked for, not as declared, or new."""
     if request.named or not cell.as_expected or (cell.variant, cell.clause) in new:
         yield from _examples_of(request, cell)
@@ -266,26 +266,26 @@ def _of_changes(
     for variant, entry in new:
         clause, finding = clause_and_finding(entry)
         if (variant, clause) == (cell.variant, cell.clause) and (
-            shown := _shown_example(cell, finding)
+            shown := _example_by(cell, finding)
         ):
             yield shown
 
 
 def _mended(
     every: Sequence[Cell], changed: Mapping[str, Changes]
-) -> list[tuple[ShownExample, str]]:
+) -> list[tuple[CellExample, str]]:
     """Return what of a base has a counterexample and is mended, each with what mends it."""
     mended = []
     for name, one in changed.items():
         others = f"Mended by {Path(name).name}, as far as was searched: {', '.join(one.mended)}"
         of_base = {cell.clause: cell for cell in every if cell.variant == base_of(name)}
         for clause, finding in map(clause_and_finding, one.mended):
-            if clause in of_base and (shown := _shown_example(of_base[clause], finding)):
+            if clause in of_base and (shown := _example_by(of_base[clause], finding)):
                 mended.append((shown, others))
     return mended
 
 
-def _by_others(c: Counterexample, shown: ShownExample) -> str:
+def _by_others(c: Counterexample, shown: CellExample) -> str:
     """Return by which other findings the clause is broken, and what prints them."""
     cell = shown.cell
     known = re.findall(r"\b[LR]\d+\b", c.mechanism)

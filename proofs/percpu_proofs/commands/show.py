@@ -76,7 +76,7 @@ def show(
     stats: bool,
     variant: str | None,
     geometry: str | None,
-    tree: options.ChosenTree | None,
+    tree: options.TreeOptions | None,
 ) -> None:
     """Draw a state: its lists, and a chunk page by page, or all chunks.
 
@@ -119,7 +119,7 @@ def show(
 
 
 def _of_token(
-    text: str, step: int | None, tree: options.ChosenTree | None, file: str | None
+    text: str, step: int | None, tree: options.TreeOptions | None, file: str | None
 ) -> StateDrawing:
     """Return the moment of a schedule that a token holds; file: of its variant.
 

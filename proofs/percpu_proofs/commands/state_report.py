@@ -263,15 +263,15 @@ def who_record(state: KernelState) -> dict[str, Any]:
     }
 
 
-def show_after(out: Console, state: KernelState, found: Sequence[After]) -> None:
+def show_after(out: Console, state: KernelState, after: Sequence[After]) -> None:
     """Say what the balance work would leave."""
-    if not found:
+    if not after:
         return
     before = memory_of(state)
     rows = [("now", 0, before.percpu_kb, before.stranded // 1024, before.float_pages,
              len(state.chunks))]  # fmt: skip
     rows += [(a.variant, a.runs, a.percpu_kb, a.stranded_kb, a.float_pages, a.chunks)
-             for a in found]  # fmt: skip
+             for a in after]  # fmt: skip
     columns = ("variant", "runs", "Percpu kB", "stranded kB", "float", "chunks")
     out.print(output.table("if the balance work ran", columns, rows))
 

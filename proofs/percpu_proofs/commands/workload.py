@@ -239,7 +239,7 @@ def removal(
 def cost(
     names: tuple[str, ...],
     workload_name: str | None,
-    tree: options.ChosenTree | None,
+    tree: options.TreeOptions | None,
     svg: Path | None,
 ) -> None:
     """Count the chunks that one atomic allocation examines as depopulated chunks pile up (COST-1).
@@ -292,7 +292,7 @@ def cost(
     _end(stop.came, ok=ok, svg=svg, drawing=cost_svg(bursts, later))
 
 
-def _on_trees(chosen: options.ChosenTree, stopped: dict[str, str]) -> list[Burst]:
+def _on_trees(chosen: options.TreeOptions, stopped: dict[str, str]) -> list[Burst]:
     """Return the bursts of a tree, and of the patched one if there are patches.
 
     Which of them stops, and why, is entered.

@@ -32,7 +32,7 @@ def titles(clause_ids: Iterable[str]) -> list[dict[str, str]]:
     return [{"clause": one, "what": title(one)} for one in clause_ids]
 
 
-def unwrapped(found: Explanation) -> Explanation:
+def unwrapped(entry: Explanation) -> Explanation:
     """Return an explanation whose texts have a line a paragraph; code stays as it is.
 
     >>> unwrapped({"says": "One\\nline.\\n\\nAnother.", "code": "a\\nb"})
@@ -41,5 +41,5 @@ def unwrapped(found: Explanation) -> Explanation:
     return {
         name: re.sub(r"(?<!\n)\n(?=[^\s|*-])", " ", value)
         if isinstance(value, str) and name != "code" else value
-        for name, value in found.items()
+        for name, value in entry.items()
     }  # fmt: skip

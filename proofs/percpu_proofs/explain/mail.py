@@ -31,23 +31,23 @@ _MOST = 9  # lines of one part
 _LONGEST = 12  # lines of the command at the end
 
 
-def explain_mail(word: str, found: Explanation) -> list[str]:
+def explain_mail(word: str, entry: Explanation) -> list[str]:
     """Return the lines of a block for what a word names."""
     again = quoted("percpu-spec explain ", word)
     if len(again) > _LONGEST:
         again = ["percpu-spec log FILE, with these lines in FILE"]
     short = len(again) == 1 and len(again[0]) < WIDTH - len("More: ")
     where = again[0] if short else "see the last line"
-    names = [*(n for n in _FIRST if n in found), *(n for n in found if n not in _FIRST)]
+    names = [*(n for n in _FIRST if n in entry), *(n for n in entry if n not in _FIRST)]
     parts = []
     for name in names:
-        words = "" if name in _LEFT_OUT else _in_words(name, found[name], str(found["id"]))
+        words = "" if name in _LEFT_OUT else _in_words(name, entry[name], str(entry["id"]))
         label = _LABELS.get(name, name.capitalize().replace("_", " "))
         if words:
             text, indent = (f"{label}: {words}", "  ") if label else (words, "")
             parts.append(block(text, _MOST, where, indent))
-    head = [*block(f"{found['id']}: {found['title']}", 3, where, "  "), ""]
-    tail = list(_example(str(found["id"])))
+    head = [*block(f"{entry['id']}: {entry['title']}", 3, where, "  "), ""]
+    tail = list(_example(str(entry["id"])))
     if short:
         tail += ["", f"More: {where}" if tail else where]
     else:

@@ -86,7 +86,8 @@ def explain_printed(line: str) -> Iterator[Explanation]:
     others = [path for path in sources() if path not in of_contracts]
     every = [""]  # few, and what clauses print is asked most
     for paths, sought in ((of_contracts, every), (others, pairs), (others, single)):
-        found = _found(line, [p for p in paths if any(word in sources()[p] for word in sought)])
+        likely = [path for path in paths if any(word in sources()[path] for word in sought)]
+        found = _messages_in(line, likely)
         ranks = [(bool(message.clauses), message.letters) for message in found]
         if any(one for one, _ in ranks) or (found and paths is others):
             best = [m for m, rank in zip(found, ranks, strict=True) if rank == max(ranks)]
@@ -94,7 +95,7 @@ def explain_printed(line: str) -> Iterator[Explanation]:
             return
 
 
-def _found(line: str, paths: list[Path]) -> list[PrintedMessage]:
+def _messages_in(line: str, paths: list[Path]) -> list[PrintedMessage]:
     """Return the messages of some sources that stand in a line, or that it is a part of."""
     known = list(messages(paths))
     room = len(re.findall(r"[A-Za-z]", line)) // _SHARE

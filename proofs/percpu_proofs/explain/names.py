@@ -73,22 +73,22 @@ def shipped_names(*kinds: Kind) -> list[str]:
     return [name for kind in (kinds or shipped()) for name in shipped()[kind]]
 
 
-def find_file(given: Path, *kinds: Kind) -> Path:
+def find_file(path: Path, *kinds: Kind) -> Path:
     """Return a path that is there as it is, else what ships under that name.
 
     Raises InputError, naming what is near, for a name without folder that is neither.
     """
-    if given.exists() or len(given.parts) != 1:
-        return given
+    if path.exists() or len(path.parts) != 1:
+        return path
     for kind in kinds or shipped():
         found = shipped()[kind]
-        if given.name in found or (bare := _bare(given)) in found:
-            return found[given.name if given.name in found else bare]
+        if path.name in found or (bare := _bare(path)) in found:
+            return found[path.name if path.name in found else bare]
     known = shipped_names(*kinds)
-    near = get_close_matches(_bare(given), known)
+    near = get_close_matches(_bare(path), known)
     some = f"near: {', '.join(near)}" if near else f"such as {', '.join(known[:_SOME])}"
     ships = f"a name of what ships ({', '.join(kinds or shipped())}), {some}"
-    raise InputError(given, None, f"a readable file, or {ships}")
+    raise InputError(path, None, f"a readable file, or {ships}")
 
 
 def _by_name(paths: Iterable[Path]) -> dict[str, Path]:
