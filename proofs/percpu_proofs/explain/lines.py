@@ -34,6 +34,30 @@ _NOT_WHOLE = (
 )
 _HOLDERS = {"d": r"(-?\d+)", "x": r"(0x[0-9a-f]+)", "s": r"(\S+)", "t": r"(.*)"}
 _HOLDER = re.compile("%([dxst])")
+_PART: Final = 4  # words of a sentence that say which it is
+SIZES: Final = {
+    "page": "bytes of a page, which is a block of hints too",
+    "unit": "bytes of a unit: what a chunk has for each CPU",
+    "static": "bytes of the static part of the first chunk",
+    "reserved": "bytes reserved for modules' static variables",
+    "dyn": "bytes of the dynamic part of the first chunk",
+    "cpus": "CPUs, each with a unit in every chunk",
+    "groups": "groups of units that are allocated together, as NUMA nodes are",
+    "spare": "units that belong to no CPU",
+    "memcg": "1 where accounted requests are charged to a memory cgroup",
+    "async": "1 where balance work can be asked for from the start",
+    "backing": "vm: pages are mapped as they are needed; km: a chunk is one block of memory",
+}
+"""What sizes of --geometry are; the others are constants of the kernel that the model is of."""
+_LEGEND: Final = re.escape("".join(PAGES))
+_PIECES: Final = {
+    "legend": _LEGEND,
+    "pages": rf"[{_LEGEND}0-9 ]+?",
+    "place": r"(?:slot \d+(?: \w+)?|reserved|no list|held by .+?|.+?, also held by .+?)",
+    "list": r"(?:\d+(?: (?:free|sidelined|to_depopulate|isolated))?|reserved)",
+    "count": r"(?:-?\d[\d.,]*|-|\.\.\.)",
+}
+"""What is in several forms of lines."""
 
 
 def explain_lines(text: str) -> Iterator[Explanation]:
@@ -74,6 +98,35 @@ def explain_letter(word: str) -> Iterator[Explanation]:
         yield explanation(word, "an operation of a list", says, read_it_with=read)
     if word in FLAGS:
         yield explanation(word, "a flag of an allocation", FLAGS[word], read_it_with=read)
+
+
+def entry_of_title(text: str) -> str | None:
+    """Return the clause or finding that has this title."""
+    return _titles().get(" ".join(text.split()).rstrip(".").lower())
+
+
+def entry_of_part(text: str) -> str | None:
+    """Return the clause or finding of whose sentence, as it is folded, this is a part."""
+    part = " ".join(text.split())
+    if len(re.findall(r"[A-Za-z]{2,}", part)) < _PART:
+        return None
+    sentences = [(one.id, one.statement) for one in clauses().values()]
+    sentences += [(one.id, one.breaks) for one in findings().values()]
+    return next((entry for entry, text in sentences if part in " ".join(text.split())), None)
+
+
+def explain_screen(text: str) -> Iterator[Explanation]:
+    """Yield what a token, sizes or a row of a table says."""
+    text = " ".join(text.split())
+    yield from _token(text)
+    yield from _sizes(text)
+    yield from _legend(text)
+    for form, term in _screens():
+        if form.fullmatch(text):
+            shown = [f"{mark} {what}" for mark, what in PAGES.items()]
+            more = f" Pages: {', '.join(shown)}." if term.names == ("pages",) else ""
+            yield explanation("line", term.names[0], f"{term.text}{more}")
+            return
 
 
 def _failure(failure: Failure) -> Explanation:
@@ -170,32 +223,6 @@ cgroup (__GFP_ACCOUNT)'
     return f"{text}; {flags}" if flags else text
 
 
-_PART: Final = 4  # words of a sentence that say which it is
-SIZES: Final = {
-    "page": "bytes of a page, which is a block of hints too",
-    "unit": "bytes of a unit: what a chunk has for each CPU",
-    "static": "bytes of the static part of the first chunk",
-    "reserved": "bytes reserved for modules' static variables",
-    "dyn": "bytes of the dynamic part of the first chunk",
-    "cpus": "CPUs, each with a unit in every chunk",
-    "groups": "groups of units that are allocated together, as NUMA nodes are",
-    "spare": "units that belong to no CPU",
-    "memcg": "1 where accounted requests are charged to a memory cgroup",
-    "async": "1 where balance work can be asked for from the start",
-    "backing": "vm: pages are mapped as they are needed; km: a chunk is one block of memory",
-}
-"""What sizes of --geometry are; the others are constants of the kernel that the model is of."""
-_LEGEND: Final = re.escape("".join(PAGES))
-_PIECES: Final = {
-    "legend": _LEGEND,
-    "pages": rf"[{_LEGEND}0-9 ]+?",
-    "place": r"(?:slot \d+(?: \w+)?|reserved|no list|held by .+?|.+?, also held by .+?)",
-    "list": r"(?:\d+(?: (?:free|sidelined|to_depopulate|isolated))?|reserved)",
-    "count": r"(?:-?\d[\d.,]*|-|\.\.\.)",
-}
-"""What is in several forms of lines."""
-
-
 @cache
 def _screens() -> list[tuple[re.Pattern[str], Term]]:
     """Return the forms of the lines of screens, each with what it is and what it says."""
@@ -205,35 +232,6 @@ def _screens() -> list[tuple[re.Pattern[str], Term]]:
         whole = re.sub("<([a-z]+)>", lambda piece: _PIECES[piece[1]], form)
         found.append((re.compile(whole), Term((title,), " ".join(says.split()))))
     return found
-
-
-def entry_of_title(text: str) -> str | None:
-    """Return the clause or finding that has this title."""
-    return _titles().get(" ".join(text.split()).rstrip(".").lower())
-
-
-def entry_of_part(text: str) -> str | None:
-    """Return the clause or finding of whose sentence, as it is folded, this is a part."""
-    part = " ".join(text.split())
-    if len(re.findall(r"[A-Za-z]{2,}", part)) < _PART:
-        return None
-    sentences = [(one.id, one.statement) for one in clauses().values()]
-    sentences += [(one.id, one.breaks) for one in findings().values()]
-    return next((entry for entry, text in sentences if part in " ".join(text.split())), None)
-
-
-def explain_screen(text: str) -> Iterator[Explanation]:
-    """Yield what a token, sizes or a row of a table says."""
-    text = " ".join(text.split())
-    yield from _token(text)
-    yield from _sizes(text)
-    yield from _legend(text)
-    for form, term in _screens():
-        if form.fullmatch(text):
-            shown = [f"{mark} {what}" for mark, what in PAGES.items()]
-            more = f" Pages: {', '.join(shown)}." if term.names == ("pages",) else ""
-            yield explanation("line", term.names[0], f"{term.text}{more}")
-            return
 
 
 @cache

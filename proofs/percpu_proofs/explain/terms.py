@@ -29,6 +29,9 @@ _EXAMPLES: Final = {title: dedent(listed) for title, listed in _EXAMPLE.findall(
 LISTS: Final = {title: listed.rstrip() for title, listed in _EXAMPLES.items() if title}
 """Operation lists, by what they show."""
 SCENARIO: Final = f"{_EXAMPLES['']}\n"
+_VIEWS = {
+    "block": views.BlockView, "chunk": views.ChunkView, "allocator": views.AllocatorView
+}  # fmt: skip
 
 
 def language_text() -> str:
@@ -67,11 +70,6 @@ def _table(rows: Mapping[str, str]) -> str:
         fill(meaning, WIDTH, initial_indent=f"  {name}".ljust(width), subsequent_indent=" " * width)
         for name, meaning in rows.items()
     )
-
-
-_VIEWS = {
-    "block": views.BlockView, "chunk": views.ChunkView, "allocator": views.AllocatorView
-}  # fmt: skip
 
 
 @cache
