@@ -19,7 +19,7 @@ from rich.console import Console
 
 from percpu_proofs.cli import main
 from percpu_proofs.commands import replay as replaying
-from percpu_proofs.commands.options import ChosenTree
+from percpu_proofs.commands.options import TreeOptions
 from percpu_proofs.commands.replay import reproducer, show_example
 from percpu_proofs.counterexample.mail import mail
 from percpu_proofs.counterexample.of_model import of_schedule, of_token
@@ -323,7 +323,7 @@ def test_the_line_of_a_tree_can_be_pasted(
     stem: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     patch, names = Path(f"in/{stem} fix.patch"), Path("na mes.txt")
-    tree = ChosenTree(Path("a tree"), (patch,), (), None)
+    tree = TreeOptions(Path("a tree"), (patch,), (), None)
     long = replace(of_schedule(HINT), token="t2." + "x" * 90)
     monkeypatch.chdir(tmp_path)
     line = reproducer(long, names, tree)

@@ -16,14 +16,15 @@ from click.testing import CliRunner
 from kernel_trees import FOUND, MISSING
 from widths import PROGRAMS, unfit
 
-from percpu_proofs.cli import commands, main
-from percpu_proofs.commands.examples import (
+from percpu_proofs.cli import (
     EXAMPLES,
     OF_GROUPS,
     SECONDS,
     TREE,
     Example,
+    commands,
     examples_of,
+    main,
 )
 from percpu_proofs.explain import terms
 from percpu_proofs.explore.modes import search

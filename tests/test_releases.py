@@ -10,9 +10,9 @@ from click.testing import CliRunner
 
 from percpu_contracts.whole_state import WholeState
 from percpu_proofs.cli import main
-from percpu_proofs.commands.source import asked_for
+from percpu_proofs.commands.source import geometry_with
 from percpu_proofs.explain.lookup import explain
-from percpu_proofs.explain.releases import stand_in_note
+from percpu_proofs.explain.names import stand_in_note
 from percpu_proofs.kernel.cases import draw_case
 from percpu_proofs.kernel.changes import CHANGES, HAS, SLEEPABLE, WORDS, nearest, with_changes
 from percpu_proofs.kernel.instance import USUAL
@@ -112,9 +112,9 @@ def test_a_page_that_no_kernel_has_is_refused(asked: str, said: str, tmp_path: P
 
 @pytest.mark.parametrize("page", [8192, 16384, 65536])
 def test_the_first_chunk_fills_pages_of_the_size_asked_for(page: int) -> None:
-    sized = asked_for(f"page={page}", Geometry())
+    sized = geometry_with(f"page={page}", Geometry())
     assert (sized.static + sized.reserved + sized.dyn) % page == 0
-    assert asked_for(f"page={page},dyn=20480", Geometry(unit=262144)).dyn == 20480
+    assert geometry_with(f"page={page},dyn=20480", Geometry(unit=262144)).dyn == 20480
 
 
 def test_every_variant_of_a_release_is_known_and_dated() -> None:

@@ -9,7 +9,7 @@ from depth import deep_unless
 from kernel_trees import FOUND, MISSING, tree_of
 from searched_trees import FEWEST, SEARCHES, outcome_of
 
-from percpu_proofs.commands.source import page_asked_for
+from percpu_proofs.commands.source import page_size
 from percpu_proofs.explore.scenario import parse_scenario
 from percpu_proofs.kernel.search.plans import at_page, of_scenario, shallower
 from percpu_proofs.review.trees import searches_for
@@ -47,11 +47,11 @@ def test_every_size_is_one_that_a_kernel_boots_with(name: str, page: int) -> Non
 
 
 def test_a_review_at_a_page_size_has_all_open_searches() -> None:
-    small, large = searches_for(()), searches_for((), page=page_asked_for("page=65536"))
+    small, large = searches_for(()), searches_for((), page=page_size("page=65536"))
     assert [s.name for s in large] == [s.name for s in small if s.plan.longest]
     for wrong, message in (("page=12288", "expected one of 4096"), ("unit=65536", "page=N alone")):
         with pytest.raises(InputError, match=message):
-            page_asked_for(wrong)
+            page_size(wrong)
 
 
 @pytest.mark.skipif(not FOUND, reason=MISSING)

@@ -18,7 +18,7 @@ from percpu_proofs.cli import main
 from percpu_proofs.commands.moments import of_token, of_tree_token
 from percpu_proofs.counterexample.of_model import of_schedule
 from percpu_proofs.explain import terms
-from percpu_proofs.explain.shipped import DRAWN, Kind, names
+from percpu_proofs.explain.names import DRAWN, Kind, shipped_names
 from percpu_proofs.explore.modes import search
 from percpu_proofs.explore.packing import MODEL, TREE
 from percpu_proofs.explore.scenario import parse_scenario
@@ -325,7 +325,7 @@ def drawn(*arguments: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kind", DRAWN)
 def test_what_ships_is_drawn_by_its_name(kind: Kind) -> None:
-    name = names(kind)[0] if kind != "operation list" else "c10"
+    name = shipped_names(kind)[0] if kind != "operation list" else "c10"
     assert name != "boot61_2" or kind == "recorded run"
     found = drawn(name, *(["--at", "50"] if kind in ("operation list", "recorded run") else []))
     assert name in found["title"] and found["map"].startswith(f"chunk {found['chunk']}")

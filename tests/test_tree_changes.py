@@ -144,7 +144,7 @@ def test_the_exit_status_tells(
 def test_a_patch_that_ships_goes_by_its_name(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command_options, "compiled_trees", lambda source, patches, stub: patches)
     named, other = (
-        command_options.ChosenTree(Path("tree"), (Path(name),), (), None)
+        command_options.TreeOptions(Path("tree"), (Path(name),), (), None)
         for name in ("R2-rejoin", "R2-rejon")
     )
     assert named.compiled() == [data.folder("patches") / "R2-rejoin.patch"]

@@ -21,7 +21,7 @@ from percpu_proofs import commands, data
 from percpu_proofs.cli import main
 from percpu_proofs.explain import messages, terms
 from percpu_proofs.explain.lookup import UnknownWordError, explain
-from percpu_proofs.explain.shipped import shipped
+from percpu_proofs.explain.names import shipped
 from percpu_proofs.explore.modes import MODES
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.token import examples
@@ -91,9 +91,13 @@ def on_screen(message: messages.PrintedMessage) -> str:
     return message.text.replace("\0", "7").replace("\1", "s").strip()
 
 
+def every_message() -> Iterator[messages.PrintedMessage]:
+    return messages.messages(messages.sources())
+
+
 def of_clauses() -> list[messages.PrintedMessage]:
     """Return the messages of the contracts, whose sources come first."""
-    own = takewhile(lambda m: m.module.startswith("percpu_contracts"), messages.messages())
+    own = takewhile(lambda m: m.module.startswith("percpu_contracts"), every_message())
     return [message for message in own if message.clauses]
 
 
@@ -109,7 +113,7 @@ def test_what_a_clause_prints_is_explained_by_it() -> None:
 @pytest.mark.deep
 def test_what_clauses_and_commands_print_is_explained() -> None:
     folders = ("live", "logs", "commands", "review")
-    of_ours = [m for m in messages.messages() if m.module.split(".")[1] in folders]
+    of_ours = [m for m in every_message() if m.module.split(".")[1] in folders]
     texts = {on_screen(m) for m in (*of_clauses(), *of_ours) if " " in on_screen(m)}
     assert len(texts) > 900
     assert unknown(set(sorted(texts)[::20])) == []
@@ -305,7 +309,7 @@ def test_titles_tokens_and_commands_are_explained() -> None:
 
 
 def test_who_prints_a_message_is_told_in_place_of_a_docstring() -> None:
-    found = [messages._explained(one)["says"] for one in messages.messages()]
+    found = [messages._explained(one)["says"] for one in every_message()]
     assert len(found) > 900
     named = {word for one in found for word in re.findall(r"percpu-spec (\w+)", one)}
     assert {"state", "review", "log", "conform"} <= named <= main.commands.keys()

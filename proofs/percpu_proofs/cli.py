@@ -1,13 +1,20 @@
-"""The command `percpu-spec`: exit 0 as expected, 1 something differs, 2 bad input, 3 torn."""
+"""The command `percpu-spec`: exit 0 as expected, 1 something differs, 2 bad input, 3 torn.
+
+Each command's --help ends with examples; a test runs every one of them. In them stand for what a
+reader has: list.ops an operation list, mine.txt a scenario, mine.py a variant, dmesg.txt a log,
+TREE a Linux source tree, TOKEN that of a counterexample.
+"""
 
 from __future__ import annotations
 
 import functools
 import importlib.metadata
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Any, Final
+from itertools import groupby
+from pathlib import Path
+from typing import Any, Final, NamedTuple
 
 import click
 
@@ -16,7 +23,6 @@ from percpu_proofs.commands.bench import bench
 from percpu_proofs.commands.beside import beside
 from percpu_proofs.commands.conform import conform
 from percpu_proofs.commands.console import any_streams
-from percpu_proofs.commands.examples import with_examples
 from percpu_proofs.commands.explain import explain, operations
 from percpu_proofs.commands.explore import explore
 from percpu_proofs.commands.log import log
@@ -44,26 +50,18 @@ class _Cli(click.Group):
     message and exit 2, Ctrl-C or SIGTERM into exit 130.
     """
 
-    def main(
-        self,
-        args: Sequence[str] | None = None,
-        prog_name: str | None = None,
-        complete_var: str | None = None,
-        standalone_mode: bool = True,
-        **extra: Any,
-    ) -> Any:
+    def main(self, *args: Any, standalone_mode: bool = True, **settings: Any) -> Any:
         """Run a command line and exit, or return what it returns where it does not stand alone."""
+        settings |= {"prog_name": NAME, "standalone_mode": False}
         if not standalone_mode:
-            return super().main(args, NAME, complete_var, standalone_mode, **extra)
-        sys.exit(self._exit_code(args, complete_var, **extra))
+            return super().main(*args, **settings)
+        sys.exit(self._exit_code(*args, **settings))
 
-    def _exit_code(
-        self, args: Sequence[str] | None, complete_var: str | None, **extra: Any
-    ) -> int:
-        """Run a command line; return the exit code, and tell what was wrong with it."""
+    def _exit_code(self, *args: Any, **settings: Any) -> int:
+        """Run a command line; return the exit code, and print what was wrong with it."""
         try:
             with interruptible(), any_streams():
-                code = super().main(args, NAME, complete_var, standalone_mode=False, **extra)
+                code = super().main(*args, **settings)
             return code if isinstance(code, int) else output.AS_EXPECTED
         except click.exceptions.NoArgsIsHelpError as error:
             _say(error.format_message(), prefix="")
@@ -84,9 +82,9 @@ def _say(text: str, *, prefix: str = f"{NAME}: ") -> None:
         click.echo(prefix + text, err=True)
 
 
-def _version(context: click.Context, option: click.Parameter, asked: bool) -> None:
+def _version(context: click.Context, option: click.Parameter, given: bool) -> None:
     """Print the version, of a source tree that it is one, and end."""
-    if asked:
+    if given:
         try:
             version = importlib.metadata.version(NAME)
         except importlib.metadata.PackageNotFoundError:
@@ -95,7 +93,13 @@ def _version(context: click.Context, option: click.Parameter, asked: bool) -> No
         context.exit()
 
 
-@click.group(name=NAME, cls=_Cli, context_settings=_SETTINGS)
+@click.group(
+    name=NAME, cls=_Cli, context_settings=_SETTINGS,
+    commands=[
+        run, conform, show, explore, replay, review, report, prove, log, state, workload, bench,
+        explain, beside, operations, completion,
+    ],
+)  # fmt: skip
 @click.option(
     "--version", is_flag=True, is_eager=True, expose_value=False, callback=_version,
     help="Show the version and exit.",
@@ -108,20 +112,13 @@ def main() -> None:
     """
 
 
-for _command in (
-    run, conform, show, explore, replay, review, report, prove, log, state, workload, bench,
-    explain, beside, operations, completion,
-):  # fmt: skip
-    main.add_command(_command)
-
-
 def _guarded(function: Callable[..., Any]) -> Callable[..., Any]:
     """Return a command's function so that code of a variant's file can spoil no output of it."""
 
     @functools.wraps(function)
-    def run_command(*given: Any, **options: Any) -> Any:
+    def run_command(*args: Any, **options: Any) -> Any:
         with output.results_only(), guard():
-            return function(*given, **options)
+            return function(*args, **options)
 
     return run_command
 
@@ -134,8 +131,48 @@ def commands(command: click.Command = main, path: str = "") -> Iterator[tuple[st
             yield from commands(inner, f"{path} {name}".strip())
 
 
+class Example(NamedTuple):
+    """A command line and what it does. takes: what it needs that is not there at once."""
+
+    line: str
+    does: str
+    takes: str = ""  # seconds: it is run with the deep tests; a tree: it needs one as well
+
+
+SECONDS, TREE = "seconds", "a tree"
+_EXAMPLES: Final = Path(__file__).parent / "commands" / "examples.txt"
+"""A line each, or two: a command, the words behind it, what that does, and what it takes."""
+
+
+def _parsed() -> Iterator[tuple[str, Example]]:
+    for one in _EXAMPLES.read_text("utf-8").replace("\n    |", " |").splitlines():
+        called, *fields = one.split(" | ")
+        command, _, words = called.partition(": ")
+        yield command, Example(f"percpu-spec {command} {words}".rstrip(), *fields)
+
+
+EXAMPLES: Final = {
+    command: tuple(example for _, example in both)
+    for command, both in groupby(_parsed(), key=lambda one: one[0])
+}
+OF_GROUPS: Final = {
+    "": ("explain", "review"),
+    "conform": ("conform trace", "conform kernel"),
+    "workload": ("workload cost", "workload removal"),
+}
+"""The commands whose first examples end the help of a group."""
+
+
+def examples_of(path: str) -> tuple[Example, ...]:
+    """Return the examples of a command, or of a group, by the words that call it."""
+    if path in OF_GROUPS:
+        return tuple(EXAMPLES[command][0] for command in OF_GROUPS[path])
+    return EXAMPLES.get(path, ())
+
+
 for _path, _command in commands():
-    with_examples(_path, _command)
+    _lines = [text for one in examples_of(_path) for text in (f"  {one.line}", f"      {one.does}")]
+    _command.epilog = "\n".join(("\b", "Examples:", *_lines))
     if not isinstance(_command, click.Group):
         assert _command.callback is not None
         _command.callback = _guarded(_command.callback)

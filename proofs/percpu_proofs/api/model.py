@@ -12,7 +12,7 @@ from percpu_contracts.contract import Level
 from percpu_contracts.violations import MisuseError, Violation
 from percpu_proofs.api.results import Display, parameters, require, require_bytes
 from percpu_proofs.api.state import Drawing, draw
-from percpu_proofs.commands.source import asked_for
+from percpu_proofs.commands.source import geometry_with
 from percpu_proofs.run.driver import Driver, HandleError
 from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.operations import parse_operations
@@ -21,8 +21,6 @@ from percpu_reference.variants import DEFAULT, Allocator, build, variant_class, 
 from percpu_spec.counts import counted
 from percpu_spec.definitions import rounded_size
 from percpu_spec.geometry import Geometry
-
-_ASKED = Path("alloc")
 
 
 class Allocation(NamedTuple):
@@ -64,7 +62,7 @@ class AllocatorRun(Display):
         letters = flags.replace("-", "") + ("A" if atomic and "A" not in flags else "")
         line = f"a 0 {size} {align} {letters or '-'}"
         try:
-            (operation,) = parse_operations(_ASKED, [line]).operations
+            (operation,) = parse_operations(Path("alloc"), [line]).operations
         except InputError as error:
             raise InputError("flags", None, error.expected, repr(flags)) from None
         _, _, size, align, reserved, gfp = operation
@@ -87,8 +85,8 @@ class AllocatorRun(Display):
             require("area", area, "an area that alloc has returned, or None", Allocation)
             place = area.chunk.id, area.off
             if self._live.get(place) is not area:
-                said = f"a free of {area!r}, which is no live area of this allocator"
-                raise MisuseError(f"API-2: {said}: the caller's error")
+                what = f"a free of {area!r}, which is no live area of this allocator"
+                raise MisuseError(f"API-2: {what}: the caller's error")
             del self._live[place]
         self._begin()
         self.allocator.free(None if area is None else (area.chunk, area.off))
@@ -166,7 +164,7 @@ def allocator(
     if contracts not in get_args(Level):
         raise InputError("contracts", None, f"one of {', '.join(get_args(Level))}", repr(contracts))
     with parameters():
-        sizes = asked_for(geometry, Geometry()) if isinstance(geometry, str) else geometry
+        sizes = geometry_with(geometry, Geometry()) if isinstance(geometry, str) else geometry
     cls = variant if isinstance(variant, type) else variant_class(variant)
     name = variant_name(variant) if isinstance(variant, str) else cls.__name__
     return AllocatorRun(build(cls, sizes, contracts=contracts, strict=strict, stats=True), name)

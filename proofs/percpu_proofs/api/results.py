@@ -1,9 +1,9 @@
-"""What results of the API have in common: arguments are checked, a result shows itself."""
+"""Arguments are checked and results show themselves; the simplest of them is what a word means."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from html import escape
 from io import StringIO
@@ -12,9 +12,10 @@ from typing import Any
 from rich.console import Console
 
 from percpu_proofs.commands.explain import show_senses
-from percpu_proofs.explain import lookup as explaining
+from percpu_proofs.explain import lookup
 from percpu_proofs.run.inputs import InputError
 
+_COLUMNS = 120  # of a repr
 _PARAMETERS = {"--search": "searches", "--patch": "patches", "--fix": "fixes"}
 
 
@@ -44,9 +45,6 @@ def parameters() -> Iterator[None]:
         raise InputError(name, *given[1:]) from None
 
 
-_WIDTH = 120  # columns of a repr
-
-
 class Display(ABC):
     """A result that prints itself."""
 
@@ -57,32 +55,22 @@ class Display(ABC):
     def __repr__(self) -> str:
         """Return the text, without blanks at the ends of lines."""
         written = StringIO()
-        self.show(Console(file=written, width=_WIDTH, highlight=False, color_system=None))
+        self.show(Console(file=written, width=_COLUMNS, highlight=False, color_system=None))
         return "\n".join(line.rstrip() for line in written.getvalue().rstrip().split("\n"))
 
     def _repr_html_(self) -> str:
         return f"<pre>{escape(repr(self))}</pre>"
 
 
-class Meaning(Display, Mapping[str, Any]):
-    """What `percpu-spec explain WORD --json` prints, and as text what it prints without."""
+class Meaning(Display, dict[str, Any]):
+    """What `percpu-spec explain WORD --json` prints, and as text what it prints without.
 
-    def __init__(self, found: Mapping[str, Any]) -> None:
-        self._found = dict(found)
-
-    def __getitem__(self, name: str) -> Any:
-        """Return one field: id, title and whatever the kind of word has."""
-        return self._found[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._found)
-
-    def __len__(self) -> int:
-        return len(self._found)
+    Its fields are id, title and whatever the kind of word has.
+    """
 
     def show(self, out: Console) -> None:
         """Print every sense."""
-        show_senses(out, [self._found, *self._found["also"]])
+        show_senses(out, [self, *self["also"]])
 
     def _repr_html_(self) -> str:
         first, *rest = repr(self).split("\n")
@@ -95,4 +83,4 @@ def explain(word: str) -> Meaning:
     Raises UnknownWordError, an InputError, with the words that are `near`.
     """
     require("word", word, "a word, or a line of a log", str)
-    return Meaning(explaining.explain(word))
+    return Meaning(lookup.explain(word))

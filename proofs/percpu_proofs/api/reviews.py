@@ -98,16 +98,16 @@ class TreeReview(Display):
     no more than the model of it declares. If partial, not every search was done.
     """
 
-    def __init__(self, found: TreeResults, partial: bool) -> None:
-        self._found = found
-        self.trees = tuple(found.cells)
-        self.partial = partial or found.interrupted
+    def __init__(self, results: TreeResults, partial: bool) -> None:
+        self._results = results
+        self.trees = tuple(results.cells)
+        self.partial = partial or results.interrupted
 
     def __getitem__(self, name: str | tuple[str, str]) -> TreeCell:
         """Return a cell. Raises KeyError."""
         if isinstance(name, str):
-            return self._found.newest_cells[name]
-        return self._found.cells[name[0]][name[1]]
+            return self._results.newest_cells[name]
+        return self._results.cells[name[0]][name[1]]
 
     def __bool__(self) -> bool:
         return not self.unexpected
@@ -115,23 +115,24 @@ class TreeReview(Display):
     @property
     def broken(self) -> dict[str, TreeCell]:
         """The cells with a counterexample, by clause, the shortest first."""
-        examples = {c: cell.example for c, cell in self._found.newest_cells.items() if cell.example}
+        cells = self._results.newest_cells
+        examples = {c: cell.example for c, cell in cells.items() if cell.example}
         shortest = sorted(examples, key=lambda clause: examples[clause].length)
-        return {clause: self._found.newest_cells[clause] for clause in shortest}
+        return {clause: cells[clause] for clause in shortest}
 
     @property
     def unexpected(self) -> list[str]:
         """What the patches newly break; without any, what the model does not declare."""
-        return self._found.unexpected
+        return self._results.unexpected
 
     @property
     def changes(self) -> dict[str, list[str]]:
         """Clauses by what patches do to them: new, mended, shorter, longer and more."""
-        return asdict(self._found.changed or Changes())
+        return asdict(self._results.changed or Changes())
 
     def show(self, out: Console) -> None:
         """Print what is new, or broken, with how to run its counterexample again."""
-        review_tree.show(out, self._found)
+        review_tree.show(out, self._results)
         if self.partial:
             out.print("not every search was done: what did not show here may show in others")
 
@@ -177,7 +178,7 @@ def review(
         if variants:
             raise InputError("review", None, "variants, or a tree (source=), not both")
         given = [patches] if isinstance(patches, str | Path) else patches
-        tree = options.ChosenTree(Path(source), tuple(map(Path, given)), tuple(fixes), None)
+        tree = options.TreeOptions(Path(source), tuple(map(Path, given)), tuple(fixes), None)
         chosen = searches_for(searches, deep=deep)
         with tree.compiled() as trees:
             found = results_of(trees, chosen, Workers(jobs or default_jobs()))

@@ -1,4 +1,4 @@
-"""A state: what may be judged and drawn, its memory map, and that of a real kernel."""
+"""A state of the model or of a real kernel: read, drawn, and judged by the clauses."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from percpu_contracts.situations import subjectless
 from percpu_contracts.whole_state import KERNELS, WholeState
 from percpu_proofs.api.results import Display, require
 from percpu_proofs.commands.moments import map_svg, map_text, picture_of_kernel
-from percpu_proofs.commands.output import write_file
+from percpu_proofs.commands.output import grouped, write_file
 from percpu_proofs.commands.state_report import show_kernel, show_verdicts
-from percpu_proofs.explain import shipped
+from percpu_proofs.explain.names import find_file
 from percpu_proofs.live.subject import SubjectKind, kind_of, read_subject
 from percpu_proofs.live.verdicts import (
     BROKEN,
@@ -26,6 +26,7 @@ from percpu_proofs.live.verdicts import (
     NOT_ASKED,
     KernelStateJudge,
     Verdict,
+    verdict_of,
 )
 from percpu_proofs.recorded.states.kernel_state import KernelState
 from percpu_proofs.recorded.states.snapshot import Snapshot
@@ -94,21 +95,18 @@ def draw(view: object, chunk: int | str | None = None) -> Drawing:
     chunk: 0 the first, -1 the reserved one; others by their number in the model, or by their place
     on the lists of a real kernel. Raises InputError for one that there is not.
     """
-    picture = _picture(view)
+    if (kernel := kernel_of(view)) is not None:
+        picture = picture_of_kernel(kernel)
+    else:
+        state = view_of(view)
+        title = getattr(view, "title", type(state).__name__)
+        pending = getattr(state, "work_pending", None)
+        picture = picture_of_state(state, _label(state), title, pending)
     if chunk is None:
         return Drawing(picture, None)
     if str(chunk) not in picture.chunks:
         raise InputError("chunk", None, f"one of {' '.join(picture.chunks)}", str(chunk))
     return Drawing(picture, str(chunk))
-
-
-def _picture(given: object) -> StatePicture:
-    kernel = kernel_of(given)
-    if kernel is not None:
-        return picture_of_kernel(kernel)
-    view = view_of(given)
-    title = getattr(given, "title", type(view).__name__)
-    return picture_of_state(view, _label(view), title, getattr(view, "work_pending", None))
 
 
 def _label(view: AllocatorView) -> Callable[[Any], str]:
@@ -159,7 +157,7 @@ def read_state(what: str | Path, *, debug: str | Path | None = None) -> StateRep
     one moment.
     """
     require("what", what, "a file, the name of a shipped state, or live", str, Path)
-    path = str(what) if str(what) == "live" else str(shipped.find(Path(what), "state"))
+    path = str(what) if str(what) == "live" else str(find_file(Path(what), "state"))
     kind = kind_of(path)
     if kind in (SubjectKind.STATS, SubjectKind.SAMPLES):
         raise InputError(path, None, f"a state; for {kind.value}: percpu-spec state FILE")
@@ -256,51 +254,42 @@ def check(
     contracts, by what these have found so far, and else not asked. Raises InputError for what is
     no view, or no ids, UnknownClauseError for an id that is none.
     """
-    asked = _ids(clause_id)
+    ids = _ids(clause_id)
     kernel = kernel_of(view)
     verdicts = (
         KernelStateJudge().verdicts(kernel) if kernel is not None else _verdicts(view_of(view))
     )
     if isinstance(clause_id, str):
-        return Answer(verdicts[asked[0]])
-    return Verdicts({name: verdicts[name] for name in asked or verdicts})
+        return Answer(verdicts[ids[0]])
+    return Verdicts({name: verdicts[name] for name in ids or verdicts})
 
 
-def _ids(asked: object) -> list[str]:
+def _ids(names: object) -> list[str]:
     """Return the ids of clauses that are asked for, none for all."""
-    if asked is None:
+    if names is None:
         return []
-    given = [asked] if isinstance(asked, str) else asked
-    listed = isinstance(given, list | tuple) and given
+    every = [names] if isinstance(names, str) else names
+    listed = isinstance(every, list | tuple) and every
     if not listed or not all(isinstance(one, str) for one in listed):
-        raise InputError("check", None, "the id of a clause (HINT-5) or a list of ids", repr(asked))
+        raise InputError("check", None, "the id of a clause (HINT-5) or a list of ids", repr(names))
     return [clause(entry_id(one)).id for one in listed]
 
 
 def _verdicts(view: AllocatorView) -> dict[str, Verdict]:
     """Return the verdicts on a view that is no real kernel's."""
     declared: Mapping[str, str] = getattr(view, "EXPECTED", {})
-    found = {
-        name: Verdict(name, KNOWN if name in declared else BROKEN, said, declared.get(name, ""))
-        for name, said in _found(view).items()
-    }
+    wrong = grouped(WholeState(_inapplicable(view)).broken(view, quiescent=_quiescent(view)))
+    by_contracts: dict[str, Verdict] = {}
     for verdict in _by_contracts(view):
-        found.setdefault(verdict.clause, verdict)
+        by_contracts.setdefault(verdict.clause, verdict)
     reasons = subjectless(Listing(view)) | _not_asked(view)
+    verdicts = {}
     for name in clauses():
-        why = reasons.get(name)
-        asked = Verdict(name, HOLDS) if why is None else Verdict(name, NOT_ASKED, (), why)
-        found.setdefault(name, asked)
-    return {name: found[name] for name in clauses()}
-
-
-def _found(view: AllocatorView) -> dict[str, tuple[str, ...]]:
-    """Return what is wrong with a state, by clause."""
-    found: dict[str, tuple[str, ...]] = {}
-    judge = WholeState(_inapplicable(view))
-    for name, wrong in judge.broken(view, quiescent=_quiescent(view)):
-        found[name] = (*found.get(name, ()), wrong)
-    return found
+        verdict = verdict_of(
+            name, wrong.get(name, ()), known=declared.get(name, ""), unasked=reasons.get(name, "")
+        )
+        verdicts[name] = verdict if name in wrong else by_contracts.get(name, verdict)
+    return verdicts
 
 
 def _by_contracts(view: AllocatorView) -> Iterator[Verdict]:

@@ -50,7 +50,6 @@ def bench(
     rounds: int,
     source: Path | None,
     explorer: bool,
-    as_json: bool,
 ) -> None:
     """Measure operation LISTs: c10, c100, c1000, or files. Without LIST, all that are there, and
     the explorer, beside frontrun if that is installed.
@@ -71,32 +70,33 @@ def bench(
                 with compiled_trees(source) as trees:
                     rates = of_tree(trees[0])
             rates += measure_explorer(variant)
-    if as_json:
-        output.print_json(report.as_json() | {"explore": [rate.as_json() for rate in rates]})
-    else:
-        _show(output.console(), report)
-        if rates:
-            _show_explorer(output.console(), rates)
+    output.result(
+        lambda: report.as_json() | {"explore": [rate.as_json() for rate in rates]},
+        lambda out: _show(out, report, rates),
+    )
     if stop.came:
         click.echo("interrupted: shown is what was measured so far", err=True)
     output.end(interrupted=stop.came, ok=report.agree)
 
 
-def _show(out: Console, report: BenchReport) -> None:
+def _show(out: Console, report: BenchReport, rates: Sequence[Rate]) -> None:
     rows = [_row(work) for work in report.works if work.seconds]
     out.print(output.table("operations a second, best of the rounds", _COLUMNS, rows))
-    measured = "measured in this run" if report.library else "as known; --source measures it"
-    out.print(f"* {measured}")
+    out.print("* measured in this run" if report.library else "* as known; --source measures it")
     growth = report.growth()
     if growth is not None:
         out.print(f"growth: c1000 runs at {growth:.0%} of c10's rate, contracts off")
     for work in report.works:
         if work.files:
-            output.say(out, f"{work.name}: {_by_folder(work.files)}")
+            folders = output.grouped((path.parent, path.name) for path in map(Path, work.files))
+            names = "; ".join(f"in {folder}: {', '.join(its)}" for folder, its in folders.items())
+            output.say(out, f"{work.name}: {names}")
     for name in report.missing:
         out.print(f"not measured: {name}, not found here or in ../shared/bench; --lists says where")
     if not report.agree:
         out.print(Text("a run did not end in the known state: its rates mean nothing", "bold red"))
+    if rates:
+        _show_explorer(out, rates)
 
 
 def _show_explorer(out: Console, rates: Sequence[Rate]) -> None:
@@ -106,9 +106,9 @@ def _show_explorer(out: Console, rates: Sequence[Rate]) -> None:
             rate.scenario,
             f"{rate.schedules:,}",
             f"{rate.states:,}" if rate.states else "",
-            _rate(rate.schedules_per_second),
-            _rate(rate.steps / rate.seconds) if rate.steps else "",
-            _rate(rate.covered / rate.seconds) if rate.covered else "",
+            _number(rate.schedules_per_second),
+            _number(rate.steps / rate.seconds) if rate.steps else "",
+            _number(rate.covered / rate.seconds) if rate.covered else "",
         )
         for rate in rates
     ]
@@ -133,7 +133,6 @@ def _row(work: BenchmarkWork) -> tuple[object, ...]:
     found = work.as_json()
     rates = found["operations_per_second"]
     slower = found["times_slower_than_off"]
-    kernel = found["kernel_operations_per_second"]
     if len(work.checksums) > 1:
         checksum = f"{len(work.checksums)} files agree"
     else:
@@ -141,23 +140,13 @@ def _row(work: BenchmarkWork) -> tuple[object, ...]:
     return (
         work.name,
         work.operations,
-        *(_rate(rates.get(level)) for level in ("off", "fast", "full")),
-        *(_times(slower.get(level)) for level in ("fast", "full")),
-        _rate(kernel),
-        _times(found["kernel_ratio"]),
+        *(_number(rates.get(level)) for level in ("off", "fast", "full")),
+        *(_number(slower.get(level), ".1f") for level in ("fast", "full")),
+        _number(found["kernel_operations_per_second"]),
+        _number(found["kernel_ratio"], ".1f"),
         checksum if work.agree else Text(f"{found['checksums']} compared, some differ", "bold red"),
     )
 
 
-def _by_folder(files: Sequence[str]) -> str:
-    """Return names of files, each folder named once before its own."""
-    names = output.grouped((path.parent, path.name) for path in map(Path, files))
-    return "; ".join(f"in {folder}: {', '.join(its)}" for folder, its in names.items())
-
-
-def _rate(value: float | None) -> str:
-    return "" if value is None else f"{value:,.0f}"
-
-
-def _times(value: float | None) -> str:
-    return "" if value is None else f"{value:.1f}"
+def _number(value: float | None, form: str = ",.0f") -> str:
+    return "" if value is None else format(value, form)

@@ -15,7 +15,6 @@ from percpu_proofs.beside.comparison import (
     compare_all,
     texts_of,
 )
-from percpu_proofs.beside.pages import NARROW, lines_of
 from percpu_proofs.commands import options, output
 from percpu_proofs.kernel.search.trees import CompiledTree
 from percpu_proofs.run.inputs import InputError
@@ -39,12 +38,11 @@ from percpu_spec.geometry import Backing
 @output.json_option
 def beside(
     function: str | None,
-    tree: options.ChosenTree,
+    tree: options.TreeOptions,
     every: bool,
     variant: str | None,
     backing: Backing,
     page: Path | None,
-    as_json: bool,
 ) -> None:
     """Put FUNCTION of a kernel tree beside the model's, step against step, with its contract.
 
@@ -59,16 +57,16 @@ def beside(
         found = compare_all(sources) if function is None else [compare(sources, function, backing)]
     if page is not None:
         output.write_file(page, pages.page(found))
-    if as_json:
-        given = [one.as_json() for one in found]
-        output.print_json(given if every else given[0])
+    if output.as_json():
+        records = [one.as_json() for one in found]
+        output.print_json(records if every else records[0])
     elif every:
         _table(found)
     elif page is None:
         out = output.console()
-        for line in lines_of(found[0], out.width if out.is_terminal else NARROW):
+        for line in pages.lines_of(found[0], out.width if out.is_terminal else pages.NARROW):
             output.echo(line)
-    if page is not None and not as_json:
+    if page is not None and not output.as_json():
         output.echo(f"{page}: {len(found)} function{'s'[:len(found) != 1]}")
 
 

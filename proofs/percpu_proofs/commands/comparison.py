@@ -1,4 +1,4 @@
-"""What a comparison of the model with compiled kernel code has to say, for people and programs."""
+"""What `percpu-spec conform kernel` has to say, for people and programs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,6 @@ from percpu_proofs.kernel.schedule import LockstepOutcome
 from percpu_proofs.kernel.tree import BACKINGS
 from percpu_proofs.run.operations import WRONG
 from percpu_reference.gaps import Kind
-from percpu_spec.geometry import Backing
 
 NOT_COVERED: Final = (
     "boot-time layout (pcpu_embed_first_chunk), percpu_stats, allocation profiling, real locks and "
@@ -34,13 +33,13 @@ NOT_COVERED: Final = (
 
 @dataclass(slots=True)
 class ConformanceRun:
-    """A run of `conform kernel`: what was wanted, and what was seen."""
+    """A run of `conform kernel`: what was to be drawn, and what came of it."""
 
     shop: Workshop
     tally: Tally = field(default_factory=Tally)
     confirmed: list[LockstepOutcome] = field(default_factory=list)
     saved: Path | None = None
-    wanted: int | None = None  # operations to draw
+    planned: int | None = None  # operations to draw
     forms: tuple[BuildForm, ...] = ()  # of kernels to draw cases for; none are
 
     @property
@@ -53,10 +52,10 @@ class ConformanceRun:
         tally, model = self.tally, self.shop.model
         if tally.stopped:
             yield f"what comes behind the stop of the kernel ({tally.stopped})"
-        if self.wanted is not None and tally.done < self.wanted:
+        if self.planned is not None and tally.done < self.planned:
             why = "interrupted" if tally.interrupted else "the kernel stopped"
-            left = self.wanted - tally.done
-            yield f"{left:,} of {self.wanted:,} operations to draw: {why}"
+            left = self.planned - tally.done
+            yield f"{left:,} of {self.planned:,} operations to draw: {why}"
         left = sum(divergence.left for divergence in tally.divergences if not divergence.stopped)
         if left:
             yield f"{left:,} operations on handles that model and kernel do not both hold"
@@ -66,10 +65,16 @@ class ConformanceRun:
             yield "drawn cases and schedules: operations or tokens were given"
             return
         run = {geometry.backing for geometry in tally.geometries}
+        backings = [form.backing for form in self.forms]
         for name, file in BACKINGS.items():
+            why = "the run ended before one was drawn"
+            if not self.shop.tree.has(name):
+                why = "the tree does not have it"
+            elif name not in backings:
+                why = f"--backing {backings[0]}"
             if name not in run:
-                yield f"cases with {file}: {self._without(name)}"
-        if "vm" not in self._backings:
+                yield f"cases with {file}: {why}"
+        if "vm" not in backings:
             yield "schedules: the model of mm/percpu-km.c has none here"
         elif not tally.schedules:
             yield "schedules: the run ended before"
@@ -82,30 +87,19 @@ class ConformanceRun:
         if model.skip:
             yield "a comparison of what is printed: that differs as declared"
 
-    @property
-    def _backings(self) -> list[Backing]:
-        return [form.backing for form in self.forms]
-
-    def _without(self, backing: Backing) -> str:
-        if not self.shop.tree.has(backing):
-            return "the tree does not have it"
-        if backing not in self._backings:
-            return f"--backing {self._backings[0]}"
-        return "the run ended before one was drawn"
-
     def not_asked(self) -> dict[str, str]:
         """Return the clauses that were not asked, each with the reason."""
-        asked = OPERATION_CLAUSES if self.tally.judged else ()
-        return {c: why for c, why in COMPILED.not_asked().items() if c not in asked}
+        judged = OPERATION_CLAUSES if self.tally.judged else ()
+        return {c: why for c, why in COMPILED.not_asked().items() if c not in judged}
 
     def _divergences(self) -> list[Divergence]:
         """Return what became of the case that is shown, and of one in which both agree again."""
         case = self.tally.differing_case
-        agreeing = (one for one in self.tally.divergences if one.again is not None)
-        shown = case.divergence if case is not None else None
-        if shown is None:
+        first = case.divergence if case is not None else None
+        if first is None:
             return []
-        return [shown] if shown.again is not None else [shown, *islice(agreeing, 1)]
+        agreeing = (one for one in self.tally.divergences if one.again is not None)
+        return [first] if first.again is not None else [first, *islice(agreeing, 1)]
 
     def newly_broken(self) -> dict[str, str]:
         """Return the clauses that the kernel breaks and the variant does not, with what is so."""
@@ -127,10 +121,8 @@ class ConformanceRun:
             "root_group": self.shop.tree.root_group,
             "declared_differences": self.shop.declared,
             "declared_differences_seen": tally.declared,
-            "compiler_warnings": [str(warned) for warned in self.shop.warnings()],
-            **output.record(
-                tally, "operations", "cases", "schedules", "seconds", "interrupted"
-            ),
+            "compiler_warnings": list(map(str, self.shop.warnings())),
+            **output.record(tally, "operations", "cases", "schedules", "seconds", "interrupted"),
             "operations_behind_differences": tally.behind,
             "mismatches": int(tally.differs),
             "cases_that_differ": len(tally.divergences),
@@ -156,11 +148,10 @@ class ConformanceRun:
     def show(self, out: Console) -> None:
         """Print the run: what was done, what differs, and at the end what was not run."""
         output.show_pairs(out, list(self._rows()))
-        for warned in self.shop.warnings():
-            output.say(out, f"compiler warning: {warned}", "yellow")
+        for warning in self.shop.warnings():
+            output.say(out, f"compiler warning: {warning}", "yellow")
         for one in self.confirmed:
-            style = "bold" if one.agrees else "bold red"
-            output.say(out, str(one), style)
+            output.say(out, str(one), "bold" if one.agrees else "bold red")
         self._show_result(out)
         for clause, wrong in self.newly_broken().items():
             count = self.tally.broken[clause]
@@ -186,8 +177,8 @@ class ConformanceRun:
         yield "root group", self.shop.tree.root_group
         yield "declared", "; ".join(self.shop.declared) or "no difference"
         if tally.declared:
-            shown = f"in {tally.declared} operations; model and kernel agree again after each"
-            yield "declared, seen", shown
+            seen = f"in {tally.declared} operations; model and kernel agree again after each"
+            yield "declared, seen", seen
         if tally.cases:
             yield "operations", tally.operations
             yield "cases", tally.cases
@@ -212,10 +203,9 @@ class ConformanceRun:
     def _show_result(self, out: Console) -> None:
         tally = self.tally
         if tally.differing_case is not None:
-            self._show_found(out, tally.differing_case)
+            self._show_difference(out, tally.differing_case)
         elif tally.differing_schedule is not None:
-            text = differences.schedule_text(tally.differing_schedule)
-            output.say(out, text, "bold red")
+            output.say(out, differences.schedule_text(tally.differing_schedule), "bold red")
         if tally.differs:
             return
         if tally.interrupted:
@@ -236,13 +226,13 @@ class ConformanceRun:
                 out.print(output.callers_error(f"{wrong:,} of the operations, {by}"))
             output.say(out, f"every field of every state is equal: {done}", "bold")
 
-    def _show_found(self, out: Console, found: DifferingCase) -> None:
+    def _show_difference(self, out: Console, differing: DifferingCase) -> None:
         model = self.shop.model
-        text = f"differs {differences.where(found)}: {sentence(found.difference)}"
-        output.say(out, text, "bold red")
-        for other in found.others:
+        where = differences.where(differing)
+        output.say(out, f"differs {where}: {sentence(differing.difference)}", "bold red")
+        for other in differing.others:
             output.say(out, f"  and {sentence(other)}")
-        meanings = [meaning(one) for one in (found.difference, *found.others)]
+        meanings = [meaning(one) for one in (differing.difference, *differing.others)]
         for title, listed in (
             ("set by", [one.functions for one in meanings]),
             ("clauses that speak of it", [one.clauses for one in meanings]),
@@ -250,23 +240,23 @@ class ConformanceRun:
             names = ", ".join(dict.fromkeys(" ".join(listed).split()))
             if names:
                 output.say(out, f"{title}: {names}")
-        for said in differences.moved_by(found.difference, model):
-            output.say(out, f"{self.shop.tree.source}: {said}")
-        for name in differences.mending(found, model):
+        for change in differences.moved_by(differing.difference, model):
+            output.say(out, f"{self.shop.tree.source}: {change}")
+        for name in differences.mending(differing, model):
             out.print(f"the model with --fix {name!r} does here what the kernel does")
-        output.say(out, f"geometry {found.case.geometry.text}")
-        for number, line in enumerate(found.case.texts, 1):
+        output.say(out, f"geometry {differing.case.geometry.text}")
+        for number, line in enumerate(differing.case.texts, 1):
             out.print(f"{number:5}  {line}")
-        if found.stopped:
-            out.print(f"more of it may be left out: {found.stopped}")
-        theirs, ours = differences.maps(found, model)
+        if differing.stopped:
+            out.print(f"more of it may be left out: {differing.stopped}")
+        theirs, ours = differences.maps(differing, model)
         out.print(Text(f"\nkernel\n{theirs}\n\nmodel\n{ours}"))
         output.say(out, f"saved as {self.saved}")
         for divergence in self._divergences():
-            output.say(out, divergence_text(divergence))
+            output.say(out, _divergence_text(divergence))
 
 
-def divergence_text(divergence: Divergence) -> str:
+def _divergence_text(divergence: Divergence) -> str:
     """Return what became of a case behind its difference, in words."""
     head = f"a case as drawn differs after operation {divergence.at}"
     behind = f"of {divergence.operations:,} operations behind it"

@@ -1,7 +1,9 @@
-"""`percpu-spec conform`: is the model the kernel?"""
+"""`percpu-spec conform`: is the model the kernel? Traces and verdicts are printed as for `run`."""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,28 +12,32 @@ import click
 from rich.console import Console
 from rich.text import Text
 
+from percpu_contracts.contract import Level
 from percpu_proofs import data
-from percpu_proofs.commands import output, traces
+from percpu_proofs.commands import output
 from percpu_proofs.commands.kernel import kernel, record
-from percpu_proofs.commands.source import geometry_option
-from percpu_proofs.recorded.replay.holders import is_memleak, of_memleak
+from percpu_proofs.commands.source import geometry_option, sizes
+from percpu_proofs.recorded.replay.comparison import conform_trace
+from percpu_proofs.recorded.replay.holders import WhoReport, is_memleak, of_memleak
 from percpu_proofs.recorded.replay.report import TraceReport
 from percpu_proofs.recorded.vectors import VectorReport, conform_vectors
+from percpu_proofs.run.runner import ClauseVerdict, bound
+from percpu_spec.catalogue import title as title_of
+from percpu_spec.counts import counted, times
+
+_SHOWN = 20  # call sites, and pages
+_COLUMNS = ("clause", "what", "verdict", "evidence")
 
 
-@click.group()
+@click.group(commands=[kernel, record])
 def conform() -> None:
     """Compare the model with recorded kernels, and with compiled kernel code."""
-
-
-conform.add_command(kernel)
-conform.add_command(record)
 
 
 @conform.command()
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path), metavar="[PATH]...")
 @output.json_option
-def vectors(paths: tuple[Path, ...], as_json: bool) -> None:
+def vectors(paths: tuple[Path, ...]) -> None:
     """Compare every field of every recorded state in vectors: files, or folders of them.
 
     Without PATH, the vectors that ship with the package.
@@ -39,14 +45,14 @@ def vectors(paths: tuple[Path, ...], as_json: bool) -> None:
     report = VectorReport()
     with output.interruption() as stop, output.progress_bar("vectors") as bar:
         conform_vectors(paths or [data.folder("vectors")], bar, report)
-    if as_json:
-        output.print_json(asdict(report) | {"interrupted": stop.came})
-    else:
-        _show(output.console(), report, stop.came)
+    output.result(
+        lambda: asdict(report) | {"interrupted": stop.came},
+        lambda out: _show_vectors(out, report, stop.came),
+    )
     output.end(interrupted=stop.came, ok=not report.mismatches)
 
 
-def _show(out: Console, report: VectorReport, interrupted: bool) -> None:
+def _show_vectors(out: Console, report: VectorReport, interrupted: bool) -> None:
     rows = [
         ("files", str(report.files)),
         ("operations", str(report.operations)),
@@ -90,7 +96,6 @@ def trace(
     state: Path | None,
     who: bool,
     at: int | None,
-    as_json: bool,
 ) -> None:
     """Compare every placement and recorded state of kernel traces: folders of runs, or traces.
 
@@ -109,19 +114,17 @@ def trace(
             if is_memleak(path):  # no events to compare: it tells who, and nothing else
                 holders = of_memleak(path)
                 stacks.append({"run": str(path), "who": asdict(holders)})
-                if not as_json:
-                    traces.show_holders(output.console(), holders)
+                if not output.as_json():
+                    show_holders(output.console(), holders)
                 continue
-            reports.append(traces.replay(path, variant, "off", geometry, state, at))
-            if not as_json:
-                traces.show(output.console(), reports[-1])
-            if who and not as_json:
-                traces.show_holders(output.console(), reports[-1].who)
-    if as_json:
-        found = [report.to_dict() for report in reports]
-        for one in found:
-            one |= {} if who else {"who": None}  # of every page
-        found += stacks
+            reports.append(replay_trace(path, variant, "off", geometry, state, at))
+            if not output.as_json():
+                show_trace(output.console(), reports[-1])
+                if who:
+                    show_holders(output.console(), reports[-1].who)
+    if output.as_json():
+        of_pages = {} if who else {"who": None}
+        found = [*(report.to_dict() | of_pages for report in reports), *stacks]
         only = found[0] if len(found) == 1 else {}
         output.print_json(only | {"runs": found, "interrupted": stop.came})
     output.end(interrupted=stop.came, ok=all(report.ok for report in reports))
@@ -137,3 +140,126 @@ def recorder(bpftrace: bool) -> None:
     """
     name = "record.bt" if bpftrace else "record.sh"
     output.echo((data.folder("recorder") / name).read_text(encoding="utf-8"), nl=False)
+
+
+def replay_trace(
+    path: Path,
+    variant: str | None,
+    contracts: Level,
+    geometry: str | None,
+    state: Path | None = None,
+    at: int | None = None,
+) -> TraceReport:
+    """Replay a recorded run with a progress bar; on its kernel's variant if none is given.
+
+    geometry: sizes for what its boot messages leave open. state: one taken during the trace. at:
+    the events after which it is told who holds memory. Raises TraceError, InputError.
+    """
+    with output.progress_bar(path.name) as bar:
+        return conform_trace(
+            path, variant=variant, contracts=contracts, sizes=sizes(geometry), state=state, at=at,
+            progress=bar,
+        )  # fmt: skip
+
+
+def show_trace(out: Console, report: TraceReport) -> None:
+    """Print what a replay found: the comparison, then the verdicts if contracts were checked."""
+    rows = [(name, Text.from_markup(value)) for name, value in report.rows()]
+    pages = [sample.pages_all_units for sample in report.memory]
+    if pages:
+        rows.append(("pages, all units", Text(f"{min(pages)} to {max(pages)}")))
+        rows.append(("over time", Text(output.sparkline(pages))))
+    output.show_pairs(out, rows)
+    if report.contracts != "off":
+        bounds = bound(report.contracts, report.checked, "event")
+        show_verdicts(out, report.clauses, report.variant, bounds, "event")
+
+
+def show_holders(out: Console, who: WhoReport) -> None:
+    """Print who holds memory, and the pages that the fewest bytes keep."""
+    where = f", on {counted(len(who.pages), 'page')} of {who.page} bytes" if who.pages else ""
+    out.print(
+        f"after {counted(who.at, 'event')} (line {who.line}): {counted(who.areas, 'area')} in use, "
+        f"{who.bytes} bytes of each CPU{where}",
+        highlight=False,
+    )
+    if not who.complete:
+        output.say(out, f"not all is known: {who.why}", "yellow")
+    rows = [
+        (one.call_site, one.areas, one.bytes, one.pages, one.pins_pages, one.chunks,
+         " ".join(one.pins_chunks))
+        for one in who.call_sites[:_SHOWN]
+    ]  # fmt: skip
+    head = ["asked for by", "areas", "bytes", "pages", "it alone pins", "chunks", "alone"]
+    out.print(output.table("who holds memory", head, rows))
+    if len(who.call_sites) > _SHOWN:
+        out.print(f"{len(who.call_sites) - _SHOWN} more in --json")
+    if not who.pages:
+        return
+    fewest = sorted(who.pages, key=lambda page: (page.bytes, page.chunk, page.page))[:_SHOWN]
+    pages = [
+        (one.chunk, one.page, one.areas, one.bytes, ", ".join(one.call_sites)) for one in fewest
+    ]
+    head = ["chunk", "page", "areas", "bytes", "of"]
+    out.print(output.table("pages that the fewest bytes pin", head, pages))
+
+
+def trace_record(report: TraceReport) -> dict[str, Any]:
+    """Return a replay with plain values, in the terms that all runs share."""
+    return report.to_dict() | {
+        "file": report.run,
+        "kind": "trace",
+        "operations": report.allocations + report.failures + report.frees,
+        "bound": bound(report.contracts, report.checked, "event"),
+        "who": None,  # conform trace --who
+    }
+
+
+def show_verdicts(
+    out: Console,
+    verdicts: Sequence[ClauseVerdict],
+    variant: str,
+    bound: str,
+    noun: str = "operation",
+) -> None:
+    """Print a row for each clause that was asked, name the others, and sum up.
+
+    noun says what the run was made of.
+    """
+    judged = [v for v in verdicts if v.verdict in ("holds", "violated")]
+    if not judged:
+        output.say(out, bound)
+        return
+    out.print(output.table("clauses", _COLUMNS, [_verdict_row(v, noun) for v in judged]))
+    for word, why in (
+        ("unchecked", "at this level or in this run"), ("not applicable", f"to {variant}")
+    ):  # fmt: skip
+        if names := [v.clause for v in verdicts if v.verdict == word]:
+            out.print(f"{word} {why}: {', '.join(names)}")
+    counts = Counter(v.verdict for v in verdicts)
+    unexpected = [v.clause for v in judged if v.verdict == "violated" and not v.expected]
+    violated = f"{counts['violated']} violated as expected of this variant"
+    if unexpected:
+        violated = f"{counts['violated']} violated, {', '.join(unexpected)} unexpectedly"
+    output.say(
+        out,
+        f"{bound}: {counts['holds']} clauses held, {violated}, {counts['unchecked']} unchecked",
+        "bold red" if unexpected else "bold",
+    )
+
+
+def _verdict_row(verdict: ClauseVerdict, noun: str) -> tuple[object, ...]:
+    """Return the table row of a clause that was judged."""
+    title = title_of(verdict.clause)
+    if verdict.verdict == "holds":
+        evidence = f"asked {times(verdict.evaluations)}"
+        if verdict.expected:
+            evidence += "; this variant is expected to break it, which did not show here"
+        return verdict.clause, title, Text("holds", "green"), evidence
+    style = "yellow" if verdict.expected else "bold red"
+    word = "violated, expected" if verdict.expected else "violated"
+    evidence = (
+        f"at {counted(verdict.count, noun)}, first {verdict.first} (line {verdict.line}): "
+        f"{verdict.message}"
+    )
+    return verdict.clause, title, Text(word, style), evidence

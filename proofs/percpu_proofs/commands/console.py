@@ -26,14 +26,15 @@ CUT_OFF: Final = 141
 
 
 class _Stream:
-    """A text stream, None for one that is closed; of what cannot be written nothing is said."""
+    """A text stream, None for one that is closed. silent: what it does not take is not told."""
 
-    def __init__(self, inner: TextIO | None) -> None:
-        self.lost: OSError | None = None  # why nothing can be written any more
+    def __init__(self, inner: TextIO | None, *, silent: bool) -> None:
+        self.error: OSError | None = None  # why nothing can be written any more
+        self._silent = silent
         if inner is None:
             # not closed here: it stands in for the stream as long as that is used
             inner = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
-            self.lost = OSError(errno.EBADF, os.strerror(errno.EBADF))
+            self.error = OSError(errno.EBADF, os.strerror(errno.EBADF))
         self._inner = inner
 
     def __getattr__(self, name: str) -> Any:
@@ -41,7 +42,7 @@ class _Stream:
 
     def write(self, text: str) -> int:
         """Write a text."""
-        if self.lost is None:
+        if self.error is None:
             try:
                 return self._inner.write(text)
             except OSError as error:
@@ -52,7 +53,7 @@ class _Stream:
 
     def flush(self) -> None:
         """Write what is held back."""
-        if self.lost is None:
+        if self.error is None:
             try:
                 self._inner.flush()
             except OSError as error:
@@ -60,22 +61,18 @@ class _Stream:
                 self.complain()
 
     def _lose(self, error: OSError) -> None:
-        self.lost = error
+        self.error = error
         with suppress(OSError, ValueError), open(os.devnull, "w", encoding="utf-8") as nowhere:
             os.dup2(nowhere.fileno(), self._inner.fileno())  # for what Python holds back
 
     def complain(self) -> None:
-        """Say that nothing can be written."""
-
-
-class _Output(_Stream):
-    def complain(self) -> None:
         """Raise InputError if something was lost; SystemExit if its reader has left, who knows."""
-        if self.lost is not None and self.lost.errno == errno.EPIPE:
+        if self.error is None or self._silent:
+            return
+        if self.error.errno == errno.EPIPE:
             raise SystemExit(CUT_OFF)
-        if self.lost is not None:
-            expected = f"a place that can be written ({self.lost.strerror})"
-            raise InputError("standard output", None, expected)
+        expected = f"a place that can be written ({self.error.strerror})"
+        raise InputError("standard output", None, expected)
 
 
 @contextmanager
@@ -90,15 +87,15 @@ def any_streams() -> Iterator[None]:
     for stream in before:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
-    output = _Output(before[0])
-    closed = output.lost
-    sys.stdout, sys.stderr = cast(TextIO, output), cast(TextIO, _Stream(before[1]))
+    output, errors = _Stream(before[0], silent=False), _Stream(before[1], silent=True)
+    closed = output.error
+    sys.stdout, sys.stderr = cast(TextIO, output), cast(TextIO, errors)
     try:
         try:
             yield
         finally:
             output.flush()
-            if output.lost is not closed:  # who wrote may have passed over it
+            if output.error is not closed:  # who wrote may have passed over it
                 output.complain()
     finally:
         sys.stdout, sys.stderr = before
@@ -154,15 +151,12 @@ def _parts(columns: Sequence[Column], width: int) -> Iterator[list[Column]]:
     """Yield columns whose longest words have room in a width, each time the first before them."""
     part: list[Column] = list(columns[:1])
     for column in columns[1:]:
-        if len(part) > 1 and not _fits([*part, column], width):
+        least = sum(one.least for one in (*part, column))
+        if len(part) > 1 and least + _blanks(len(part) + 1, dense=True) > width:
             yield part
             part = [columns[0]]
         part.append(column)
     yield part
-
-
-def _fits(columns: Sequence[Column], width: int) -> bool:
-    return sum(column.least for column in columns) + _blanks(len(columns), dense=True) <= width
 
 
 def _blanks(columns: int, *, dense: bool) -> int:
@@ -241,9 +235,9 @@ class ProgressLines:
         return text
 
     @contextmanager
-    def told(self) -> Iterator[ProgressLines]:
+    def printing(self) -> Iterator[ProgressLines]:
         """Print lines while the block runs: the first when it takes long, then in steady steps."""
-        clock = threading.Thread(target=self._tell, daemon=True)
+        clock = threading.Thread(target=self._print, daemon=True)
         clock.start()
         try:
             yield self
@@ -251,7 +245,7 @@ class ProgressLines:
             self._end.set()
             clock.join()
 
-    def _tell(self) -> None:
+    def _print(self) -> None:
         if self._end.wait(_EXPECTED_LINE):
             return
         if self._expected:

@@ -10,8 +10,7 @@ from rich.console import Console
 from rich.text import Text
 
 from percpu_proofs.commands import output
-from percpu_proofs.explain import Explanation, terms
-from percpu_proofs.explain import lookup as explaining
+from percpu_proofs.explain import Explanation, explanation, lookup, terms
 from percpu_proofs.explain.mail import explain_mail
 from percpu_spec.catalogue import clauses, findings
 
@@ -31,7 +30,7 @@ _TABLES = {"breaks": "breaks, after so many operations of compiled code"}
 @click.argument("words", nargs=-1, metavar="[WORD]...")
 @click.option("--mail", "as_mail", is_flag=True, help="Print a block for a mail.")
 @output.json_option
-def explain(words: tuple[str, ...], as_mail: bool, as_json: bool) -> None:
+def explain(words: tuple[str, ...], as_mail: bool) -> None:
     """Say what WORD names, and what stands for it here. Without WORD, list clauses and findings.
 
     WORD is a clause (HINT-5), a finding (L1, REFINE), a function of the model or of the kernel
@@ -41,38 +40,31 @@ def explain(words: tuple[str, ...], as_mail: bool, as_json: bool) -> None:
     scenario, a search, a predicate, or a line pasted from a log, a trace or an operation list.
     Several WORDs are one line if that says something, else each is asked by itself.
     """
-    out = output.console()
     if not words and as_mail:
         raise click.UsageError("--mail needs a WORD")
     if not words:
-        every = {c.id: c.title for c in clauses().values()}
-        every |= {f.id: f.title for f in findings().values()}
-        if as_json:
-            output.print_json(every)
-            return
-        rows = [(c.id, c.title, c.when.split("\n")[0]) for c in clauses().values()]
-        out.print(output.table("clauses", ("clause", "what", "when"), rows))
-        known = [(f.id, f.title, f.breaks) for f in findings().values()]
-        out.print(output.table("findings", ("finding", "what", "breaks"), known))
+        titles = {c.id: c.title for c in clauses().values()}
+        output.result(lambda: titles | {f.id: f.title for f in findings().values()}, _list)
         return
-
-    found = _senses(words)
-    if as_json:
-        output.print_json(found[0] if len(found) == 1 else found)
+    line = lookup.known(" ".join(words)) if len(words) > 1 else None
+    found = [line] if line else [_explain(word) for word in words]
+    if output.as_json() or not as_mail:
+        output.result(
+            lambda: found[0] if len(found) == 1 else found,
+            lambda out: show_senses(out, [s for each in found for s in (each, *each["also"])]),
+        )
         return
-    if as_mail:
-        named = words if len(found) == len(words) else (" ".join(words),)
-        for word, one in zip(named, found, strict=True):
-            output.echo("\n".join(explain_mail(word, one)))
-        return
-    show_senses(out, [sense for each in found for sense in (each, *each["also"])])
+    named = words if len(found) == len(words) else (" ".join(words),)
+    for word, one in zip(named, found, strict=True):
+        output.echo("\n".join(explain_mail(word, one)))
 
 
-def _senses(words: tuple[str, ...]) -> list[Explanation]:
-    """Return what words name, as one line or each by itself. Raises UnknownWordError."""
-    if len(words) > 1 and (line := explaining.known(" ".join(words))):
-        return [line]
-    return [_explain(word) for word in words]
+def _list(out: Console) -> None:
+    """Print all clauses and findings."""
+    rows = [(c.id, c.title, c.when.split("\n")[0]) for c in clauses().values()]
+    out.print(output.table("clauses", ("clause", "what", "when"), rows))
+    rows = [(f.id, f.title, f.breaks) for f in findings().values()]
+    out.print(output.table("findings", ("finding", "what", "breaks"), rows))
 
 
 def _explain(word: str) -> Explanation:
@@ -80,13 +72,11 @@ def _explain(word: str) -> Explanation:
     group = click.get_current_context().find_root().command
     command = group.commands.get(word) if isinstance(group, click.Group) else None
     if command is None:
-        return explaining.explain(word)
-    says = (command.help or "").split("\f")[0].partition("\n\n")
-    found = {
-        "id": word, "title": "a command", "says": " ".join(says[0].split()),
-        "read_it_with": f"percpu-spec {word} --help",
-    }  # fmt: skip
-    other = explaining.known(word)
+        return lookup.explain(word)
+    first = (command.help or "").split("\f")[0].partition("\n\n")[0]
+    read = f"percpu-spec {word} --help"
+    found = explanation(word, "a command", " ".join(first.split()), read_it_with=read)
+    other = lookup.known(word)
     return found | {"also": [] if other is None else [other, *other["also"]]}
 
 
@@ -98,9 +88,9 @@ def show_senses(out: Console, senses: Sequence[Mapping[str, Any]]) -> None:
         _show_sense(out, sense)
 
 
-def _show_sense(out: Console, found: Mapping[str, Any]) -> None:
-    out.print(Text(f"{found['id']}: {found['title']}", "bold"))
-    for name, value in found.items():
+def _show_sense(out: Console, sense: Mapping[str, Any]) -> None:
+    out.print(Text(f"{sense['id']}: {sense['title']}", "bold"))
+    for name, value in sense.items():
         if name in ("id", "title", "also", "chapter"):
             continue
         label = _LABELS.get(name, name.replace("_", " "))
@@ -123,9 +113,6 @@ def _show_sense(out: Console, found: Mapping[str, Any]) -> None:
 
 @click.command()
 @output.json_option
-def operations(as_json: bool) -> None:
+def operations() -> None:
     """Print the language of operation lists and of scenario files, with examples."""
-    if as_json:
-        output.print_json(terms.as_json())
-    else:
-        output.say(output.console(), terms.text())
+    output.result(terms.language_record, lambda out: output.say(out, terms.language_text()))

@@ -1,8 +1,8 @@
-"""`percpu-spec explore` and `replay`: schedules, searched and run again."""
+"""`percpu-spec explore`: every schedule of a scenario, on a variant or on a tree's own code."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,8 +12,7 @@ from rich.console import Console
 
 from percpu_contracts.registry import SEARCH
 from percpu_proofs.commands import options, output
-from percpu_proofs.commands.explore_tree import explore_tree
-from percpu_proofs.commands.replay import show
+from percpu_proofs.commands.replay import show, show_example
 from percpu_proofs.counterexample.of_model import of_schedule
 from percpu_proofs.explore.modes import Spread, cross_check, search
 from percpu_proofs.explore.scenario import Scenario, ScenarioVerdict, read_scenario
@@ -22,11 +21,15 @@ from percpu_proofs.explore.search import Exploration, Mode, ScheduleFinding
 from percpu_proofs.explore.shrink import Minimum, minimise
 from percpu_proofs.explore.system import Start
 from percpu_proofs.explore.token import Token
+from percpu_proofs.kernel.search.job import TreeJob, run
+from percpu_proofs.kernel.search.plans import of_scenario
 from percpu_proofs.refine.allocator import DEPARTURE, may_depart
+from percpu_proofs.review.trees import undeclared, verdicts
 from percpu_proofs.run.inputs import InputError, one_of
+from percpu_proofs.run.operations import WRONG, text_of
 from percpu_proofs.run.processes import default_jobs
 from percpu_reference import DEFAULT
-from percpu_reference.variants import variant_class
+from percpu_reference.variants import MERGED, variant_class
 from percpu_spec.catalogue import REFINE, title
 from percpu_spec.counts import counted
 
@@ -38,10 +41,7 @@ _DEEPEST = 1000  # more constraints than schedules have steps hit nothing more
 
 @click.command()
 @click.argument("scenario", required=False)
-@click.option(
-    "--variant", callback=output.named_variant,
-    help=f"The algorithm to run.  [default: {DEFAULT}, or the newest that SCENARIO speaks of]",
-)
+@options.variant(f"{DEFAULT}, or the newest that SCENARIO speaks of")
 @click.option(
     "--mode", type=click.Choice(_MODES), default="matching", show_default=True,
     help="Match worlds met before; leave out swaps of steps that commute, by sleep sets or by "
@@ -52,7 +52,8 @@ _DEEPEST = 1000  # more constraints than schedules have steps hit nothing more
     help="Compare every step with the abstract machine of the variant.",
 )
 @click.option(
-    "--cross-check", "crossed", is_flag=True, help="Search in every mode and compare what is found."
+    "--cross-check", "every_mode", is_flag=True,
+    help="Search in every mode and compare what is found.",
 )
 @click.option("--max-steps", type=click.IntRange(min=1), help="Stop after so many steps.")
 @click.option("--random", "schedules", type=click.IntRange(min=1), help="Draw so many schedules.")
@@ -74,7 +75,7 @@ def explore(
     variant: str | None,
     mode: Mode,
     refine: bool,
-    crossed: bool,
+    every_mode: bool,
     max_steps: int | None,
     schedules: int | None,
     depth: int | None,
@@ -82,8 +83,7 @@ def explore(
     jobs: int | None,
     dask: str | None,
     listing: bool,
-    tree: options.ChosenTree | None,
-    as_json: bool,
+    tree: options.TreeOptions | None,
 ) -> None:
     """Search all schedules of SCENARIO; without one, list the scenarios.
 
@@ -94,26 +94,26 @@ def explore(
     or else what the variant declares.
     """
     drawing = bool(schedules or depth)
-    matching = mode == "matching" and not (crossed or max_steps or drawing)
+    matching = mode == "matching" and not (every_mode or max_steps or drawing)
     if listing or scenario is None:
         if not matching or jobs or dask:
             raise InputError("SCENARIO", None, f"one of {', '.join(SCENARIOS)}, or a file")
-        _list(as_json)
+        output.result(lambda: {s.name: {"what": s.what} for s in SCENARIOS.values()}, _list)
         return
-    chosen = _chosen(scenario)
+    chosen = _scenario_of(scenario)
     if tree is not None:
         if not matching or dask or (jobs or 1) > 1:
             raise InputError("--source", None, "SCENARIO alone beside it: states are matched")
-        explore_tree(chosen, tree, as_json)
+        _explore_tree(chosen, tree)
         return
-    if drawing and (crossed or max_steps or mode != "matching"):
+    if drawing and (every_mode or max_steps or mode != "matching"):
         raise InputError(
             "--random, --pct", None, "none of --mode, --cross-check, --max-steps beside them"
         )
     variant = variant or chosen.usual_variant
     start = chosen.start(variant)
-    if crossed:
-        _cross(start, max_steps, as_json)
+    if every_mode:
+        _compare_modes(start, max_steps)
         return
     if not (mode == "all" or drawing) and (dask or (jobs or 1) > 1):
         raise InputError(
@@ -134,10 +134,7 @@ def explore(
         else:
             result = search(start, mode, max_steps=max_steps, refine=refine)
     found = VariantSearch.of(chosen, variant, result)
-    if as_json:
-        output.print_json(found.as_json())
-    else:
-        found.show(output.console())
+    output.result(found.as_json, found.show)
     output.end(interrupted=found.interrupted, ok=found.as_expected)
 
 
@@ -226,6 +223,9 @@ class VariantSearch:
     def show(self, out: Console) -> None:
         """Print the search: its bound, what was asked, and each counterexample."""
         result = self.result
+        refinement = "not compared with an abstract machine"
+        if result.refined:
+            refinement = f"{result.refined:,} steps compared with the abstract machine"
         rows = [
             ("scenario", f"{self.scenario.name}: {self.scenario.what}"),
             ("variant", self.variant),
@@ -233,7 +233,7 @@ class VariantSearch:
             ("schedules", f"{result.schedules:,}"),
             ("states", f"{result.states:,}" if result.states else "not counted"),
             ("steps judged", f"{result.steps:,} of {result.covered:,} in all schedules"),
-            ("refinement", _refinement(result)),
+            ("refinement", refinement),
             ("depth", result.depth),
             ("seconds", result.seconds),
             ("gaps met", output.counts(result.situations)),
@@ -246,10 +246,7 @@ class VariantSearch:
         output.show_not_asked(out, SEARCH.not_asked())
         for name in self.small:
             self._show_broken(out, name)
-        for said in sorted(result.callers_errors):
-            output.say(out, output.callers_error(said))
-        if not self.small:
-            out.print("no clause that was asked is broken within this bound", style="bold")
+        _show_end(out, sorted(result.callers_errors), holds=not self.small)
         if not self.as_expected:
             states, broken = self.expected
             count = "" if states is None else f"{states:,} states, and broken "
@@ -257,8 +254,8 @@ class VariantSearch:
             out.print(f"expected of {self.variant}: {expected}", style="bold red")
         if self.departure is not None:
             token = Token.of(self.variant, REFINE, self.scenario, self.departure.schedule)
-            said = f"note: it {DEPARTURE} (percpu-spec explain {REFINE}); {self.departure.message}"
-            output.say(out, f"{said}\nreplay: percpu-spec replay {token}")
+            note = f"note: it {DEPARTURE} (percpu-spec explain {REFINE}); {self.departure.message}"
+            output.say(out, f"{note}\nreplay: percpu-spec replay {token}")
 
     def _show_broken(self, out: Console, name: str) -> None:
         """Print a clause that is broken, with its counterexample."""
@@ -276,24 +273,19 @@ class VariantSearch:
         output.say(out, f"replay: percpu-spec replay {token}")
 
 
-def _chosen(scenario: str) -> Scenario:
+def _scenario_of(scenario: str) -> Scenario:
     """Return the scenario of a name, or of a file."""
-    path = Path(scenario)
-    if scenario not in SCENARIOS and (path.suffix or path.exists() or len(path.parts) > 1):
-        return read_scenario(path)
-    try:
+    if scenario in SCENARIOS:
         return SCENARIOS[scenario]
-    except KeyError:
-        expected = f"{one_of(scenario, SCENARIOS)}, or a file"
-        raise InputError("SCENARIO", None, expected, scenario) from None
+    path = Path(scenario)
+    if path.suffix or path.exists() or len(path.parts) > 1:
+        return read_scenario(path)
+    raise InputError("SCENARIO", None, f"{one_of(scenario, SCENARIOS)}, or a file", scenario)
 
 
-def _list(as_json: bool) -> None:
-    if as_json:
-        output.print_json({s.name: {"what": s.what} for s in SCENARIOS.values()})
-        return
+def _list(out: Console) -> None:
+    """Print the scenarios that ship."""
     rows = [(s.name, s.what, len(s.setup) + len(s.actors)) for s in SCENARIOS.values()]
-    out = output.console()
     out.print(output.table("scenarios", ("name", "what", "operations"), rows))
     output.say(out, f"each a file of {FOLDER}")
 
@@ -318,31 +310,88 @@ def _bound(result: Exploration) -> str:
     return ways[result.mode]
 
 
-def _refinement(result: Exploration) -> str:
-    if not result.refined:
-        return "not compared with an abstract machine"
-    return f"{result.refined:,} steps compared with the abstract machine"
+def _show_end(out: Console, callers_errors: Iterable[str], *, holds: bool) -> None:
+    """Print what callers did wrong, and whether all clauses hold."""
+    for error in callers_errors:
+        output.say(out, output.callers_error(error))
+    if holds:
+        out.print("no clause that was asked is broken within this bound", style="bold")
 
 
-def _cross(start: Start, max_steps: int | None, as_json: bool) -> None:
+def _compare_modes(start: Start, max_steps: int | None) -> None:
     """Search in every mode and show whether the same is found; exit 1 if not."""
     compared = cross_check(start, max_steps or _BRUTE)
-    if as_json:
-        output.print_json(compared.as_json())
-    else:
-        rows = [
-            (
-                r.mode,
-                f"{r.schedules:,}",
-                f"{r.steps:,}",
-                r.seconds,
-                ", ".join(sorted(r.findings)) or "none",
-                "yes" if r.complete else f"no, stopped after {r.steps - 1:,} steps",
-            )
-            for r in compared.results
-        ]
-        names = ("mode", "schedules", "steps judged", "seconds", "clauses broken", "complete")
-        output.console().print(output.table("the same start, every mode", names, rows))
+    rows = [
+        (
+            r.mode,
+            f"{r.schedules:,}",
+            f"{r.steps:,}",
+            r.seconds,
+            ", ".join(sorted(r.findings)) or "none",
+            "yes" if r.complete else f"no, stopped after {r.steps - 1:,} steps",
+        )
+        for r in compared.results
+    ]
+    columns = ("mode", "schedules", "steps judged", "seconds", "clauses broken", "complete")
+
+    def show_modes(out: Console) -> None:
+        out.print(output.table("the same start, every mode", columns, rows))
         for line in compared.differences:
-            output.console().print(line, style="bold red")
+            out.print(line, style="bold red")
+
+    output.result(compared.as_json, show_modes)
     output.end(ok=not compared.differences)
+
+
+def _explore_tree(scenario: Scenario, chosen: options.TreeOptions) -> None:
+    """Search every schedule of a scenario on a tree's code; exit 1 for what is not declared."""
+    search = of_scenario(scenario)
+    operations = (*scenario.prepared, *scenario.concurrent)
+    wrong_frees = [text_of(operation) for operation in operations if operation[0] in WRONG]
+    errors: list[str] = []
+    with chosen.compiled() as trees:
+        tree = trees[-1]
+        if wrong_frees:
+            refused = trees[0].refuses
+            search = search.with_plan(refuses=refused)
+            become = "the tree is asked to refuse it" if refused else "not carried out"
+            errors = [f"{text}: {become}" for text in wrong_frees]
+        outcome = run(TreeJob(tree.name, tree.search_library(search), search))
+        variant = trees[0].model.name if outcome.examples else MERGED
+        cells = verdicts([outcome], tree.name, variant)
+        wrong = undeclared(cells, variant, trees[0].km_counts)
+        release = tree.tree.name
+    broken = {c: cell for c, cell in cells.items() if cell.example is not None}
+    schedules = int(outcome.schedules) if outcome.schedules >= 0 else None
+
+    def values() -> dict[str, Any]:
+        return {
+            "scenario": scenario.name,
+            "source": release,
+            **output.record(outcome, "bound", "complete", "states", "edges", "depth"),
+            "schedules": schedules,
+            "seconds": round(outcome.seconds, 3),
+            "witnessed": outcome.asked,
+            "violations": {c: cell.as_json()["counterexample"] for c, cell in broken.items()},
+            "undeclared": wrong,
+            "callers_errors": errors,
+        }
+
+    def show_tree(out: Console) -> None:
+        rows = [
+            ("scenario", f"{scenario.name}: {scenario.what}"),
+            ("tree", f"Linux {release}, its own mm/percpu.c"),
+            ("bound", outcome.bound),
+            ("schedules", "not counted" if schedules is None else f"{schedules:,}"),
+            ("states", f"{outcome.states:,}, {outcome.edges:,} steps between them"),
+            ("depth", outcome.depth),
+            ("seconds", outcome.seconds),
+            ("asked", output.counts(outcome.asked)),
+        ]
+        output.show_pairs(out, rows)
+        for cell in broken.values():
+            show_example(out, release, cell, tree.tree.patches)
+        _show_end(out, errors, holds=not broken)
+
+    output.result(values, show_tree)
+    output.end(interrupted=outcome.interrupted, ok=not wrong)

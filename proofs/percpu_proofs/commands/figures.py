@@ -1,4 +1,4 @@
-"""How the figures of workloads are printed."""
+"""How `percpu-spec workload` prints its figures."""
 
 from __future__ import annotations
 
@@ -39,25 +39,23 @@ def show_removal(out: Console, one: Workload, curves: Sequence[Curve]) -> None:
     out.print(output.table(title, columns, rows))
     for curve in curves:
         if curve.variant == one.variant:
-            for line in _distance(curve):
-                output.say(out, line)
+            _show_distance(out, curve)
 
 
-def _distance(curve: Curve) -> list[str]:
-    """Return how far the kernel's own variant is from it, and what of that is explained."""
-    far = ", ".join(f"{s} {p.ratio - 1:+.1%}" for s, p in curve.stages.items())
+def _show_distance(out: Console, curve: Curve) -> None:
+    """Print how far the kernel's own variant is from it, and what of that is explained."""
+    far = ", ".join(f"{s} {p.ratio - 1:+.1%}" for s, p in curve.stages.items()) or "no such stages"
     allowed = ", ".join(f"{band:.0%}" for band in BANDS.values())
-    said = f"{far or 'no such stages'} ({allowed} allowed)"
-    lines = [f"{curve.variant} against the recorded kernel: {said}"]
+    output.say(out, f"{curve.variant} against the recorded kernel: {far} ({allowed} allowed)")
     last = curve.phases[-1]
     if last.stranded_kb or last.recorded_stranded_kb:
         recorded = last.recorded_kb - last.recorded_stranded_kb
-        lines.append(
+        output.say(
+            out,
             "stranded: empty pages of isolated chunks, freed behind the cursor of reclaim or "
             "during its flush (RCL-3, R1); how many depends on moments that no trace shows. "
-            f"Without them: {last.unstranded_kb} kB here, {recorded} kB recorded"
+            f"Without them: {last.unstranded_kb} kB here, {recorded} kB recorded",
         )
-    return lines
 
 
 def show_timings(out: Console, one: Workload, curves: Sequence[Curve]) -> None:
@@ -104,18 +102,18 @@ def show_cost(
     for state in dict.fromkeys(burst.state for burst in bursts):
         title = f"COST-1: chunks examined by one atomic request of a page; drained chunks, {state}"
         rows = [_cells(burst) for burst in bursts if burst.state == state]
-        out.print(output.table(title, ("variant", *_COLUMNS), rows))
+        out.print(output.table(title, _COLUMNS, rows))
     if later:
         title = f"the same after {workload_name}, {USUAL}"
-        out.print(output.table(title, ("variant", *_COLUMNS), [_cells(burst) for burst in later]))
+        out.print(output.table(title, _COLUMNS, list(map(_cells, later))))
         for burst in later:
             if burst.most > 1:
-                said = f"{burst.variant}: chunks examined, at most {examined(burst)}"
-                output.say(out, said)
+                output.say(out, f"{burst.variant}: chunks examined, at most {examined(burst)}")
     for burst in {b.variant: b for b in (*later, *bursts) if b.broken}.values():
-        said = "not expected" if burst.variant in unexpected else "as it declares"
-        colour = "bold red" if burst.variant in unexpected else "yellow"
-        out.print(Text(f"{burst.variant} breaks COST-1, {said}: {burst.message}", colour))
+        how, colour = "as it declares", "yellow"
+        if burst.variant in unexpected:
+            how, colour = "not expected", "bold red"
+        out.print(Text(f"{burst.variant} breaks COST-1, {how}: {burst.message}", colour))
     output.say(
         out,
         "COST-1 puts depopulated chunks last; it does not keep them from being searched. The last "
@@ -124,18 +122,18 @@ def show_cost(
     )
 
 
-_COLUMNS = ("chunks", "depopulated", "served", "at most", "mean", "the failing one", "breaking")
-
-
+_COLUMNS = (
+    "variant", "chunks", "depopulated", "served", "at most", "mean", "the failing one", "breaking"
+)  # fmt: skip
 _cells = attrgetter(
     "variant", "chunks", "depopulated", "served", "most", "mean", "failing", "broken"
 )
 
 
-def show_served(out: Console, found: Sequence[Served]) -> None:
+def show_served(out: Console, served: Sequence[Served]) -> None:
     """Print atomic requests served between two runs of the work: a table for each state."""
-    for state in dict.fromkeys(one.state for one in found):
-        rows = [one for one in found if one.state == state]
+    for state in dict.fromkeys(one.state for one in served):
+        rows = [one for one in served if one.state == state]
         first = rows[0]
         title = (
             f"atomic requests of {first.size} bytes aligned to {first.align}, {state}: served "
@@ -163,5 +161,4 @@ def _served_cells(one: Served) -> tuple[object, ...]:
     at_once: tuple[object, object] = f"{one.rounds[0]}{cut}", ""
     if len(one.rounds) > 1:
         at_once = one.rounds[0], f"{least if least == most else f'{least}..{most}'}{cut}"
-    safe = "" if one.safe is None else one.safe
-    return one.variant, one.float_pages, one.room, *at_once, safe, *one.failed.values()
+    return one.variant, one.float_pages, one.room, *at_once, one.safe, *one.failed.values()

@@ -1,4 +1,4 @@
-"""`percpu-spec conform kernel` and `conform record`: the model beside compiled kernel code."""
+"""`percpu-spec conform kernel`, and `conform record`: the model beside compiled kernel code."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ import click
 from percpu_proofs.commands import options, output
 from percpu_proofs.commands.comparison import ConformanceRun
 from percpu_proofs.commands.source import (
-    SIZES,
     InputKind,
     expand,
     geometry_option,
     kind_of,
-    page_asked_for,
+    page_size,
     read_source,
 )
+from percpu_proofs.explain.lines import SIZES
 from percpu_proofs.explore.token import read_token, token_of
 from percpu_proofs.kernel import difference_report as differences
 from percpu_proofs.kernel.build import Workshop, workshop
@@ -37,12 +37,13 @@ from percpu_proofs.kernel.differential import (
 )
 from percpu_proofs.kernel.instance import BuildForm, KernelStopped
 from percpu_proofs.kernel.record import VectorRecording, write_manifest, write_vector
-from percpu_proofs.kernel.schedule import LockstepOutcome, confirm
+from percpu_proofs.kernel.schedule import confirm
 from percpu_proofs.recorded.vectors import SUFFIX, read_vector
 from percpu_proofs.run.driver import Driver, HandleError
 from percpu_proofs.run.inputs import InputError, read_text, writing
 from percpu_reference import build
 
+_Backing = Literal["vm", "km", "both"]
 _geometry = geometry_option(
     help=f"Sizes for operation lists: {', '.join(SIZES)}. Drawn cases take page=N alone.",
 )
@@ -86,7 +87,7 @@ _geometry = geometry_option(
 )
 @output.json_option
 def kernel(
-    tree: options.ChosenTree,
+    tree: options.TreeOptions,
     variant: str | None,
     fixes: tuple[str, ...],
     files: tuple[Path, ...],
@@ -96,10 +97,9 @@ def kernel(
     seconds: float | None,
     seed: int,
     jobs: int,
-    backing: Literal["vm", "km", "both"],
+    backing: _Backing,
     clauses: bool,
     save: Path | None,
-    as_json: bool,
 ) -> None:
     """Compile a Linux tree's own mm/percpu.c and compare the model with it, field by field.
 
@@ -111,15 +111,16 @@ def kernel(
     ) as shop:
         run = ConformanceRun(shop)
         try:
-            if tokens:
-                run.confirmed += [_confirm(shop, text) for text in tokens]
+            for token in map(read_token, map(token_of, tokens)):
+                library = shop.library(BuildForm.of(token.scenario.sizes))
+                run.confirmed.append(confirm(library, shop.model, token))
             if files:
                 _run_files(shop, files, geometry, clauses, run.tally)
             if not files and not tokens:
                 if count is None and seconds is None:
                     count = 100_000
-                run.wanted = count
-                run.forms = _forms(shop, backing, page_asked_for(geometry))
+                run.planned = count
+                run.forms = _forms(shop, backing, page_size(geometry))
                 with output.progress_bar("operations") as bar:
                     run_tasks(
                         _tasks(shop, run.forms, seed, clauses, count), run.tally,
@@ -129,11 +130,10 @@ def kernel(
             run.tally.interrupted = True
         case = run.tally.differing_case
         if case is not None:
-            run.saved = differences.save(case, shop.model, save or _temporary_file())
-        if as_json:
-            output.print_json(run.as_json())
-        else:
-            run.show(output.console())
+            if save is None:  # in a folder of its own, which stays
+                save = Path(tempfile.mkdtemp(prefix="percpu-spec-")) / f"difference{SUFFIX}"
+            run.saved = differences.save(case, shop.model, save)
+        output.result(run.as_json, run.show)
     output.end(ok=not run.differs)
     output.end(interrupted=run.tally.interrupted)
 
@@ -146,20 +146,7 @@ def _readable(paths: tuple[Path, ...]) -> tuple[Path, ...]:
     return found
 
 
-def _temporary_file() -> Path:
-    """Return a file for a difference in a folder of its own, which stays."""
-    return Path(tempfile.mkdtemp(prefix="percpu-spec-")) / f"difference{SUFFIX}"
-
-
-def _confirm(shop: Workshop, text: str) -> LockstepOutcome:
-    """Replay a token on the kernel that it is for."""
-    token = read_token(token_of(text))
-    return confirm(shop.library(BuildForm.of(token.scenario.sizes)), shop.model, token)
-
-
-def _forms(
-    shop: Workshop, backing: Literal["vm", "km", "both"], page: int
-) -> tuple[BuildForm, ...]:
+def _forms(shop: Workshop, backing: _Backing, page: int) -> tuple[BuildForm, ...]:
     """Return the forms of the kernels that cases are drawn for, in turn; km without SMP too.
 
     Of both backings those that the tree has.
@@ -219,11 +206,10 @@ def _run_files(
 @click.argument("paths", nargs=-1, type=click.Path(path_type=Path), required=True)
 @output.json_option
 def record(
-    tree: options.ChosenTree,
+    tree: options.TreeOptions,
     geometry: str | None,
     out: Path,
     paths: tuple[Path, ...],
-    as_json: bool,
 ) -> None:
     """Write vectors of what a Linux tree's own mm/percpu.c does with lists of operations.
 
@@ -247,13 +233,12 @@ def record(
                 entries.append(entry)
                 bar(number, len(files))
         write_manifest(out, f"mm/percpu.c of Linux {shop.tree.name}", entries)
-    if as_json:
-        output.print_json({"kernel": shop.tree.name, "folder": str(out), "files": entries})
-    else:
-        rows = [(entry["file"], entry["ops"], entry["final_crc"]) for entry in entries]
-        output.console().print(
-            output.table(f"Linux {shop.tree.name}", ("file", "operations", "checksum"), rows)
-        )
+    rows = [(entry["file"], entry["ops"], entry["final_crc"]) for entry in entries]
+    columns = ("file", "operations", "checksum")
+    output.result(
+        lambda: {"kernel": shop.tree.name, "folder": str(out), "files": entries},
+        lambda console: console.print(output.table(f"Linux {shop.tree.name}", columns, rows)),
+    )
 
 
 def _recording(path: Path, changes: str | None) -> VectorRecording:

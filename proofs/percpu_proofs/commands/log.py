@@ -36,7 +36,7 @@ _LINES_SHOWN = 8  # at which failures alike stand
     "that machine (as for percpu-spec state).",
 )
 @output.json_option
-def log(file: Path, geometry: str | None, source: str | None, as_json: bool) -> None:
+def log(file: Path, geometry: str | None, source: str | None) -> None:
     """Explain what FILE says of percpu memory: dmesg, a console log, a journal, a mail with either.
     FILE - is standard input (dmesg | percpu-spec log -).
 
@@ -51,16 +51,16 @@ def log(file: Path, geometry: str | None, source: str | None, as_json: bool) -> 
     place = None if source is None else open_site(source)
     found = read_log(file, sizes(geometry), place.machine if place is not None else None)
     whys = {
-        one.kind: None if place is None else why_at_site(place, one, found.machine_of(one))
+        one.kind: why_at_site(place, one, found.machine_of(one)) if place is not None else None
         for one, _ in found.kinds
     }
-    if as_json:
+    if output.as_json():
         record = found.as_json()
         if place is not None:
             record["state"] = site_record(place, found.machines)
-            for told, (failure, _) in zip(record["failures"], found.failures, strict=True):
+            for entry, (failure, _) in zip(record["failures"], found.failures, strict=True):
                 answer = whys[failure.kind]
-                told["there"] = answer and asdict(answer)
+                entry["there"] = answer and asdict(answer)
         output.print_json(record)
     else:
         show(output.console(), found, place, whys)
@@ -85,10 +85,10 @@ def show(
         if boot.layout is not None:
             rows += _rows(boot.layout)
     output.show_pairs(out, rows)
-    said: set[str] = set()
+    printed: set[str] = set()
     for failure, explanation in found.kinds:
         there = found.machine_of(failure) if several else None
-        _show_failure(out, failure, explanation, said, there)
+        _show_failure(out, failure, explanation, printed, there)
         answer = whys[failure.kind]
         if answer is not None and place is not None:
             _show_lines(out, f"in {place.source}: ", answer.lines)
@@ -112,7 +112,7 @@ def _show_failure(
     out: Console,
     failure: Failure,
     explanation: Explanation,
-    said: set[str],
+    printed: set[str],
     where_failed: MachineFacts | None,
 ) -> None:
     """Print one failure, or several alike, and of what it means all that was not said before.
@@ -127,14 +127,14 @@ def _show_failure(
         kernel, page = where_failed.release or "not told", where_failed.page
         pages = f"{page} bytes" if page else "not told"
         output.say(out, f"  in its boot: kernel {kernel}, page {pages}")
-    asked = list(failure.stack.callers[:3])
+    callers = list(failure.stack.callers[:3])
     if failure.stack.task is not None:
-        asked.append(f"task {failure.stack.task}")
-    if asked:
-        output.say(out, f"  asked for by {' < '.join(asked)}")
-    _show_lines(out, "", explanation.says, said)
-    _show_lines(out, "harmless: ", (explanation.harm,), said)
-    _show_lines(out, "change: ", explanation.advice, said)
+        callers.append(f"task {failure.stack.task}")
+    if callers:
+        output.say(out, f"  asked for by {' < '.join(callers)}")
+    _show_lines(out, "", explanation.says, printed)
+    _show_lines(out, "harmless: ", (explanation.harm,), printed)
+    _show_lines(out, "change: ", explanation.advice, printed)
     out.print(f"  clauses: {', '.join(explanation.clauses)}", markup=False)
 
 
@@ -148,30 +148,38 @@ def _show_report(out: Console, report: Report) -> None:
 
 
 def _show_lines(
-    out: Console, label: str, lines: Sequence[str], said: set[str] | None = None
+    out: Console, label: str, lines: Sequence[str], printed: set[str] | None = None
 ) -> None:
     """Print lines, but for those said before, and enter them."""
     for line in lines:
-        if said is not None:
-            if line in said:
+        if printed is not None:
+            if line in printed:
                 continue
-            said.add(line)
+            printed.add(line)
         output.say(out, f"  {label}{line}")
 
 
-def _rows(found: Layout) -> list[tuple[str, str]]:
-    fields, page = found.as_json(), found.page
-    parts = f"static {found.static}, reserved {found.reserved}, dynamic {found.dyn} bytes"
-    unit = f"{found.unit} bytes"
+def _rows(layout: Layout) -> list[tuple[str, str]]:
+    fields, page = layout.as_json(), layout.page
+    parts = f"static {layout.static}, reserved {layout.reserved}, dynamic {layout.dyn} bytes"
+    unit = f"{layout.unit} bytes"
     if page is not None:
-        unit += f", {counted(found.unit // page, 'page')}"
+        unit += f", {counted(layout.unit // page, 'page')}"
+    cpus = "open"
+    if layout.cpus is not None:
+        cpus = str(layout.cpus)
+        cpus += "" if layout.groups is None else f" in {counted(layout.groups, 'group')}"
+        if layout.units is not None:
+            spare = layout.units - layout.cpus
+            cpus += f"; {counted(layout.units, 'unit')}"
+            cpus += f", {spare} of them without CPU" if spare else ""
     rows = [
-        ("line", f"{found.line}: {parts}"),
-        ("page", f"{page} bytes: {found.page_by}" if page else f"open: {found.open_page}"),
+        ("line", f"{layout.line}: {parts}"),
+        ("page", f"{page} bytes: {layout.page_by}" if page else f"open: {layout.open_page}"),
         ("unit", unit),
-        ("first chunk", found.first_chunk),
-        ("chunks", f"backed by percpu-{found.backing}"),
-        ("CPUs", "open" if found.cpus is None else _cpus(found)),
+        ("first chunk", layout.first_chunk),
+        ("chunks", f"backed by percpu-{layout.backing}"),
+        ("CPUs", cpus),
     ]
     cost, counts = fields["page_cost"], fields["percpu_page"]
     if cost is None and page is not None:
@@ -181,13 +189,3 @@ def _rows(found: Layout) -> list[tuple[str, str]]:
         more = "" if cost == counts else f": {100 * (counts - cost) // cost}% too much"
         rows.append(("Percpu counts", f"{counts // 1024} kB for it{more}"))
     return rows
-
-
-def _cpus(found: Layout) -> str:
-    groups = "" if found.groups is None else f" in {counted(found.groups, 'group')}"
-    text = f"{found.cpus}{groups}"
-    if found.units is not None:
-        text += f"; {counted(found.units, 'unit')}"
-        spare = found.units - (found.cpus or 0)
-        text += f", {spare} of them without CPU" if spare else ""
-    return text

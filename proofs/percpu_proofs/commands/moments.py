@@ -1,9 +1,10 @@
-"""The moments that can be drawn: after operations or events, in a token's schedule, of a kernel."""
+"""What `percpu-spec show` can draw: a moment of a list, a trace or a schedule, a kernel's state."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +15,7 @@ from percpu_proofs.explore.token import Token, with_handles
 from percpu_proofs.explore.world import World
 from percpu_proofs.kernel.instance import Library
 from percpu_proofs.kernel.search.compiled import CompiledSearch
-from percpu_proofs.kernel.search.records import (
-    FIRST,
-    RESERVED,
-    Record,
-    SearchState,
-    present_state,
-)
+from percpu_proofs.kernel.search.records import FIRST, RESERVED, Record, SearchState, present_state
 from percpu_proofs.kernel.search.tree_token import TreeToken
 from percpu_proofs.recorded.replay.comparison import conform_trace
 from percpu_proofs.recorded.replay.report import TraceReport
@@ -158,12 +153,12 @@ def of_token(token: Token, step: int | None) -> StateDrawing:
     changed = None
     number = 0
     try:
-        for taken in scheduled(world, order):
+        for label in scheduled(world, order):
             if number == step:
                 break
-            world.step(taken)
+            world.step(label)
             number += 1
-            before, picture = picture, _of_world(world, token, _step_words(world, number, taken))
+            before, picture = picture, _of_world(world, token, _step_words(world, number, label))
             changed = _changed(before, picture) or changed
     except (ImpossibleStepError, KeyError) as error:
         raise InputError("token", None, f"a schedule of its actors ({error})") from None
@@ -200,24 +195,18 @@ def of_tree_token(token: TreeToken, library: Library, step: int | None) -> State
     if last > steps:
         raise InputError("--step", None, f"at most {steps}, the steps that there are", str(step))
     pictures = []
-    for count in (max(last - 1, 0), last):
+    for done in (max(last - 1, 0), last):
         with CompiledSearch(library, token.plan) as compiled:
-            if not compiled.replay(token.labels[:count]):
-                raise InputError("--step", None, "a step that the kernel survives", str(count))
+            if not compiled.replay(token.labels[:done]):
+                raise InputError("--step", None, "a step that the kernel survives", str(done))
             state = present_state(compiled)
             names = dict(_names(state))
-            title = f"Linux {library.release}, {token.clause}, after step {count} of {steps}"
+            title = f"Linux {library.release}, {token.clause}, after step {done} of {steps}"
             pictures.append(picture_of_state(state, names.__getitem__, title, state.work_pending))
     return StateDrawing(pictures[1], _changed(*pictures), None, last, steps)
 
 
 def _names(state: SearchState) -> Iterator[tuple[Record, str]]:
-    number = 0
+    numbers = count(1)
     for chunk in state.chunks:
-        if chunk.kind == FIRST:
-            yield chunk, "0"
-        elif chunk.kind == RESERVED:
-            yield chunk, "-1"
-        else:
-            number += 1
-            yield chunk, str(number)
+        yield chunk, {FIRST: "0", RESERVED: "-1"}.get(chunk.kind) or str(next(numbers))

@@ -17,8 +17,8 @@ from click.shell_completion import CompletionItem, get_completion_class
 from click.types import StringParamType
 
 from percpu_proofs.commands import output
-from percpu_proofs.explain import code, lookup, shipped
-from percpu_proofs.explain.shipped import DRAWN, Kind, find
+from percpu_proofs.explain import code, lookup
+from percpu_proofs.explain.names import DRAWN, Kind, find_file, shipped_names
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.kernel.search.plans import DRAWN as DRAWN_SEARCHES
 from percpu_proofs.kernel.search.plans import QUICK
@@ -40,9 +40,9 @@ def together(name: str, made: Callable[..., object], *options: _Decorator) -> _D
 
     def add(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)
-        def run(*args: Any, **given: Any) -> None:
-            value = made(**{part: given.pop(part) for part in parts})
-            command(*args, **{name: value}, **given)
+        def run(*args: Any, **values: Any) -> None:
+            value = made(**{part: values.pop(part) for part in parts})
+            command(*args, **{name: value}, **values)
 
         chosen: Callable[..., None] = run
         for option in reversed(options):
@@ -53,7 +53,7 @@ def together(name: str, made: Callable[..., object], *options: _Decorator) -> _D
 
 
 @dataclass(frozen=True, slots=True)
-class ChosenTree:
+class TreeOptions:
     """A tree, patches in their order, names of fixes that follow them, and a header of stubs."""
 
     source: Path
@@ -67,34 +67,30 @@ class ChosenTree:
         source, patch: what stands for their paths; otherwise the last parts of these, or, here and
         now, the whole of a patch's.
         """
-        given = ["--source", source or self.source.name or str(self.source)]
+        words = ["--source", source or self.source.name or str(self.source)]
         for path in self.patches:
-            given += ["--patch", patch or (str(path) if whole else path.name)]
+            words += ["--patch", patch or (str(path) if whole else path.name)]
         for name in self.fixes:
-            given += ["--fix", name]
+            words += ["--fix", name]
         if self.stub is not None:
-            given += ["--stub", self.stub.name]
-        return f" {shlex.join(given)}"
+            words += ["--stub", self.stub.name]
+        return f" {shlex.join(words)}"
 
     def compiled(self) -> AbstractContextManager[list[CompiledTree]]:
         """Give the tree, and behind it the patched one if there are patches. Raises InputError."""
-        patches = [find(path, "patch") for path in self.patches]
+        patches = [find_file(path, "patch") for path in self.patches]
         fixes = [path for name in self.fixes for path in fix_patch(name)]
         return compiled_trees(self.source, [*patches, *fixes], self.stub)
 
 
-def _chosen(
+def _tree_of(
     source: Path | None, patches: tuple[Path, ...], fixes: tuple[str, ...], stub: Path | None
-) -> ChosenTree | None:
+) -> TreeOptions | None:
     if source is not None:
-        return ChosenTree(source, patches, fixes, stub)
+        return TreeOptions(source, patches, fixes, stub)
     if patches or fixes or stub:
         raise InputError("--patch, --fix, --stub", None, "--source TREE beside them")
     return None
-
-
-def _needed(source: Path, patches: tuple[Path, ...], stub: Path | None) -> ChosenTree:
-    return ChosenTree(source, patches, (), stub)
 
 
 _source = functools.partial(
@@ -109,25 +105,22 @@ _PATCHES: Final = click.option(
 _FIXES: Final = click.option(
     "--fix", "fixes", multiple=True, help="A fix of `reference`, as a patch of the tree."
 )
-_STUB: Final = click.option(
-    "--stub", type=_PATH, help="A header for a tree that needs more stubs."
-)
+_STUB: Final = click.option("--stub", type=_PATH, help="A header for a tree that needs more stubs.")
 
-tree = together("tree", _chosen, _source(), _PATCHES, _FIXES, _STUB)
+tree = together("tree", _tree_of, _source(), _PATCHES, _FIXES, _STUB)
 """--source, --patch, --fix and --stub, which a command gets as `tree`; None without.
 
 Raises InputError for any of the others without --source.
 """
-needed_tree = together("tree", _needed, _source(required=True), _PATCHES, _STUB)
+needed_tree = together(
+    "tree", lambda source, patches, stub: TreeOptions(source, patches, (), stub),
+    _source(required=True), _PATCHES, _STUB,
+)  # fmt: skip
 """--source, which must be given, --patch and --stub, which a command gets as `tree`."""
 
 
-def _mailed(as_mail: bool, names: Path) -> Path | None:
-    return names if as_mail else None
-
-
 mail = together(
-    "mail", _mailed,
+    "mail", lambda as_mail, names: names if as_mail else None,
     click.option(
         "--mail", "as_mail", is_flag=True,
         help=f"Print a block for a mail, {WIDTH} columns and {LINES} lines at most.",
@@ -140,23 +133,25 @@ mail = together(
 )  # fmt: skip
 """--mail, a block for a mail, and --names; `mail` is where tokens go that are long, or None."""
 
+def variant(default: str, **settings: Any) -> _Decorator:
+    """Return the option --variant. default: how its help says what runs without it."""
+    return click.option(
+        "--variant", callback=output.named_variant, **settings,
+        help=f"The algorithm to run.  [default: {default}]",
+    )  # fmt: skip
+
+
 variant_file = click.option(
     "--variant", "file", metavar="FILE",
     help="Of a token of a variant's FILE.py: where that is here.",
 )  # fmt: skip
-jobs = click.option(
-    "--jobs", type=click.IntRange(min=1), default=default_jobs, help="Processes."
-)
-dask = click.option(
-    "--dask", metavar="ADDRESS", help="Run on the dask cluster of this scheduler."
-)
+jobs = click.option("--jobs", type=click.IntRange(min=1), default=default_jobs, help="Processes.")
+dask = click.option("--dask", metavar="ADDRESS", help="Run on the dask cluster of this scheduler.")
 debug = click.option(
     "--debug", type=click.Path(path_type=Path, exists=True),
     help="Of a core or live: vmlinux with debug information.",
 )  # fmt: skip
-page = click.option(
-    "--html", "page", type=output.NewFile(), help="Write a report there, one page."
-)
+page = click.option("--html", "page", type=output.NewFile(), help="Write a report there, one page.")
 plot = click.option("--svg", type=output.NewFile(), help="Write the plot there as SVG.")
 variants = click.option(
     "--variant", "names", callback=output.named_variant, multiple=True,
@@ -166,18 +161,6 @@ after = click.option(
     "--after", "workload_name", metavar="WORKLOAD",
     help="Also in the state in which a workload (as for removal) leaves each variant.",
 )  # fmt: skip
-
-
-def end_workload(interrupted: bool, *, ok: bool, svg: Path | None, drawing: str) -> None:
-    """Write the drawing if it is asked for, last as that can fail, and exit."""
-    if svg is not None:
-        output.write_file(svg, drawing)
-    if interrupted:
-        click.echo("interrupted: shown is what was done so far", err=True)
-    output.end(interrupted=interrupted, ok=ok)
-
-
-_SHELLS = ("bash", "zsh", "fish")
 
 
 class Words(StringParamType):
@@ -196,28 +179,21 @@ class Words(StringParamType):
         return items + [CompletionItem(incomplete, type="file")] * self._files
 
 
-class File(click.Path):
+class File(Words):
     """A file, or the name of one that ships with the package."""
 
+    name = "path"
+
     def __init__(self, *kinds: Kind, made: type[Path] | type[str] = Path) -> None:
-        super().__init__(path_type=Path)
+        super().__init__(lambda: shipped_names(*kinds), files=True)
         self._kinds = kinds
         self._made = made
-        self._words = Words(lambda: shipped.names(*kinds), files=True)
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Any:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the path. Raises InputError for a name that is neither."""
         if str(value) in ("live", "-"):
             return self._made(value)
-        return self._made(shipped.find(Path(value), *self._kinds))
-
-    def shell_complete(
-        self, ctx: click.Context, param: click.Parameter, incomplete: str
-    ) -> list[CompletionItem]:
-        """Return the names that begin so, and files."""
-        return self._words.shell_complete(ctx, param, incomplete)
+        return self._made(find_file(Path(value), *self._kinds))
 
 
 _OPTIONS: dict[str, click.ParamType[Any]] = {
@@ -228,7 +204,7 @@ _OPTIONS: dict[str, click.ParamType[Any]] = {
     "--after": Words(lambda: ["cg612_4", "cg510_4"], files=True),
 }
 _ARGUMENTS: dict[str, click.ParamType[Any]] = {
-    "show": Words(lambda: shipped.names(*DRAWN), files=True),
+    "show": Words(lambda: shipped_names(*DRAWN), files=True),
     "run": File("vector", "operation list", "recorded run"),
     "conform vectors": File("vector"),
     "conform trace": File("recorded run"),
@@ -253,7 +229,7 @@ def complete(path: str, command: click.Command) -> None:
 
 
 @click.command()
-@click.argument("shell", type=click.Choice(_SHELLS))
+@click.argument("shell", type=click.Choice(("bash", "zsh", "fish")))
 def completion(shell: str) -> None:
     """Print what SHELL needs to complete commands, options, clauses, variants, scenarios, names.
 

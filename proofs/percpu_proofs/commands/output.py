@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from functools import partial
@@ -15,11 +15,11 @@ from typing import Any, TextIO, TypeVar, cast
 import click
 from rich.cells import cell_len
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import Progress
 from rich.text import Text
 
 from percpu_proofs.commands.console import Column, FittedTable, ProgressLines
-from percpu_proofs.explain.releases import stand_in_note
+from percpu_proofs.explain.names import stand_in_note
 from percpu_proofs.run.inputs import writing
 from percpu_reference.variants import UnknownVariantError, variant_name
 from percpu_spec.catalogue import entry_id
@@ -46,8 +46,8 @@ def named_variant(context: click.Context, option: click.Parameter, given: Any) -
     that is too old.
     """
     words = given if isinstance(given, tuple) else (given or "",)
-    for said in filter(None, dict.fromkeys(map(stand_in_note, words))):
-        context.call_on_close(partial(_tell, context, said))
+    for note in filter(None, dict.fromkeys(map(stand_in_note, words))):
+        context.call_on_close(partial(_print_note, context, note))
     if isinstance(given, tuple):
         return tuple(map(variant_name, given))
     if given == "":
@@ -62,13 +62,29 @@ def clause_ids(
     return tuple(map(entry_id, given))
 
 
-def _tell(context: click.Context, said: str) -> None:
+def _print_note(context: click.Context, note: str) -> None:
     """Print a note to standard error, unless results are printed as JSON."""
-    if not context.params.get("as_json"):
-        click.echo(said, err=True)
+    if not context.meta.get(_JSON):
+        click.echo(note, err=True)
 
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+_JSON = "percpu_spec.json"  # in the context of a command: whether it prints JSON
+
+
+def _choose_json(context: click.Context, option: click.Parameter, chosen: bool) -> None:
+    context.meta[_JSON] = chosen
+
+
+json_option = click.option(
+    "--json", is_flag=True, expose_value=False, callback=_choose_json,
+    help="Print JSON instead of tables.",
+)  # fmt: skip
+"""--json, which `as_json` and `result` know of."""
+
+
+def as_json() -> bool:
+    """Return whether the command that runs prints JSON."""
+    return bool(click.get_current_context().meta.get(_JSON))
 
 
 _results: list[TextIO] = []  # standard output, while nothing but results may go there
@@ -90,7 +106,7 @@ def _stdout() -> TextIO:
 
 
 def echo(text: str, *, nl: bool = True) -> None:
-    """Print text as it is to standard output."""
+    """Print text as it is to standard output, at once."""
     click.echo(text, file=_stdout(), nl=nl)
 
 
@@ -101,22 +117,9 @@ def console(*, stderr: bool = False) -> Console:
     too, and no line of results ends with blanks.
     """
     file = sys.stderr if stderr else _stdout()
-    if file.isatty():
-        return _Console(file=file if stderr else trimmed(file), highlight=False)
-    return _Console(file=trimmed(file), highlight=False, width=PIPED_WIDTH)
-
-
-class _Console(Console):
-    """A console that folds also the lines that are not wrapped by rich, which breaks words."""
-
-    def print(self, *objects: Any, soft_wrap: bool | None = None, **how: Any) -> None:
-        """Print objects; a text with soft_wrap is folded between words."""
-        if soft_wrap and len(objects) == 1 and isinstance(objects[0], str | Text):
-            text = objects[0]
-            if isinstance(text, str):
-                text = self.render_str(text, markup=how.get("markup"), highlight=False)
-            objects = (folded(text, self.width),)
-        super().print(*objects, soft_wrap=soft_wrap, **how)
+    terminal = file.isatty()
+    trimmed = file if stderr and terminal else cast("TextIO", _Trimmed(file))
+    return Console(file=trimmed, highlight=False, width=None if terminal else PIPED_WIDTH)
 
 
 def folded(text: Text, width: int) -> Text:
@@ -158,11 +161,6 @@ _COMMAND = re.compile(r"\s*(?:[\w ]+: )?(?:percpu-spec |--)\S")
 _LABEL = re.compile(r"(?P<name>\s*\S+(?: \S+)*)\s{2,}(?=\S)")
 
 
-def trimmed(file: TextIO) -> TextIO:
-    """Return a file that no line with blanks at its end gets into."""
-    return cast("TextIO", _Trimmed(file))
-
-
 class _Trimmed:
     """A text file that drops the blanks at the end of each line that is written to it whole."""
 
@@ -182,7 +180,8 @@ _END = re.compile(r"(?:[ \t]|\x1b\[[\d;]*m)+(?=\n)")  # blanks, and where colour
 
 def say(out: Console, text: str | Text, style: str = "") -> None:
     """Print a text as it stands, neither markup nor emoji in it, its lines folded between words."""
-    out.print(text if isinstance(text, Text) else Text(text, style), soft_wrap=True)
+    whole = text if isinstance(text, Text) else Text(text, style)
+    out.print(folded(whole, out.width), soft_wrap=True)
 
 
 @dataclass(slots=True)
@@ -195,11 +194,11 @@ class Interruption:
 @contextmanager
 def interruption() -> Iterator[Interruption]:
     """Let Ctrl-C end the block, and no more than that: what was done is shown."""
-    found = Interruption()
+    stop = Interruption()
     try:
-        yield found
+        yield stop
     except KeyboardInterrupt:
-        found.came = True
+        stop.came = True
 
 
 def end(*, interrupted: bool = False, ok: bool = True) -> None:
@@ -220,10 +219,12 @@ def print_json(value: object) -> None:
     echo(json.dumps(value, indent=2))
 
 
-def print_line(value: object) -> None:
-    """Print one JSON document on a line of its own, at once: one of a stream."""
-    click.echo(json.dumps(value), file=_stdout())
-    _stdout().flush()
+def result(values: Callable[[], object], show: Callable[[Console], object]) -> None:
+    """Print what was found: its plain values as JSON if asked for, else as `show` does."""
+    if as_json():
+        print_json(values())
+    else:
+        show(console())
 
 
 class NewFile(click.Path):
@@ -236,9 +237,7 @@ class NewFile(click.Path):
         super().__init__(path_type=Path, dir_okay=False, writable=True)
         self.overwrites = overwrites
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> Any:
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Return the path; a missing folder is a usage error."""
         path: Any = super().convert(value, param, ctx)
         if not Path(path).parent.is_dir():
@@ -252,6 +251,12 @@ def write_file(path: Path, text: str) -> None:
     """Write a text file. Raises InputError where that is not possible."""
     with writing(path):
         path.write_text(text, encoding="utf-8")
+
+
+def write_page(page: Path, html: str) -> None:
+    """Write a report, and say so where people read. Raises InputError as `write_file` does."""
+    write_file(page, html)
+    click.echo(f"written: {page}, {len(html.encode()) / 1e6:.1f} MB", err=True)
 
 
 def table(
@@ -291,8 +296,8 @@ def show_pairs(out: Console, rows: Sequence[tuple[str, object]]) -> None:
     """Print names with their values, a line each."""
     width = max(len(name) for name, _ in rows) + 2
     for name, value in rows:
-        line = Text(name.ljust(width), "bold")
-        out.print(line + (value if isinstance(value, Text) else Text(_cell(value))), soft_wrap=True)
+        text = value if isinstance(value, Text) else Text(_cell(value))
+        say(out, Text(name.ljust(width), "bold") + text)
 
 
 def show_not_asked(out: Console, reasons: Mapping[str, str]) -> None:
@@ -301,9 +306,9 @@ def show_not_asked(out: Console, reasons: Mapping[str, str]) -> None:
         out.print(f"not asked: {', '.join(names)}: {reason}", markup=False)
 
 
-def callers_error(said: str) -> Text:
+def callers_error(what: str) -> Text:
     """Return the line about a free that API-2 forbids."""
-    return Text(f"the caller's error (API-2), no verdict on the allocator: {said}", "yellow")
+    return Text(f"the caller's error (API-2), no verdict on the allocator: {what}", "yellow")
 
 
 def _cell(value: object) -> str:
@@ -316,37 +321,25 @@ def _cell(value: object) -> str:
     return f"{value:.2f}" if isinstance(value, float) else str(value)
 
 
-class ProgressBar:
-    """A progress bar on standard error, on a terminal."""
-
-    def __init__(self, progress: Progress, title: str) -> None:
-        self._progress = progress
-        self._task = progress.add_task(title, total=None)
-
-    def __call__(self, done: int, total: int, title: str | None = None) -> None:
-        """Show that `done` of `total` is done."""
-        self._progress.update(self._task, completed=done, total=total, description=title)
-
-
 @contextmanager
-def progress_bar(title: str, each: float = 0.0) -> Iterator[ProgressBar | ProgressLines]:
+def progress_bar(title: str, each: float = 0.0) -> Iterator[Callable[..., None]]:
     """Show a bar while the block runs, and take it away after; lines where there is no terminal.
 
-    each: seconds that one of what is counted may take, where that is known before.
+    Given is what takes how much is done, of how much, and a new title if there is one. each:
+    seconds that one of what is counted may take, where that is known before.
     """
     out = console(stderr=True)
     if not out.is_terminal:
-        with ProgressLines(title, each).told() as lines:
+        with ProgressLines(title, each).printing() as lines:
             yield lines
         return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f}%"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=out, transient=True) as progress:
-        yield ProgressBar(progress, title)
+    with Progress(console=out, transient=True) as progress:
+        task = progress.add_task(title, total=None)
+
+        def show(done: int, total: int, title: str | None = None) -> None:
+            progress.update(task, completed=done, total=total, description=title)
+
+        yield show
 
 
 def sparkline(values: Sequence[int], width: int = 40) -> str:

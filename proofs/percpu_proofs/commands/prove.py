@@ -17,7 +17,6 @@ from rich.text import Text
 from percpu_proofs.commands import options, output
 from percpu_proofs.prove import ledger
 from percpu_proofs.prove.catalogue import bugs_without_claim, not_by_symbols, select, without_claim
-from percpu_proofs.prove.claim import Claim
 from percpu_proofs.prove.crosshair_arguments import PLUGIN
 from percpu_proofs.prove.dependencies import source_hash
 from percpu_proofs.run.inputs import InputError
@@ -40,9 +39,9 @@ anything, which must be refuted, and seeded bugs, each a changed line of a funct
 refuted too."""
 
 
-def _print_plugin(context: click.Context, option: click.Parameter, wanted: bool) -> None:
+def _print_plugin(context: click.Context, option: click.Parameter, given: bool) -> None:
     """Print where the plugin is, and end. Raises InputError without CrossHair."""
-    if not wanted:
+    if not given:
         return
     if importlib.util.find_spec("crosshair") is None:
         raise InputError("prove --plugin", None, "CrossHair: pip install crosshair-tool")
@@ -69,23 +68,23 @@ def prove(
     no_cache: bool,
     timeout: float,
     summary: Path | None,
-    as_json: bool,
 ) -> None:
     """Check claims by machine: all, or those with an ID or about a clause.
 
     Exit 1 where one is not as declared, its twin or a seeded bug of it is not refuted, a function
     under contract has no claim, or the ledger differs from the committed one.
     """
-    wanted = select(names)
+    claims = {claim.id: claim for claim in select(names)}
     cache = ledger.EntryCache()
     began = time.perf_counter()
-    known = [] if no_cache else [e for c in wanted if (e := cache.find(c)) is not None]
+    known = [] if no_cache else [e for c in claims.values() if (e := cache.find(c)) is not None]
     ready = {entry.id for entry in known}
-    tasks = [ledger.ClaimTask(claim.id, timeout) for claim in wanted if claim.id not in ready]
-    by_id = {claim.id: claim for claim in wanted}
+    tasks = [ledger.ClaimTask(name, timeout) for name in claims if name not in ready]
 
     def keep(entry: ledger.LedgerEntry) -> None:
-        _require_same_source(entry, by_id[entry.id], dask)
+        if entry.source != source_hash(claims[entry.id].sources):
+            expected = f"workers with this version of percpu-spec; one proved {entry.id} of another"
+            raise InputError(f"--dask {dask}", None, expected)
         cache.keep(entry)
 
     with output.progress_bar("prove") as bar:
@@ -96,16 +95,16 @@ def prove(
     if cache.unusable is not None:
         click.echo(f"percpu-spec: results are not kept: {cache.unusable}", err=True)
     found = {entry.id: entry for entry in (*known, *proved)}
-    entries = [found[claim.id] for claim in wanted if claim.id in found]
-    missing = [] if names else without_claim(wanted)
+    entries = [found[name] for name in claims if name in found]
+    missing = [] if names else without_claim([*claims.values()])
     complete = not names and not interrupted
     if summary is not None:
         output.write_file(summary, json.dumps(ledger.summary(entries), indent=1) + "\n")
     changed = ledger.differences(entries, complete=complete) if summary is None else []
-    if as_json:
+    if output.as_json():
         output.print_json({
             "claims": [asdict(one) | {"as_expected": one.as_expected} for one in entries],
-            "planned": len(wanted),
+            "planned": len(claims),
             "done": len(entries),
             "without_claim": missing,
             "not_by_symbols": not_by_symbols(),
@@ -113,7 +112,7 @@ def prove(
             "seconds": round(seconds, 1),
         })
     else:
-        _show(output.console(), entries, len(wanted), missing, changed, seconds)
+        _show(output.console(), entries, len(claims), missing, changed, seconds)
         for text in () if names else _not_proved():
             output.say(output.console(), text, "dim")
     as_expected = all(entry.as_expected for entry in entries)
@@ -145,9 +144,14 @@ def _show(
     columns = ("claim\nand its bound", "clause", "engine", "state", "paths", "s", "twin", "bugs",
                "source")  # fmt: skip
     out.print(output.table("ledger", columns, rows))
-    for entry in entries:
-        if not entry.as_expected:
-            _show_entry(out, entry)
+    for entry in (entry for entry in entries if not entry.as_expected):
+        out.print(f"\n{entry.id}: {entry.state}, expected {entry.expected}", style="bold red")
+        if entry.message:
+            out.print(f"  {entry.message}", markup=False)
+        if entry.twin != "refuted":
+            out.print(f"  its twin is {entry.twin}: it may hold by saying nothing")
+        if entry.survivors:
+            out.print(f"  seeded bugs not refuted: {', '.join(entry.survivors)}")
     for line in changed:
         out.print(f"ledger: {line}", style="red", markup=False)
     if missing:
@@ -157,11 +161,11 @@ def _show(
     killed = sum(state == "refuted" for state in bugs)
     different = {name for entry in entries for name in entry.bugs}
     states = Counter((entry.engine, entry.state) for entry in entries)
-    told = ", ".join(f"{n} {state} by {engine}" for (engine, state), n in states.items())
+    results = ", ".join(f"{n} {state} by {engine}" for (engine, state), n in states.items())
     rate = 100 * killed / len(bugs) if bugs else 100.0
     output.say(
         out,
-        f"{len(entries)} of {planned} claims in {seconds:.0f} s: {told}; "
+        f"{len(entries)} of {planned} claims in {seconds:.0f} s: {results}; "
         f"{killed} of {len(bugs)} checks with a seeded bug refuted ({rate:.1f}%), "
         f"{len(different)} bugs",
         "bold",
@@ -177,23 +181,6 @@ def _not_proved() -> Iterator[str]:
         yield f"not by symbols: {name}: {why}"
 
 
-def _require_same_source(entry: ledger.LedgerEntry, claim: Claim, address: str | None) -> None:
-    """Raise InputError for an entry that a worker made from other sources than are here."""
-    if entry.source != source_hash(claim.sources):
-        expected = f"workers with this version of percpu-spec; one proved {entry.id} of another"
-        raise InputError(f"--dask {address}", None, expected)
-
-
 def _mark(entry: ledger.LedgerEntry) -> Text:
     text = entry.state if entry.state == entry.expected else f"{entry.state} !"
     return Text(text, "green" if entry.as_expected else "bold red")
-
-
-def _show_entry(out: Console, entry: ledger.LedgerEntry) -> None:
-    out.print(f"\n{entry.id}: {entry.state}, expected {entry.expected}", style="bold red")
-    if entry.message:
-        out.print(f"  {entry.message}", markup=False)
-    if entry.twin != "refuted":
-        out.print(f"  its twin is {entry.twin}: it may hold by saying nothing")
-    if entry.survivors:
-        out.print(f"  seeded bugs not refuted: {', '.join(entry.survivors)}")

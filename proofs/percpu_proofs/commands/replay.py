@@ -1,4 +1,4 @@
-"""Counterexamples on the command line, of the model and of compiled code."""
+"""`percpu-spec replay`: counterexamples of the model and of compiled code, step by step."""
 
 from __future__ import annotations
 
@@ -12,20 +12,11 @@ import click
 from rich.console import Console
 
 from percpu_proofs.commands import options, output
+from percpu_proofs.counterexample import text
 from percpu_proofs.counterexample.mail import mail
 from percpu_proofs.counterexample.of_model import of_token
 from percpu_proofs.counterexample.of_tree import of_retraced, of_tree
 from percpu_proofs.counterexample.record import Counterexample, relevance
-from percpu_proofs.counterexample.text import (
-    Line,
-    head,
-    legend,
-    rows,
-    state,
-    table,
-    text,
-    wrap_lines,
-)
 from percpu_proofs.explore.packing import MODEL, TREE, cut, no_token
 from percpu_proofs.explore.token import file_of, name_in, token_of
 from percpu_proofs.kernel.instance import KernelStopped
@@ -51,16 +42,21 @@ def width_of(out: Console) -> int:
 
 def show(out: Console, c: Counterexample) -> None:
     """Print a counterexample."""
-    show_lines(out, text(c, width_of(out)))
+    show_lines(out, text.text(c, width_of(out)))
 
 
-def show_lines(out: Console, lines: Iterable[Line]) -> None:
+def show_lines(out: Console, lines: Iterable[text.Line]) -> None:
     """Print lines as they are, in the styles of what they are."""
     for kind, line in lines:
         output.say(out, line, _STYLES.get(kind, ""))
 
 
-def reproducer(c: Counterexample, names: Path, tree: options.ChosenTree | None = None) -> str:
+def show_mail(c: Counterexample, names: Path, tree: options.TreeOptions | None = None) -> None:
+    """Print a counterexample as a block for a mail; names, tree: as of `reproducer`."""
+    output.echo("\n".join(mail(c, reproducer(c, names, tree))))
+
+
+def reproducer(c: Counterexample, names: Path, tree: options.TreeOptions | None = None) -> str:
     """Return the line that shows a counterexample again, as short as it takes to fit a mail.
 
     A token that is too long is entered in a file of names. TREE and PATCH stand for the tree and
@@ -83,11 +79,6 @@ def reproducer(c: Counterexample, names: Path, tree: options.ChosenTree | None =
     else:
         begin = f"percpu-spec replay {shlex.quote(name_in(names, c.clause, c.token))}"
     return next(fitting(begin), begin + shorter_and_shorter[-1])
-
-
-def show_mail(c: Counterexample, line: str) -> None:
-    """Print a counterexample as a block for a mail."""
-    output.echo("\n".join(mail(c, line)))
 
 
 def and_others(clauses: Iterable[str], first: str) -> str:
@@ -117,10 +108,10 @@ def show_example(
     assert example is not None
     c = of_tree(example, subject_of(release, patches), cell.origin)
     out.print()
-    show_lines(out, head(c, width_of(out)) if brief else text(c, width_of(out)))
+    show_lines(out, text.head(c, width_of(out)) if brief else text.text(c, width_of(out)))
     out.print(f"{counted(example.length, 'operation')}, {example.rank}", markup=False)
     if example.token:
-        tree = options.ChosenTree(Path("TREE"), tuple(patches), (), None)
+        tree = options.TreeOptions(Path("TREE"), tuple(patches), (), None)
         output.say(out, f"percpu-spec replay {example.token}{tree.options(whole=True)}")
     if example.on_model.token:
         output.say(out, f"on the model: percpu-spec replay {example.on_model.token}")
@@ -146,11 +137,10 @@ _BEFORE: Final = 3  # steps that are shown before the present one
 @output.json_option
 def replay(
     token: str,
-    tree: options.ChosenTree | None,
+    tree: options.TreeOptions | None,
     stepwise: bool,
     file: str | None,
     mail: Path | None,
-    as_json: bool,
 ) -> None:
     """Run the schedule of TOKEN again and show each step with what it changes.
 
@@ -162,10 +152,10 @@ def replay(
     first and the last, q to quit; lines of these where standard input is no terminal.
     """
     found, values = _replayed(token_of(token), tree, file)
-    if as_json:
+    if output.as_json():
         output.print_json(values)
     elif mail is not None:
-        show_mail(found, reproducer(found, mail, tree))
+        show_mail(found, mail, tree)
     elif stepwise:
         walk(output.console(), found)
     else:
@@ -176,7 +166,7 @@ def replay(
 
 
 def _replayed(
-    token: str, tree: options.ChosenTree | None, file: str | None
+    token: str, tree: options.TreeOptions | None, file: str | None
 ) -> tuple[Counterexample, dict[str, Any]]:
     """Return what the schedule of a token shows, and the same with plain values."""
     if file is not None and (tree is not None or token.startswith(TREE)):
@@ -197,20 +187,20 @@ def _replayed(
 
 
 def _replayed_on_tree(
-    token: TreeToken, chosen: options.ChosenTree
+    token: TreeToken, chosen: options.TreeOptions
 ) -> tuple[Counterexample, dict[str, Any]]:
     """Return what the schedule of a token shows on a tree, and the same with plain values.
 
     Raises InputError for a tree on which the schedule is not possible.
     """
-    noted = bool(token.plan.stops_at) or token.clause.startswith("LOCK")
-    search = TreeSearch("token", token.clause, token.plan, notes_accesses=noted)
+    accesses = bool(token.plan.stops_at) or token.clause.startswith("LOCK")
+    search = TreeSearch("token", token.clause, token.plan, notes_accesses=accesses)
     with chosen.compiled() as trees:
         tree = trees[-1]
         library = tree.search_library(search)
         try:
             with CompiledSearch(library, token.plan) as compiled:
-                broken = broken_by(compiled, library, token.labels, accesses=noted)
+                broken = broken_by(compiled, library, token.labels, accesses=accesses)
                 work_alone = token.clause in ("BAL-3", CRASH)
                 shown = retrace(compiled, library, token.labels, work_alone=work_alone)
         except KernelStopped as stopped:
@@ -252,18 +242,19 @@ def _key() -> str:
     return line[:1] if line.strip() else line[-1:]
 
 
-def screen(c: Counterexample, at: int, width: int) -> Iterator[Line]:
+def screen(c: Counterexample, at: int, width: int) -> Iterator[text.Line]:
     """Yield the lines of the screen behind so many steps."""
     shown = relevance(c)
-    yield from wrap_lines("head", f"{c.clause} on {c.subject}, step {at} of {len(c.steps)}", width)
+    title = f"{c.clause} on {c.subject}, step {at} of {len(c.steps)}"
+    yield from text.wrap_lines("head", title, width)
     if at == 0:
-        yield from head(c, width)
+        yield from text.head(c, width)
     yield "", ""
     if at:
         since = max(at - 1 - _BEFORE, 0)
-        present = rows(c, 0, shown)[since:at]
-        yield from table(present, c.cpus_since(), width)
+        present = text.rows(c, 0, shown)[since:at]
+        yield from text.table(present, c.cpus_since(), width)
         yield "", ""
-    yield from state("State:", c.state_at(at), c, shown, width)
-    yield from wrap_lines("dim", legend(c, shown), width)
-    yield from wrap_lines("dim", _KEYS, width)
+    yield from text.state("State:", c.state_at(at), c, shown, width)
+    yield from text.wrap_lines("dim", text.legend(c, shown), width)
+    yield from text.wrap_lines("dim", _KEYS, width)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -11,45 +9,9 @@ import click
 from percpu_proofs.beside.comparison import Comparison, compare_all
 from percpu_proofs.commands import options, output
 from percpu_proofs.commands.beside import sources_of
-from percpu_proofs.live.verdicts import Verdict
-from percpu_proofs.recorded.states.kernel_state import KernelState
 from percpu_proofs.review.cache import OutcomeCache
 from percpu_proofs.review.jobs import SECONDS_EACH, ReviewRun, Workers
-from percpu_proofs.review.matrix import Cell, Changes
-from percpu_proofs.review.trees import TreeResults
 from percpu_reference.variants import DEFAULT, VARIANTS
-
-
-def write_variants(
-    page: Path, cells: Sequence[Cell], changed: Mapping[str, Changes]
-) -> None:
-    """Write the report of a review of variants; changed: of those that are compared, what is."""
-    from percpu_proofs.report.reviews import report_of_variants
-
-    write(page, report_of_variants(cells, changed))
-
-
-def write_trees(page: Path, chosen: options.ChosenTree, found: TreeResults) -> None:
-    """Write the report of a review of a tree and its patches."""
-    from percpu_proofs.report.reviews import report_of_trees
-
-    base = replace(chosen, patches=(), fixes=())
-    write(page, report_of_trees(found, (base.options(), chosen.options())))
-
-
-def write_state(
-    page: Path, state: KernelState, verdicts: Mapping[str, Verdict], stays: str, what: str
-) -> None:
-    """Write the report of a kernel's state."""
-    from percpu_proofs.report.of_state import report_of_state
-
-    write(page, report_of_state(state, verdicts, stays, Path(what).name))
-
-
-def write(page: Path, html: str) -> None:
-    """Write a page, and say so where people read."""
-    output.write_file(page, html)
-    click.echo(f"written: {page}, {len(html.encode()) / 1e6:.1f} MB", err=True)
 
 
 @click.command()
@@ -60,7 +22,7 @@ def write(page: Path, html: str) -> None:
 @options.tree
 @options.jobs
 @output.json_option
-def report(page: Path, tree: options.ChosenTree | None, jobs: int, as_json: bool) -> None:
+def report(page: Path, tree: options.TreeOptions | None, jobs: int) -> None:
     """Write the specification as a book: one HTML file that needs no network.
 
     Every clause with its code, contracts, proofs, tests and verdicts, counterexamples to walk
@@ -82,7 +44,7 @@ def report(page: Path, tree: options.ChosenTree | None, jobs: int, as_json: bool
         html, counts = book(review.cells(), comparisons)
     output.write_file(page, html)
     size = len(html.encode())
-    if as_json:
+    if output.as_json():
         output.print_json(
             {"file": str(page), "bytes": size, "interrupted": review.interrupted} | counts
         )

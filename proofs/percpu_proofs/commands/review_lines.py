@@ -1,4 +1,4 @@
-"""The findings of a review as lines, each printed when it is there and never taken back."""
+"""The findings of `percpu-spec review` as lines, printed when they are there, never taken back."""
 
 from __future__ import annotations
 
@@ -39,7 +39,8 @@ def operations_of(example: ReviewExample) -> str:
     Within an operation blanks are such that no line is broken there.
     """
     text = one_line(example.parts, _unbroken)
-    unusual = _unusual(example.geometry)
+    usual = KERNEL_32K.split(",")
+    unusual = ",".join(part for part in example.geometry.split(",") if part not in usual)
     return f"{text} [{unusual}]" if unusual else text
 
 
@@ -47,30 +48,13 @@ def _unbroken(operation: str) -> str:
     return operation.replace(" ", _NO_BREAK)
 
 
-def wrapped(text: str, width: int, indent: str) -> str:
-    """Return a text in lines of a width, those behind the first indented."""
-    lines = textwrap.wrap(text, width, subsequent_indent=indent, break_on_hyphens=False)
-    return "\n".join(lines).replace(_NO_BREAK, " ")
+def say_wrapped(out: Console, text: str, style: str = "", indent: int = _INDENT) -> None:
+    """Print a text in as many lines as it takes; those behind the first have an indent."""
+    lines = textwrap.wrap(text, out.width, subsequent_indent=" " * indent, break_on_hyphens=False)
+    say(out, "\n".join(lines).replace(_NO_BREAK, " "), style)
 
 
 _NO_BREAK: Final = "\N{NO-BREAK SPACE}"
-
-
-def _unusual(geometry: str) -> str:
-    """Return what of a geometry is not KERNEL_32K."""
-    usual = KERNEL_32K.split(",")
-    return ",".join(part for part in geometry.split(",") if part not in usual)
-
-
-def finding_line(clause: str, example: ReviewExample, width: int, what: str = "") -> str:
-    """Return a clause, or several, how many operations break it, and these, in lines of a width.
-
-    what: said before them, such as the finding.
-    """
-    text = _count(clause, example)
-    text += f"{what}: " if what else ""
-    text += brief(clause.partition(",")[0], example)
-    return wrapped(text, width, " " * _INDENT)
 
 
 def number_of(example: ReviewExample) -> str:
@@ -83,12 +67,6 @@ def brief(clause: str, example: ReviewExample) -> str:
     if example.length <= _MOST_SHOWN:
         return operations_of(example)
     return f"percpu-spec review --clause {clause} shows them"
-
-
-def _count(clause: str, example: ReviewExample) -> str:
-    """Return the beginning of a line: a clause, and how many operations break it."""
-    room = 2 if example.shortest else 3
-    return f"  {clause:6} {number_of(example):>{room}} "
 
 
 class FindingLines:
@@ -125,7 +103,15 @@ class FindingLines:
                 best = self._best.setdefault((job.variant, clause), example)
                 self._best[job.variant, clause] = min(best, example, key=attrgetter("rank"))
         if following is None or _stage(following) != _stage(job):
-            self._close(job.variant)
+            self._print_all(
+                job.variant,
+                {
+                    clause: example
+                    for (variant, clause), example in self._best.items()
+                    if variant == job.variant and example.length <= _LISTED
+                },
+            )
+            self._print_alike()
 
     def end(self, cells: Sequence[Cell]) -> None:
         """Print what was not printed yet: the final counterexamples."""
@@ -139,18 +125,6 @@ class FindingLines:
                     if self._shows(variant, cell.clause)
                 },
             )
-        self._print_alike()
-
-    def _close(self, variant: str) -> None:
-        """Print what was found in the stage that is done with, but for what may get shorter."""
-        self._print_all(
-            variant,
-            {
-                clause: example
-                for (of, clause), example in self._best.items()
-                if of == variant and example.length <= _LISTED
-            },
-        )
         self._print_alike()
 
     def _print_all(self, variant: str, examples: Mapping[str, ReviewExample]) -> None:
@@ -178,43 +152,38 @@ class FindingLines:
             )
 
     def _same(self, variant: str, clause: str, example: ReviewExample) -> str:
-        """Return the first variant for which the same was printed."""
-        return next(
-            (
-                Path(other).stem
-                for (other, asked), printed in self.printed.items()
-                if asked == clause and other != variant
-                and printed.counterexample == example.counterexample
-            ),
-            "",
-        )  # fmt: skip
+        """Return the first variant for which the same was printed; empty if there is none."""
+        for (other, broken), printed in self.printed.items():
+            if (other != variant and broken == clause
+                    and printed.counterexample == example.counterexample):  # fmt: skip
+                return Path(other).stem
+        return ""
 
     def _print_alike(self) -> None:
         """Print in what variants are like others: those that are so in the same in one line."""
         alike, self._alike = self._alike, []
-        texts = [(_likeness(parts), variant) for variant, parts in grouped(alike).items()]
+        texts = []
+        for variant, parts in grouped(alike).items():
+            likes = (f"as {other}: {', '.join(whats)}" for other, whats in grouped(parts).items())
+            texts.append(("; ".join(likes), variant))
         for text, variants in grouped(texts).items():
             if variants == [self._heading]:
-                self._wrapped(f"  {text}")
+                say_wrapped(self._out, f"  {text}")
                 continue
             self._heading = ""
-            self._wrapped(f"{', '.join(Path(variant).stem for variant in variants)} {text}")
-
-    def _wrapped(self, text: str) -> None:
-        say(self._out, wrapped(text, self._out.width, " " * _INDENT))
+            names = ", ".join(Path(variant).stem for variant in variants)
+            say_wrapped(self._out, f"{names} {text}")
 
     def _print_mechanism(self, outcome: JobOutcome) -> None:
         variant = outcome.job.variant
         clause, _, finding = outcome.job.what.partition(" ")
-        wanted = not self._findings or finding in self._findings
-        if not (wanted and self._shows(variant, clause)):
+        if (self._findings and finding not in self._findings) or not self._shows(variant, clause):
             return
         example = outcome.examples.get(clause)
         if example is None:
             self._head(variant)
-            self._wrapped(
-                f"  {clause:6}  - {finding}: no counterexample of it alone: {outcome.reach}"
-            )
+            text = f"  {clause:6}  - {finding}: no counterexample of it alone: {outcome.reach}"
+            say_wrapped(self._out, text)
             return
         other, first = self._mechanisms.setdefault(outcome.job.what, (variant, example))
         if other != variant and first.counterexample == example.counterexample:
@@ -225,19 +194,20 @@ class FindingLines:
         printed = self.printed.get((variant, clause))
         if printed is not None and printed.counterexample == example.counterexample:
             self._head(variant)
-            self._wrapped(f"  {clause:6} {example.length:>2} {finding}: as above")
+            say_wrapped(self._out, f"  {clause:6} {example.length:>2} {finding}: as above")
             return
         self._print(variant, clause, example, finding, undeclared=False)
 
     def _print(
-        self, variant: str, clause: str, example: ReviewExample, what: str, *, undeclared: bool
+        self, variant: str, clauses: str, example: ReviewExample, what: str, *, undeclared: bool
     ) -> None:
+        """Print by how many operations clauses are broken, and these; what: such as the finding."""
         self._head(variant)
-        if undeclared:
-            what = f"NOT DECLARED, {what}" if what else "NOT DECLARED"
-        text = finding_line(clause, example, self._out.width, what)
-        style = "bold red" if undeclared else ""
-        say(self._out, text, style)
+        before = ", ".join(filter(None, ("NOT DECLARED" if undeclared else "", what)))
+        text = f"  {clauses:6} {number_of(example):>{2 if example.shortest else 3}} "
+        text += f"{before}: " if before else ""
+        text += brief(clauses.partition(",")[0], example)
+        say_wrapped(self._out, text, "bold red" if undeclared else "")
 
     def _head(self, variant: str) -> None:
         if variant != self._heading:
@@ -245,11 +215,6 @@ class FindingLines:
             more = ", more of it" if variant in self._headed else ""
             self._headed.add(variant)
             self._out.print(Text(f"{Path(variant).stem}{more}", "bold"))
-
-
-def _likeness(parts: Sequence[tuple[str, str]]) -> str:
-    """Return in words what a variant is like, and in what."""
-    return "; ".join(f"as {other}: {', '.join(whats)}" for other, whats in grouped(parts).items())
 
 
 def _stage(job: Job) -> tuple[str, int | None]:
@@ -289,5 +254,4 @@ class TreeLines:
                 f"{clause} broken {what}, in search {outcome.job.search.name} by "
                 f"{counted(example.length, 'operation')}: {operations}"
             )
-            shown = wrapped(text, self._out.width, " " * _INDENT)
-            say(self._out, shown, "bold red")
+            say_wrapped(self._out, text, "bold red")

@@ -12,15 +12,7 @@ import click
 from rich.console import Console
 
 from percpu_proofs.commands import options, output
-from percpu_proofs.commands.console import FittedTable
-from percpu_proofs.commands.replay import (
-    and_others,
-    reproducer,
-    show_example,
-    show_mail,
-    subject_of,
-)
-from percpu_proofs.commands.report import write_trees
+from percpu_proofs.commands.replay import and_others, show_example, show_mail, subject_of
 from percpu_proofs.commands.review_lines import TreeLines
 from percpu_proofs.counterexample.of_tree import of_tree
 from percpu_proofs.kernel.build import ONE_UNIT
@@ -35,14 +27,13 @@ from percpu_proofs.run.inputs import InputError
 
 
 def review_trees(
-    chosen: options.ChosenTree,
+    chosen: options.TreeOptions,
     *,
     searches: Sequence[TreeSearch],
     clauses: Sequence[str],
     workers: Workers,
     mail: Path | None,
     page: Path | None,
-    as_json: bool,
 ) -> None:
     """Judge a tree, and what patches make of it; exit 1 for what they newly break.
 
@@ -52,78 +43,80 @@ def review_trees(
     began = time.perf_counter()
     with chosen.compiled() as trees, output.progress_bar("review") as bar:
         lines = TreeLines(output.console(), trees[0].model.name if len(trees) == 1 else None)
-        tell = [lines] if not as_json and mail is None else []
-        found = results_of(trees, searches, replace(workers, on_done=bar), *tell)
+        tell = [lines] if not output.as_json() and mail is None else []
+        results = results_of(trees, searches, replace(workers, on_done=bar), *tell)
     if page is not None:
-        write_trees(page, chosen, found)
-    if as_json:
-        output.print_json(_plain(found, clauses, time.perf_counter() - began))
+        from percpu_proofs.report.reviews import report_of_trees
+
+        base = replace(chosen, patches=(), fixes=())
+        output.write_page(page, report_of_trees(results, (base.options(), chosen.options())))
+    if output.as_json():
+        output.print_json(_plain(results, clauses, time.perf_counter() - began))
     elif mail is not None:
-        _mail(chosen, found, clauses or found.unexpected, mail)
+        _mail(chosen, results, clauses or results.unexpected, mail)
     else:
         out = output.console()
-        show(out, found, clauses)
-        _show_end(out, found, time.perf_counter() - began)
-    output.end(interrupted=found.interrupted, ok=not found.unexpected)
-    for outcome in found.outcomes:
+        show(out, results, clauses)
+        _show_end(out, results, time.perf_counter() - began)
+    output.end(interrupted=results.interrupted, ok=not results.unexpected)
+    for outcome in results.outcomes:
         if outcome.killed:
             name = outcome.job.search.name
             raise InputError("memory", None, f"enough for the search {name}, which was killed")
 
 
-def _plain(found: TreeResults, clauses: Sequence[str], seconds: float) -> dict[str, Any]:
+def _plain(results: TreeResults, clauses: Sequence[str], seconds: float) -> dict[str, Any]:
     """Return what was found with plain values only."""
     return {
         "trees": {
             name: {c: cell.as_json() for c, cell in of.items() if not clauses or c in clauses}
-            for name, of in found.cells.items()
+            for name, of in results.cells.items()
         },
-        "releases": {tree.name: tree.tree.name for tree in found.trees},
-        "changes": asdict(found.changed or Changes()),
-        "variant": found.variant,
-        "because": found.because,
-        "undeclared": found.undeclared,
-        "not_asked": not_asked(found.newest_cells),
-        "not_searched": found.not_searched,
+        "releases": {tree.name: tree.tree.name for tree in results.trees},
+        "changes": asdict(results.changed or Changes()),
+        "variant": results.variant,
+        "because": results.because,
+        "undeclared": results.undeclared,
+        "not_asked": not_asked(results.newest_cells),
+        "not_searched": results.not_searched,
         "accesses": {
-            "new": [entry.access.as_json() for entry in found.new_accesses],
-            "all": [one.access.as_json() for one in found.accesses],
+            "new": [entry.access.as_json() for entry in results.new_accesses],
+            "all": [one.access.as_json() for one in results.accesses],
         },
-        "bounds": [_bound(outcome) for outcome in found.outcomes],
-        "jobs": {"planned": found.planned, "done": len(found.outcomes), "kept": found.cached},
-        "interrupted": found.interrupted,
+        "bounds": [
+            {
+                "tree": outcome.job.tree, "search": outcome.job.search.name,
+                "what": outcome.job.search.what,
+                **output.record(outcome, "bound", "states", "edges", "complete"),
+                "seconds": round(outcome.seconds, 2),
+            }
+            for outcome in results.outcomes
+        ],
+        "jobs": {"planned": results.planned, "done": len(results.outcomes), "kept": results.cached},
+        "interrupted": results.interrupted,
         "seconds": round(seconds, 1),
-    }
+    }  # fmt: skip
 
 
 def _mail(
-    chosen: options.ChosenTree, found: TreeResults, clauses: Sequence[str], names: Path
+    chosen: options.TreeOptions, results: TreeResults, clauses: Sequence[str], names: Path
 ) -> None:
     """Print a block about the first of these clauses that is broken; the others are named."""
-    cells = {c: cell for c, cell in found.newest_cells.items() if c in clauses}
+    cells = {c: cell for c, cell in results.newest_cells.items() if c in clauses}
     broken = {c: cell.example for c, cell in cells.items() if cell.example is not None}
     if not broken:
         click.echo("percpu-spec: nothing to report: no clause is newly broken", err=True)
         return
     first = min(broken, key=lambda clause: broken[clause].length)
     bound = and_others(broken, first) + cells[first].origin
-    c = of_tree(broken[first], subject_of(found.trees[-1].tree.name, found.patches), bound)
-    show_mail(c, reproducer(c, names, chosen))
+    c = of_tree(broken[first], subject_of(results.trees[-1].tree.name, results.patches), bound)
+    show_mail(c, names, chosen)
 
 
-def _bound(outcome: TreeOutcome) -> dict[str, Any]:
-    search = outcome.job.search
-    return {
-        "tree": outcome.job.tree, "search": search.name, "what": search.what,
-        **output.record(outcome, "bound", "states", "edges", "complete"),
-        "seconds": round(outcome.seconds, 2),
-    }  # fmt: skip
-
-
-def show(out: Console, found: TreeResults, only: Sequence[str] = ()) -> None:
+def show(out: Console, results: TreeResults, only: Sequence[str] = ()) -> None:
     """Print what is wrong of a tree, or what patches change, with the bounds; only: clauses."""
-    trees, cells, newest, changed = found.trees, found.cells, found.newest_cells, found.changed
-    name = found.base
+    trees, name, changed = results.trees, results.base, results.changed
+    cells, newest = results.cells, results.newest_cells
     if changed is not None:
         groups = [
             (f"NEWLY BROKEN by the patch, not by {name}", changed.new, newest),
@@ -133,12 +126,12 @@ def show(out: Console, found: TreeResults, only: Sequence[str] = ()) -> None:
             ("broken before too, but not by this schedule", changed.otherwise, newest),
         ]
     else:
-        out.print(f"{name} is {found.variant}: {found.because}", markup=False)
+        out.print(f"{name} is {results.variant}: {results.because}", markup=False)
         broken = [c for c, cell in newest.items() if cell.example is not None]
-        known = [c for c in broken if c not in found.undeclared]
+        known = [c for c in broken if c not in results.undeclared]
         groups = [
-            (f"broken, and not declared of {found.variant}", found.undeclared, newest),
-            (f"broken, as declared of {found.variant}", known, newest),
+            (f"broken, and not declared of {results.variant}", results.undeclared, newest),
+            (f"broken, as declared of {results.variant}", known, newest),
         ]
         if any(c in KM_COUNTS and newest[c].backings == {"km"} for c in known):
             out.print(f"known: {ONE_UNIT.partition(',')[0]}")
@@ -149,7 +142,7 @@ def show(out: Console, found: TreeResults, only: Sequence[str] = ()) -> None:
         out.print(f"\n{heading}: {', '.join(names)}", style="bold")
         for clause in names:
             mended = changed is not None and clause in changed.mended
-            patches = () if of is cells[BASE] else found.patches
+            patches = () if of is cells[BASE] else results.patches
             show_example(out, trees[0].tree.name, of[clause], patches, brief=mended)
     if changed is not None:
         unchanged = ", ".join(changed.unchanged) or "none"
@@ -160,14 +153,16 @@ def show(out: Console, found: TreeResults, only: Sequence[str] = ()) -> None:
                 "search that shows it did not come as far"
             )
     output.show_not_asked(out, not_asked(newest))
-    out.print(_bounds(trees, found.outcomes))
-    _show_accesses(out, found.new_accesses, found.accesses)
-    for search, why in found.not_searched.items():
+    _show_bounds(out, trees, results.outcomes)
+    _show_accesses(out, results.new_accesses, results.accesses)
+    for search, why in results.not_searched.items():
         out.print(f"not searched: {search}: {why}", markup=False)
 
 
-def _bounds(trees: Sequence[CompiledTree], outcomes: Sequence[TreeOutcome]) -> FittedTable:
-    """Return how far the searches came: a line for those of both trees that came as far."""
+def _show_bounds(
+    out: Console, trees: Sequence[CompiledTree], outcomes: Sequence[TreeOutcome]
+) -> None:
+    """Print how far the searches came: a line for those of both trees that came as far."""
     names = [tree.name for tree in trees]
     lines: dict[tuple[str, str], dict[str, str]] = {}
     for outcome in outcomes:
@@ -175,7 +170,7 @@ def _bounds(trees: Sequence[CompiledTree], outcomes: Sequence[TreeOutcome]) -> F
         line[outcome.job.tree] = f"{outcome.states:,}"
     rows = [(*line, *(states.get(name, "") for name in names)) for line, states in lines.items()]
     columns = ("search", "how far", *(f"states, {name}" for name in names))
-    return output.table("\nbounds", columns, rows)
+    out.print(output.table("\nbounds", columns, rows))
 
 
 def _show_accesses(out: Console, new: Sequence[AccessSite], every: Sequence[AccessSite]) -> None:
@@ -196,11 +191,11 @@ def _show_accesses(out: Console, new: Sequence[AccessSite], every: Sequence[Acce
             out.print(f"  {text}", markup=False)
 
 
-def _show_end(out: Console, found: TreeResults, seconds: float) -> None:
-    changed, wrong = found.changed, found.unexpected
-    begin = "interrupted: " if found.interrupted else ""
-    done = len(found.outcomes)
-    end = f"{begin}{done} of {found.planned} searches of {found.base} in {seconds:.0f} s: "
+def _show_end(out: Console, results: TreeResults, seconds: float) -> None:
+    changed, wrong = results.changed, results.unexpected
+    begin = "interrupted: " if results.interrupted else ""
+    done = len(results.outcomes)
+    end = f"{begin}{done} of {results.planned} searches of {results.base} in {seconds:.0f} s: "
     if changed is None:
         end += f"not declared: {', '.join(wrong)}" if wrong else "nothing but what is declared"
     else:

@@ -1,11 +1,10 @@
-"""`percpu-spec review` of variants: findings as they come, what is new first, then the matrix."""
+"""`percpu-spec review` of variants as it is shown: findings as they come, the new, the matrix."""
 
 from __future__ import annotations
 
 import textwrap
-import time
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -13,18 +12,16 @@ from rich.console import Console
 from rich.text import Text
 
 from percpu_proofs.commands import output
-from percpu_proofs.commands.report import write_variants
 from percpu_proofs.commands.review_lines import (
     FindingLines,
     brief,
     number_of,
     operations_of,
-    wrapped,
+    say_wrapped,
 )
-from percpu_proofs.commands.review_request import ReviewRequest, show_review_mail
 from percpu_proofs.explore.scenario import KERNEL_32K
 from percpu_proofs.review.job import JobOutcome, ReviewExample
-from percpu_proofs.review.jobs import SECONDS_EACH, ReviewRun, Workers
+from percpu_proofs.review.jobs import ReviewRun
 from percpu_proofs.review.matrix import (
     Cell,
     Changes,
@@ -36,6 +33,7 @@ from percpu_proofs.review.matrix import (
     not_asked,
 )
 from percpu_reference.variants import variant_class
+from percpu_reference.variants.composition import findings_in
 from percpu_spec.catalogue import clause as clause_of
 from percpu_spec.counts import counted, times
 
@@ -51,35 +49,39 @@ shorter one; . holds in every search that judged it, within its bound; ? not jud
 did not occur; - not asked of this variant; ! not as declared"""
 
 
-def review_variants(
-    request: ReviewRequest, workers: Workers, *, mail: Path | None, page: Path | None, as_json: bool
-) -> None:
-    """Review variants, those of files beside what they extend; exit 1 for what is not declared.
+@dataclass(frozen=True, slots=True)
+class ReviewRequest:
+    """What is asked for: which variants, which clauses are shown, and how far it goes.
 
-    mail: where a block for a mail enters its tokens; None for no such block. page: where a report
-    goes.
+    everything: bounds and every counterexample too.
     """
-    began = time.perf_counter()
-    shown = _VariantsReview(output.console(), request)
-    review = shown.review
-    if not as_json and mail is None:
-        review.on_outcome = shown.begin()
-    with output.progress_bar("review", SECONDS_EACH / workers.jobs) as bar:
-        review.run(replace(workers, on_done=bar))
-    shown.take()
-    if page is not None:
-        write_variants(page, shown.listed, shown.changed)
-    if as_json:
-        output.print_json(shown.as_json() | {"seconds": round(time.perf_counter() - began, 1)})
-    elif mail is not None:
-        show_review_mail(request, shown.every, shown.changed, mail)
-    else:
-        shown.show()
-        shown.end(time.perf_counter() - began)
-    output.end(interrupted=review.interrupted, ok=not shown.wrong)
+
+    variants: tuple[str, ...]
+    clauses: tuple[str, ...] = ()
+    findings: tuple[str, ...] = ()
+    quick: bool = False
+    deep: bool = False
+    searches: tuple[str, ...] = ()
+    everything: bool = False
+
+    @property
+    def named(self) -> bool:
+        """Whether what is shown is asked for by its name."""
+        return bool(self.clauses or self.findings)
+
+    def shows(self, clause: str) -> bool:
+        """Whether a clause is shown."""
+        declared = (variant_class(name).EXPECTED.get(clause, "") for name in self.variants)
+        return (not self.clauses or clause in self.clauses) and (
+            not self.findings or any(self.names(reason) for reason in declared)
+        )
+
+    def names(self, reason: str) -> list[str]:
+        """Return those of the findings asked for by which a variant declares a clause broken."""
+        return [name for name in findings_in(reason) if name in self.findings]
 
 
-class _VariantsReview:
+class VariantsReview:
     """A review of variants and how it is shown; `take` enters what was found.
 
     cells: of the variants that are asked for. changed: of those that are compared with their base.
@@ -148,8 +150,7 @@ class _VariantsReview:
 
     def _wrapped(self, text: str, style: str = "") -> None:
         """Print a text in as many lines as it takes, those behind the first as far to the right."""
-        indent = " " * (len(text) - len(text.lstrip()))
-        output.say(self.out, wrapped(text, self.out.width, indent), style)
+        say_wrapped(self.out, text, style, indent=len(text) - len(text.lstrip()))
 
     def _show_replay(self, example: ReviewExample, indent: str = "  ") -> None:
         if example.token:
@@ -275,9 +276,9 @@ class _VariantsReview:
         """Print the last line: what is not as declared, how much was done."""
         review = self.review
         wrong = ", ".join(f"{Path(cell.variant).stem} {cell.clause}" for cell in self.wrong)
-        kept = f", {review.cached} of them kept from earlier runs" if review.cached else ""
+        cached = f", {review.cached} of them kept from earlier runs" if review.cached else ""
         text = "interrupted: " if review.interrupted else ""
-        text += f"{review.done} of {review.planned} searches in {seconds:.0f} s{kept}; "
+        text += f"{review.done} of {review.planned} searches in {seconds:.0f} s{cached}; "
         if self.changed:
             new = [f"{Path(name).stem} {c}" for name, one in self.changed.items() for c in one.new]
             mended = [

@@ -13,9 +13,9 @@ from rich.text import Text
 
 from percpu_contracts.contract import Level
 from percpu_proofs import data
-from percpu_proofs.commands import output, traces
+from percpu_proofs.commands import options, output
+from percpu_proofs.commands.conform import replay_trace, show_trace, show_verdicts, trace_record
 from percpu_proofs.commands.source import (
-    SIZES,
     InputKind,
     Source,
     expand,
@@ -23,7 +23,7 @@ from percpu_proofs.commands.source import (
     kind_of,
     read_source,
 )
-from percpu_proofs.commands.traces import show_verdicts
+from percpu_proofs.explain.lines import SIZES
 from percpu_proofs.recorded.replay.report import TraceReport
 from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.operations import text_of
@@ -41,10 +41,7 @@ _FAILED = ("size", "align", "flags", "failed", "of", "reason")
 
 @click.command()
 @click.argument("files", nargs=-1, type=click.Path(path_type=Path), metavar="[FILE]...")
-@click.option(
-    "--variant", callback=output.named_variant,
-    help=f"The algorithm to run.  [default: {DEFAULT}; for what was recorded that of the kernel]",
-)
+@options.variant(f"{DEFAULT}; for what was recorded that of the kernel")
 @click.option(
     "--contracts", type=click.Choice(["off", "fast", "full"]), default="fast", show_default=True,
     help="What is checked: nothing, constant work an operation, everything.",
@@ -66,7 +63,6 @@ def run(
     contracts: Level,
     geometry: str | None,
     every: int | None,
-    as_json: bool,
 ) -> None:
     """Run FILEs (operation lists, vectors, kernel traces) through the contract-checked allocator.
 
@@ -83,22 +79,22 @@ def run(
                 if every is not None:
                     expected = "an operation list or a vector: a trace has work of its own"
                     raise InputError("--every", None, expected, str(path))
-                replayed = traces.replay(path, variant, contracts, geometry)
+                replayed = replay_trace(path, variant, contracts, geometry)
                 reports.append(replayed)
-                if not as_json:
-                    traces.show(out, replayed)
+                if not output.as_json():
+                    show_trace(out, replayed)
                 continue
             source = read_source(path, geometry)
             report = _report(path, source, variant or source.variant, contracts, every or 0)
             reports.append(report)
             with output.interruption() as within, output.progress_bar(path.name) as bar:
                 run_list(source.listed, report, bar)
-            if not as_json:
+            if not output.as_json():
                 show(out, report, source)
             if within.came:
                 raise KeyboardInterrupt
 
-    if as_json:
+    if output.as_json():
         output.print_json(_merged(reports, stop.came))
     if stop.came:
         done = sum(isinstance(report, TraceReport) or report.complete for report in reports)
@@ -106,9 +102,7 @@ def run(
     output.end(interrupted=stop.came, ok=all(report.ok for report in reports))
 
 
-def _report(
-    path: Path, source: Source, variant: str, contracts: Level, every: int
-) -> RunReport:
+def _report(path: Path, source: Source, variant: str, contracts: Level, every: int) -> RunReport:
     recorded, notes = source.recorded, source.notes
     if recorded is not None and variant != source.variant:  # only this one promises to end so
         notes += (f"recorded checksum not compared: it is that of {source.variant}",)
@@ -124,7 +118,7 @@ def _report(
 
 def _merged(reports: Sequence[RunReport | TraceReport], interrupted: bool) -> dict[str, Any]:
     """Return all runs; what concerns one input stands at the top too if there is only one."""
-    runs = [r.as_json() if isinstance(r, RunReport) else traces.as_json(r) for r in reports]
+    runs = [r.as_json() if isinstance(r, RunReport) else trace_record(r) for r in reports]
     violations: dict[str, dict[str, Any]] = {}
     for one in runs:
         for name, found in one["violations"].items():
@@ -151,20 +145,27 @@ def show(out: Console, report: RunReport, source: Source) -> None:
         runs = counted(report.works, "run")
         done += f", after each {report.every} the balance work if asked for: {runs}"
     pages = [sample.pages_all_units for sample in report.memory]
+    allocations = []
+    if report.allocations:
+        failed = report.failed.count if report.failed is not None else 0
+        text = f"{report.allocations}, all served"
+        if failed:
+            text = f"{report.allocations - failed} of {report.allocations} served, {failed} failed"
+        allocations = [("allocations", text)]
     rows = [
         ("input", f"{report.file} ({report.kind})"),
         ("allocator", f"{report.variant}, contracts {report.contracts}"),
         ("operations", f"{done}, {report.seconds:.1f} s"),
-        *_served(report),
+        *allocations,
         ("pages, all units", f"{pages[0]} to {pages[-1]}, at most {max(pages)}"),
         ("over time", output.sparkline(pages)),
     ]
     if report.final_checksum is not None:
-        recorded = ""
+        text = str(report.final_checksum)
         if report.recorded_checksum is not None:
-            other = f"recorded {report.recorded_checksum}"
-            recorded = ", as recorded" if report.checksum_agrees else f", {other}"
-        rows.append(("final checksum", f"{report.final_checksum}{recorded}"))
+            agrees = report.checksum_agrees
+            text += ", as recorded" if agrees else f", recorded {report.recorded_checksum}"
+        rows.append(("final checksum", text))
     output.show_pairs(out, rows)
     for note in report.notes:
         output.say(out, note, "yellow")
@@ -178,14 +179,6 @@ def show(out: Console, report: RunReport, source: Source) -> None:
     show_verdicts(out, report.clauses, report.variant, report.bound)
     if report.stopped_by is not None:
         _show_violation(out, report, source, report.violations[report.stopped_by])
-
-
-def _served(report: RunReport) -> list[tuple[str, str]]:
-    failed = report.failed.count if report.failed is not None else 0
-    text = f"{report.allocations}, all served"
-    if failed:
-        text = f"{report.allocations - failed} of {report.allocations} served, {failed} failed"
-    return [("allocations", text)] if report.allocations else []
 
 
 def _show_failed(out: Console, report: RunReport, source: Source) -> None:

@@ -12,7 +12,7 @@ import click
 from percpu_proofs.commands import moments, options, output
 from percpu_proofs.commands.moments import StateDrawing, map_svg, map_text, picture_of_kernel
 from percpu_proofs.commands.source import InputKind, geometry_option, kind_of, read_source, sizes
-from percpu_proofs.explain.shipped import DRAWN, find
+from percpu_proofs.explain.names import DRAWN, find_file
 from percpu_proofs.explore.packing import MODEL, TREE, cut
 from percpu_proofs.explore.token import read_token, token_of
 from percpu_proofs.kernel.search.plans import TreeSearch
@@ -76,8 +76,7 @@ def show(
     stats: bool,
     variant: str | None,
     geometry: str | None,
-    tree: options.ChosenTree | None,
-    as_json: bool,
+    tree: options.TreeOptions | None,
 ) -> None:
     """Draw a state: its lists, and a chunk page by page, or all chunks.
 
@@ -91,16 +90,16 @@ def show(
 
     Without --chunk, the chunk that the last operation, event or step changed.
     """
-    given = {"--at": at, "--step": step, "--variant": variant, "--geometry": geometry,
+    settings = {"--at": at, "--step": step, "--variant": variant, "--geometry": geometry,
              "--source": tree, "--debug": debug, "--state": begin}  # fmt: skip
     what = token_of(what)
     if what.startswith((MODEL, TREE)):
-        _only("a token", given, "--step", "--source", "--variant")
+        _only("a token", settings, "--step", "--source", "--variant")
         moment = _of_token(what, step, tree, variant)
     else:
-        moment = _of_file(what, given)
+        moment = _of_file(what, settings)
     if stats:
-        _print_stats(moment, as_json)
+        _print_stats(moment)
         return
     picture = moment.picture
     name = moment.chunk if name is None else name
@@ -108,7 +107,7 @@ def show(
         raise InputError("--chunk", None, f"one of {' '.join(picture.chunks)}", name)
     if svg is not None:
         output.write_file(svg, map_svg(picture, None if whole else name))
-    if as_json:
+    if output.as_json():
         output.print_json(_as_json(moment, name))
         return
     width = output.console().width
@@ -120,7 +119,7 @@ def show(
 
 
 def _of_token(
-    text: str, step: int | None, tree: options.ChosenTree | None, file: str | None
+    text: str, step: int | None, tree: options.TreeOptions | None, file: str | None
 ) -> StateDrawing:
     """Return the moment of a schedule that a token holds; file: of its variant.
 
@@ -141,71 +140,71 @@ def _of_token(
         return moments.of_tree_token(token, library, step)
 
 
-def _of_file(what: str, given: dict[str, Any]) -> StateDrawing:
+def _of_file(what: str, settings: dict[str, Any]) -> StateDrawing:
     """Return the moment that a file holds, or leads to. Raises InputError."""
     if what == LIVE:
-        return _of_kernel(what, Source.LIVE, given, "--debug")
-    path = find(Path(what), *DRAWN)
+        return _of_kernel(what, Source.LIVE, settings, "--debug")
+    path = find_file(Path(what), *DRAWN)
     if path.is_dir():
-        return _of_trace(path, given)
+        return _of_trace(path, settings)
     if is_core(path):
-        return _of_kernel(what, Source.CORE, given, "--debug")
+        return _of_kernel(what, Source.CORE, settings, "--debug")
     text = read_text(path)
     for kind, is_so in ((Source.STATE, is_state), (Source.READS, is_reads)):
         if is_so(text):
-            return _of_kernel(str(path), kind, given)
+            return _of_kernel(str(path), kind, settings)
     if moments.is_scenario(text):
-        _only("a scenario", given, "--variant")
-        return moments.scenario_start(path, given["--variant"])
+        _only("a scenario", settings, "--variant")
+        return moments.scenario_start(path, settings["--variant"])
     for is_so, name in ((is_stats, "percpu_stats"), (is_samples, "samples")):
         if is_so(text):
             command = f"percpu-spec state {shlex.quote(what)}"
-            told = f"a state, which has maps; what {name} tell: {command}"
-            raise InputError(path, None, told)
+            raise InputError(path, None, f"a state, which has maps; what {name} tell: {command}")
     if is_memleak(path) or kind_of(path) is InputKind.TRACE:
-        return _of_trace(path, given)
-    _only("an operation list or a vector", given, "--at", "--variant", "--geometry")
-    return _of_list(path, given["--at"], given["--variant"], given["--geometry"])
+        return _of_trace(path, settings)
+    _only("an operation list or a vector", settings, "--at", "--variant", "--geometry")
+    return _of_list(path, settings["--at"], settings["--variant"], settings["--geometry"])
 
 
-def _of_kernel(what: str, kind: Source, given: dict[str, Any], *taken: str) -> StateDrawing:
-    _only("a kernel's state", given, *taken)
+def _of_kernel(what: str, kind: Source, settings: dict[str, Any], *allowed: str) -> StateDrawing:
+    _only("a kernel's state", settings, *allowed)
     try:
-        state = read_subject(what, kind, given["--debug"], owners=False)
+        state = read_subject(what, kind, settings["--debug"], owners=False)
     except (TornError, UnstableError) as error:
         output.echo(f"torn: {error}; there is no one moment to draw")
         raise SystemExit(output.TORN) from None
     return StateDrawing(picture_of_kernel(state))
 
 
-def _of_trace(path: Path, given: dict[str, Any]) -> StateDrawing:
+def _of_trace(path: Path, settings: dict[str, Any]) -> StateDrawing:
     if is_memleak(path):
         command = f"percpu-spec conform trace --who {shlex.quote(str(path))}"
-        told = f"a trace of events; what memleak tells: {command}"
-        raise InputError(path, None, told)
+        raise InputError(path, None, f"a trace of events; what memleak tells: {command}")
     if path.is_dir() and not is_run(path):
         raise InputError(path, None, "a file, or the folder of a recorded run with its trace")
-    _only("a trace", given, "--at", "--variant", "--geometry", "--state")
+    _only("a trace", settings, "--at", "--variant", "--geometry", "--state")
     with output.progress_bar(path.name) as bar:
         return moments.of_trace(
-            path, given["--at"], variant=given["--variant"], sizes=sizes(given["--geometry"]),
-            state=given["--state"], progress=bar,
+            path, settings["--at"], variant=settings["--variant"],
+            sizes=sizes(settings["--geometry"]), state=settings["--state"], progress=bar,
         )  # fmt: skip
 
 
-def _only(what: str, given: dict[str, Any], *taken: str) -> None:
+def _only(what: str, settings: dict[str, Any], *allowed: str) -> None:
     """Raise InputError for an option that is given and means nothing for what is drawn."""
-    for option, value in given.items():
-        if value is not None and option not in taken:
-            kinds = {"--at": "an operation list, a vector or a trace", "--step": "a token",
-                     "--debug": "a core", "--state": "a trace"}  # fmt: skip
-            expected = kinds.get(option, "an operation list, a vector or a token")
+    for option, value in settings.items():
+        if value is not None and option not in allowed:
+            expected = _MEANT_FOR.get(option, "an operation list, a vector or a token")
             raise InputError(option, None, f"{expected} to draw", what)
 
 
-def _of_list(
-    path: Path, at: int | None, variant: str | None, geometry: str | None
-) -> StateDrawing:
+_MEANT_FOR = {
+    "--at": "an operation list, a vector or a trace", "--step": "a token", "--debug": "a core",
+    "--state": "a trace",
+}  # fmt: skip
+
+
+def _of_list(path: Path, at: int | None, variant: str | None, geometry: str | None) -> StateDrawing:
     source = read_source(path, geometry)
     variant = variant or source.variant
     operations = len(source.listed.operations)
@@ -220,16 +219,16 @@ def _of_list(
     return StateDrawing(picture, last_changed, allocator, last, operations)
 
 
-def _print_stats(moment: StateDrawing, as_json: bool) -> None:
+def _print_stats(moment: StateDrawing) -> None:
     allocator = moment.allocator
     if allocator is None or allocator.stats is None:
         expected = "an operation list or a vector: states and tokens carry no statistics"
         raise InputError("--stats", None, expected)
     text = stats_text(allocator)
-    if as_json:
-        output.print_json({"operations": moment.step, "percpu_stats": text})
-    else:
-        output.echo(text, nl=False)
+    output.result(
+        lambda: {"operations": moment.step, "percpu_stats": text},
+        lambda _: output.echo(text, nl=False),
+    )
 
 
 def _as_json(moment: StateDrawing, name: str) -> dict[str, Any]:
@@ -241,26 +240,26 @@ def _as_json(moment: StateDrawing, name: str) -> dict[str, Any]:
         "title": picture.title,
         "geometry": asdict(picture.geometry),
         "lists": {title: list(members) for title, members in picture.lists},
-        **_recorded(moment.allocator, picture),
+        **(_drawn(picture) if moment.allocator is None else _recorded(moment.allocator)),
         "chunk": name,
         "map": map_text(picture, name),
     }
 
 
-def _recorded(allocator: Allocator | None, picture: StatePicture) -> dict[str, Any]:
-    if allocator is None:
-        return {
-            "float": picture.float_pages,
-            "nr_populated": picture.populated,
-            "chunks": [
-                {
-                    "chunk": chunk.name, "place": chunk.place, "free_bytes": chunk.free_bytes,
-                    "populated": chunk.populated, "empty": chunk.empty, "areas": chunk.areas,
-                    "pages": chunk.strip, "hints": chunk.hints._asdict(),
-                }
-                for chunk in picture.chunks.values()
-            ],
-        }  # fmt: skip
+def _drawn(picture: StatePicture) -> dict[str, Any]:
+    return {
+        "float": picture.float_pages,
+        "nr_populated": picture.populated,
+        "chunks": [
+            {"chunk": chunk.name}
+            | output.record(chunk, "place", "free_bytes", "populated", "empty", "areas")
+            | {"pages": chunk.strip, "hints": chunk.hints._asdict()}
+            for chunk in picture.chunks.values()
+        ],
+    }
+
+
+def _recorded(allocator: Allocator) -> dict[str, Any]:
     state = Recorder(allocator).read()
     return {
         "g": state.g,

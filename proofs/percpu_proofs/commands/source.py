@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import click
 
+from percpu_proofs.explain.lines import SIZES
 from percpu_proofs.logs.messages import bare
 from percpu_proofs.recorded.boot.layout import size_of
 from percpu_proofs.recorded.boot.log import is_layout
@@ -21,12 +22,6 @@ from percpu_proofs.run.inputs import InputError, read_json, read_text
 from percpu_proofs.run.operations import SHAPES, OperationList, parse_operations
 from percpu_reference.variants import DEFAULT, MERGED
 from percpu_spec.geometry import PAGE_SIZES, PAGES_ARE, Geometry, GeometryError
-
-SIZES = (
-    "page", "unit", "static", "reserved", "dyn", "cpus", "groups", "spare", "memcg", "async",
-    "backing",
-)  # fmt: skip
-"""What the command line may change; the rest are constants of the kernel that the model is of."""
 
 FC = TypeVar("FC", bound=Callable[..., Any])
 _BEGINNING = 20  # lines that tell a log
@@ -115,7 +110,7 @@ def read_source(path: Path, changes: str | None) -> Source:
     if kind_of(path) is InputKind.VECTOR:
         vector = read_vector(path)
         notes: tuple[str, ...] = () if vector.vouched else (NOT_VOUCHED,)
-        geometry = asked_for(changes, vector.geometry)
+        geometry = geometry_with(changes, vector.geometry)
         recorded: int | None = vector.final_crc
         if geometry != vector.geometry:
             recorded = None
@@ -125,11 +120,11 @@ def read_source(path: Path, changes: str | None) -> Source:
     try:
         listed = parse_operations(path, lines)
     except InputError:
-        if wanted := _another(path, lines):
-            expected = f"an operation list, a vector or a trace; {wanted}"
+        if advice := _another(path, lines):
+            expected = f"an operation list, a vector or a trace; {advice}"
             raise InputError(path, None, expected) from None
         raise
-    return Source(InputKind.OPERATIONS, listed, asked_for(changes, Geometry()))
+    return Source(InputKind.OPERATIONS, listed, geometry_with(changes, Geometry()))
 
 
 def _another(path: Path, lines: list[str]) -> str:
@@ -143,7 +138,7 @@ def _another(path: Path, lines: list[str]) -> str:
     return ""
 
 
-def asked_for(changes: str | None, geometry: Geometry) -> Geometry:
+def geometry_with(changes: str | None, geometry: Geometry) -> Geometry:
     """Return a geometry with the changes of the command line, one that a kernel boots with."""
     try:
         return geometry.with_mapping(_whole_pages(sizes(changes), geometry)).require_kernel()
@@ -170,19 +165,17 @@ def _whole_pages(given: dict[str, str], geometry: Geometry) -> dict[str, str]:
     return given | {"dyn": str(geometry.dyn + filled)}
 
 
-def page_asked_for(changes: str | None) -> int:
+def page_size(changes: str | None) -> int:
     """Return the page size of the command line, the only size asked for. Raises InputError."""
     if sizes(changes).keys() - {"page"}:
         raise InputError("--geometry", None, "page=N alone: other sizes follow from it", changes)
-    return asked_for(changes, Geometry(unit=PAGE_SIZES[-1])).page
+    return geometry_with(changes, Geometry(unit=PAGE_SIZES[-1])).page
 
 
 def geometry_option(help: str, metavar: str = "NAME=VALUE,...") -> Callable[[FC], FC]:
     """Return the option --geometry, whose text names sizes there are. Raises InputError."""
 
-    def checked(
-        context: click.Context, option: click.Parameter, given: str | None
-    ) -> str | None:
+    def checked(context: click.Context, option: click.Parameter, given: str | None) -> str | None:
         sizes(given)
         return given
 

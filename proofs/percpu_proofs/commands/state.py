@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
 from percpu_proofs.commands import options, output, state_report
 from percpu_proofs.commands.moments import map_svg, map_text, picture_of_kernel
-from percpu_proofs.commands.report import write_state
 from percpu_proofs.commands.state_mail import state_mail, stats_mail
-from percpu_proofs.live.continuation import (
-    after_work,
-    ask,
-    cannot_go_on,
-    largest,
-)
+from percpu_proofs.live.continuation import after_work, ask, cannot_go_on, largest
 from percpu_proofs.live.memory import memory_of
 from percpu_proofs.live.reader import TornError
 from percpu_proofs.live.sample import (
@@ -55,14 +50,8 @@ from percpu_spec.geometry import Geometry
 _FORM = "SIZE[,ALIGN][,atomic]"
 
 
-def _requests(
-    context: click.Context, option: click.Parameter, given: tuple[str, ...]
-) -> tuple[Demand, ...]:
-    """Return requests in bytes; alignment 8, as most callers have it, unless given."""
-    return tuple(map(_request, given))
-
-
 def _request(given: str) -> Demand:
+    """Return a request in bytes; alignment 8, as most callers have it, unless given."""
     parts = given.split(",")
     atomic = parts[-1] == "atomic"
     numbers = parts[: len(parts) - atomic]
@@ -71,9 +60,7 @@ def _request(given: str) -> Demand:
     return Demand(int(numbers[0]), int(numbers[1]) if numbers[1:] else 8, atomic)
 
 
-def _seconds(
-    context: click.Context, option: click.Parameter, given: float | None
-) -> float | None:
+def _seconds(context: click.Context, option: click.Parameter, given: float | None) -> float | None:
     """Return a time to wait, which has an end: a range of numbers lets nan and inf pass."""
     if given is not None and not math.isfinite(given):
         raise click.BadParameter(f"{given} is no number of seconds")
@@ -88,7 +75,7 @@ def _seconds(
 @click.option("--svg", type=output.NewFile(), help="Write what --chunk or --map draws as SVG.")
 @click.option("--who", is_flag=True, help="Name who holds the memory, by chunk and page.")
 @click.option(
-    "--ask", "asked", metavar=_FORM, multiple=True, callback=_requests,
+    "--ask", "requests", metavar=_FORM, multiple=True, type=_request,
     help="Tell what such a request would get; the kernel raises alignments below 4 to 4.",
 )
 @click.option(
@@ -107,23 +94,20 @@ def _seconds(
 @options.page
 @click.option("--mail", "as_mail", is_flag=True, help="Print a block for a mail.")
 @output.json_option
-@click.pass_context
 def state(
-    context: click.Context,
     what: str,
     debug: Path | None,
     name: str | None,
     whole: bool,
     svg: Path | None,
     who: bool,
-    asked: tuple[Demand, ...],
+    requests: tuple[Demand, ...],
     what_if: str | None,
     save: Path | None,
     every: float | None,
     count: int | None,
     page: Path | None,
     as_mail: bool,
-    as_json: bool,
 ) -> None:
     """Judge the percpu state of a kernel and tell where its memory is.
 
@@ -139,7 +123,7 @@ def state(
             raise click.UsageError(f"{path} is what is read: it is not overwritten")
     if count is not None and every is None:
         raise click.UsageError("--count counts the samples of --every")
-    if as_mail and (as_json or every is not None or kind is SubjectKind.SAMPLES):
+    if as_mail and (output.as_json() or every is not None or kind is SubjectKind.SAMPLES):
         raise click.UsageError("--mail is of one state, and no JSON")
     if every is not None:
         if kind is not SubjectKind.LIVE:
@@ -149,52 +133,53 @@ def state(
             reader, lambda copy: state_in(reader, copy, "live", owners=False), every, save,
             count=count,
         )  # fmt: skip
-        _show_samples(samples, "live", svg, save, as_json=as_json)
+        _show_samples(samples, "live", svg, save)
         return
     if kind is SubjectKind.SAMPLES:
-        _show_samples(read_samples(Path(what)), what, svg, None, as_json=as_json)
+        _show_samples(read_samples(Path(what)), what, svg, None)
         return
     if svg is not None and name is None and not whole:
         raise click.UsageError("--svg draws what --chunk N or --map asks for")
     if kind is SubjectKind.STATS:
-        if debug or name or whole or who or asked or what_if or save or page:
+        if debug or name or whole or who or requests or what_if or save or page:
             raise click.UsageError("percpu_stats tells too little for this: give a state or a core")
-        _stats(context, Path(what), as_json=as_json, as_mail=as_mail)
+        _stats(Path(what), as_mail=as_mail)
     try:
         found = read_subject(what, kind, debug, owners=who)
     except (TornError, UnstableError) as error:
-        stable = error.stable if isinstance(error, UnstableError) else None
-        _torn(context, kind, str(error), stable, as_json=as_json)
-        return
+        _torn(kind, str(error), error.stable if isinstance(error, UnstableError) else None)
     if save is not None:
         save_state(found, save)
     verdicts = KernelStateJudge().verdicts(found)
     wrong = broken(verdicts)
-    _check_requests(asked, found.snapshot.geometry)
+    _check_requests(requests, found.snapshot.geometry)
     picture = _picture(found, Path(what).name, name, whole)
     if svg is not None and picture is not None:
         output.write_file(svg, map_svg(picture, name))
-    stays = cannot_go_on(found, wrong)
+    obstacle = cannot_go_on(found, wrong)
     if page is not None:
-        write_state(page, found, verdicts, stays, what)
-    answers = [] if stays else [ask(found, request) for request in asked]
-    after = list(after_work(found)) if what_if and not stays else []
-    if as_json:
+        from percpu_proofs.report.of_state import report_of_state
+
+        output.write_page(page, report_of_state(found, verdicts, obstacle, Path(what).name))
+    answers = [] if obstacle else [ask(found, request) for request in requests]
+    after = list(after_work(found)) if what_if and not obstacle else []
+    if output.as_json():
         output.print_json(
-            state_record(found, verdicts, stays)
+            _record(found, verdicts, obstacle)
             | ({"who": state_report.who_record(found)} if who else {})
             | {"ask": [a.as_json() for a in answers], "what_if": [asdict(a) for a in after]}
         )
     elif as_mail:
-        output.echo("\n".join(state_mail(found, verdicts, what, stays)))
+        output.echo("\n".join(state_mail(found, verdicts, what, obstacle)))
     else:
         out = output.console()
-        state_report.show(out, found, verdicts, stays)
+        state_report.show(out, found, verdicts, obstacle)
         if who:
             state_report.show_who(out, found, name)
-        if stays and (asked or what_if):
-            output.echo(f"the model does not go on from here: {stays}")
-        state_report.show_answers(out, answers)
+        if obstacle and (requests or what_if):
+            output.echo(f"the model does not go on from here: {obstacle}")
+        for answer in answers:
+            output.say(out, answer.words)
         state_report.show_after(out, found, after)
         if picture is not None and whole:
             output.echo("\n" + map_text(picture, None))
@@ -202,11 +187,13 @@ def state(
             output.echo("\n" + map_text(picture, name))
         for path in filter(None, (svg, save)):
             output.echo(f"written: {path}")
-    context.exit(exit_status(found, wrong))
+    if found.stability is Stability.TORN:
+        raise SystemExit(output.TORN)
+    output.end(ok=not wrong)
 
 
 def _show_samples(
-    samples: Iterable[Sample], title: str, svg: Path | None, keep: Path | None, *, as_json: bool
+    samples: Iterable[Sample], title: str, svg: Path | None, keep: Path | None
 ) -> None:
     """Say what changes from sample to sample, and draw them all, interrupted or not."""
     seen: list[Sample] = []
@@ -214,8 +201,8 @@ def _show_samples(
         for sample in samples:
             changed = changes(seen[-1] if seen else None, sample)
             seen.append(sample)
-            if as_json:
-                output.print_line(sample)
+            if output.as_json():
+                output.echo(json.dumps(sample))  # a line each: a stream
             elif changed:
                 output.echo(f"{sample['time']} {changed}")
     finally:
@@ -224,29 +211,37 @@ def _show_samples(
             output.write_file(svg, samples_svg(drawn, f"{title}: {len(drawn)} samples"))
 
 
-def state_record(
-    found: KernelState, verdicts: Mapping[str, Verdict], stays: str
-) -> dict[str, Any]:
-    """Return what is told of a state with plain values; stays: why the model does not go on."""
+def _record(found: KernelState, verdicts: Mapping[str, Verdict], obstacle: str) -> dict[str, Any]:
+    """Return what is told of a state with plain values; obstacle: why the model does not go on."""
+    geometry, rest = found.snapshot.geometry, found.quiescence
     return {
         "kernel": found.release, "source": found.source, "types": found.types,
-        "variant": found.variant, "layout": _layout(found.snapshot.geometry, found),
-        "rest": rest_record(found),
+        "variant": found.variant,
+        "layout": output.record(
+            geometry, "page", "unit", "unit_pages", "static", "reserved", "dyn", "units", "cpus",
+            "groups",
+        ) | {
+            "page_cost": geometry.page * geometry.cpus, "geometry": geometry.text,
+            "chunks": len(found.chunks),
+        },
+        "rest": {
+            "state": found.stability.value, "why": found.signs or rest.words,
+            "lock": rest.lock, "mutex_owner": rest.owner, "mutex_waiters": rest.waiters,
+            "work_pending": rest.pending, "work_running": rest.running,
+            "stacks": dict(rest.stacks), "hints_only": found.stability is Stability.TORN,
+        },
         "clauses": verdict_records(verdicts),
         "memory": asdict(memory_of(found)),
         "chunks": state_report.chunk_records(found),
-        "requests": {} if stays else {kind: asdict(x) for kind, x in largest(found).items()},
-        "requests_unasked": stays,
+        "requests": {} if obstacle else {kind: asdict(x) for kind, x in largest(found).items()},
+        "requests_unasked": obstacle,
     }  # fmt: skip
 
 
-def _torn(
-    context: click.Context, kind: SubjectKind, why: str, stable: StableChunks | None,
-    *, as_json: bool,
-) -> None:  # fmt: skip
+def _torn(kind: SubjectKind, why: str, stable: StableChunks | None) -> NoReturn:
     """Say that there is no one moment to judge, what stood still meanwhile, and exit."""
     word = "unstable" if kind is SubjectKind.LIVE else "torn"
-    if as_json:
+    if output.as_json():
         rest = {"state": word, "why": why, "hints_only": True}
         by_chunk = stable and stable.as_json()
         output.print_json({"rest": rest, "clauses": {}, "by_chunk": by_chunk})
@@ -257,14 +252,14 @@ def _torn(
         output.echo(f"{word}: {why}; no verdict ({again})")
         if stable is not None:
             state_report.show_stable(output.console(), stable)
-    context.exit(output.TORN)
+    raise SystemExit(output.TORN)
 
 
-def _stats(context: click.Context, path: Path, *, as_json: bool, as_mail: bool) -> None:
+def _stats(path: Path, *, as_mail: bool) -> NoReturn:
     """Tell what the text of percpu_stats determines, and exit."""
     stats = read_stats(path)
     verdicts = stats_verdicts(stats)
-    if as_json:
+    if output.as_json():
         output.print_json(
             {
                 "source": str(path), "layout": dict(stats.layout) | {"pages": list(stats.pages)},
@@ -281,53 +276,19 @@ def _stats(context: click.Context, path: Path, *, as_json: bool, as_mail: bool) 
         output.echo("\n".join(stats_mail(stats, verdicts, str(path))))
     else:
         state_report.show_stats(output.console(), stats, verdicts)
-    wrong = broken(verdicts)
-    context.exit(output.DIFFERS if wrong else output.AS_EXPECTED)
+    raise SystemExit(output.DIFFERS if broken(verdicts) else output.AS_EXPECTED)
 
 
-def _check_requests(asked: Sequence[Demand], geometry: Geometry) -> None:
+def _check_requests(requests: Sequence[Demand], geometry: Geometry) -> None:
     """Raise InputError for a request that the kernel would not take (API-1)."""
-    for request in asked:
-        align = request.align
-        legal = is_legal(geometry, request.size, align)
-        if align <= 0 or align & (align - 1) or not legal:
+    for size, align in ((request.size, request.align) for request in requests):
+        if align <= 0 or align & (align - 1) or not is_legal(geometry, size, align):
             most = f"1 to {geometry.largest} bytes aligned to a power of two up to {geometry.page}"
-            given = f"{request.size},{align}"
-            raise InputError("--ask", None, f"{most}, as the kernel takes them (API-1)", given)
+            expected = f"{most}, as the kernel takes them (API-1)"
+            raise InputError("--ask", None, expected, f"{size},{align}")
 
 
-def exit_status(found: KernelState, wrong: list[str]) -> int:
-    """Return the exit status of one state's verdicts."""
-    if found.stability is Stability.TORN:
-        return output.TORN
-    return output.DIFFERS if wrong else output.AS_EXPECTED
-
-
-def rest_record(found: KernelState) -> dict[str, Any]:
-    """Return how far at rest a state is, and why, with plain values."""
-    standing = found.quiescence
-    return {
-        "state": found.stability.value, "why": found.signs or standing.words,
-        "lock": standing.lock, "mutex_owner": standing.owner, "mutex_waiters": standing.waiters,
-        "work_pending": standing.pending, "work_running": standing.running,
-        "stacks": dict(standing.stacks), "hints_only": found.stability is Stability.TORN,
-    }  # fmt: skip
-
-
-def _layout(geometry: Geometry, found: KernelState) -> dict[str, Any]:
-    return {
-        **output.record(
-            geometry, "page", "unit", "unit_pages", "static", "reserved", "dyn", "units", "cpus",
-            "groups",
-        ),
-        "page_cost": geometry.page * geometry.cpus, "geometry": geometry.text,
-        "chunks": len(found.chunks),
-    }  # fmt: skip
-
-
-def _picture(
-    found: KernelState, title: str, name: str | None, whole: bool
-) -> StatePicture | None:
+def _picture(found: KernelState, title: str, name: str | None, whole: bool) -> StatePicture | None:
     """Return what --chunk or --map draws from. Raises InputError for a chunk that there is not."""
     if name is None and not whole:
         return None

@@ -1,4 +1,4 @@
-"""A state's verdicts as a block for a mail: what is broken, where the memory is, what to do."""
+"""`percpu-spec state --mail`: what is broken, where the memory is, what to do."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from percpu_proofs.commands.state_report import first_of
 from percpu_proofs.counterexample.record import first_sentence, kernel_of
 from percpu_proofs.live.continuation import largest
 from percpu_proofs.live.memory import Memory, isolated_kb, memory_of
@@ -27,9 +28,9 @@ from percpu_spec.counts import counted
 
 
 def state_mail(
-    state: KernelState, verdicts: Mapping[str, Verdict], what: str, stays: str
+    state: KernelState, verdicts: Mapping[str, Verdict], what: str, obstacle: str
 ) -> list[str]:
-    """Return the lines of a block. what: the argument of the command; stays: as state has it."""
+    """Return the lines of a block. what: the argument of the command; obstacle: as state has it."""
     geometry = state.snapshot.geometry
     memory = memory_of(state)
     top = block(
@@ -37,11 +38,16 @@ def state_mail(
         f"pages of {geometry.page}, {counted(len(state.chunks), 'chunk')}: {_at_rest(state)}",
         3, "", "  ",
     )  # fmt: skip
-    top += block(_memory(memory), 4, "", "  ")
-    if not stays:
+    top += block(
+        f"Percpu {memory.percpu_kb} kB: {memory.used // 1024} kB used, {memory.empty // 1024} kB "
+        f"empty, {memory.above_high // 1024} kB of it above HIGH, {isolated_kb(memory)}; "
+        f"pcpu_nr_empty_pop_pages {memory.float_pages}, HIGH {memory.high}",
+        4, "", "  ",
+    )  # fmt: skip
+    if not obstacle:
         served = largest(state).items()
-        told = ", ".join(f"{kind} {found.served}" for kind, found in served)
-        top += block(f"Largest request that the chunks as they are serve, in bytes: {told}", 2)
+        sizes = ", ".join(f"{kind} {found.served}" for kind, found in served)
+        top += block(f"Largest request that the chunks as they are serve, in bytes: {sizes}", 2)
     torn = state.stability is Stability.TORN
     bottom = ["", *_counts(verdicts), "", *_advice(verdicts, memory, torn=torn)]
     return _whole(top, verdicts, bottom, what)
@@ -82,71 +88,53 @@ def _at_rest(state: KernelState) -> str:
     return state.signs or f"{state.stability.value} ({state.quiescence.words})"
 
 
-def _memory(memory: Memory) -> str:
-    return (
-        f"Percpu {memory.percpu_kb} kB: {memory.used // 1024} kB used, {memory.empty // 1024} kB "
-        f"empty, {memory.above_high // 1024} kB of it above HIGH, "
-        f"{isolated_kb(memory)}; pcpu_nr_empty_pop_pages {memory.float_pages}, HIGH "
-        f"{memory.high}"
-    )
-
-
 def _verdict(verdict: Verdict) -> list[str]:
     """Return a clause that does not hold: its sentence, what is wrong, where the kernel says so."""
     stated = clause(verdict.clause)
     explain = f"percpu-spec explain {verdict.clause}"
-    more = f" (and {len(verdict.found) - 1} more)" if len(verdict.found) > 1 else ""
-    said = verdict.verdict
+    word = verdict.verdict
     if verdict.reason:
-        said = verdict.reason if verdict.verdict == KNOWN else f"{said} ({verdict.reason})"
+        word = verdict.reason if verdict.verdict == KNOWN else f"{word} ({verdict.reason})"
     return [
         "",
-        *block(f"{verdict.clause}, {stated.title}: {said}", 2, explain, "  "),
+        *block(f"{verdict.clause}, {stated.title}: {word}", 2, explain, "  "),
         *block(f"  {first_sentence(stated.statement)}", 3, explain, "  "),
-        *block(f"  Found: {verdict.found[0]}{more}", 2, "see the last line", "  "),
+        *block(f"  Found: {first_of(verdict)}", 2, "see the last line", "  "),
         *block(f"  Kernel: {kernel_of(verdict.clause)}", 2, explain, "  "),
     ]
 
 
 def _counts(verdicts: Mapping[str, Verdict]) -> list[str]:
     kinds = [verdict.verdict for verdict in verdicts.values()]
-    holds, silent = kinds.count(HOLDS), kinds.count(NOT_ASKED)
-    said = f"{counted(holds, 'clause')} hold, {silent} were not asked of one state"
-    return block(said.replace("clause hold", "clause holds"), 1)
+    holds = counted(kinds.count(HOLDS), "clause")
+    verb = "holds" if holds.endswith("clause") else "hold"
+    return block(f"{holds} {verb}, {kinds.count(NOT_ASKED)} were not asked of one state", 1)
 
 
-def _advice(
-    verdicts: Mapping[str, Verdict], memory: Memory | None, *, torn: bool
-) -> Iterator[str]:
+def _advice(verdicts: Mapping[str, Verdict], memory: Memory | None, *, torn: bool) -> Iterator[str]:
     """Yield what to do about it."""
     known = [v for v in verdicts.values() if v.verdict == KNOWN]
     if torn:
         yield from block("To do: read it again; the memory changed while it was read.", 1)
     elif any(v.verdict == BROKEN for v in verdicts.values()):
-        said = (
+        advice = (
             "To do: what is broken is not known of this release: save the state (percpu-spec state "
             "... --save FILE) and report it with this block and the kernel's patches to percpu."
         )
-        yield from block(said, 3, "", "  ")
+        yield from block(advice, 3, "", "  ")
     elif not known:
         yield "To do: nothing."
-    patches = _patches(known)
-    if patches:
-        told = "Known mechanisms, with patches of this package: " + "; ".join(patches)
-        yield from block(told, 4, "percpu-spec explain R1", "  ")
+    known_by = {name for v in known for name in v.reason.rpartition(": ")[2].split(", ")}
+    mechanisms = [
+        f"{f.id} ({', '.join(f.patches) or 'no patch'})"
+        for f in findings().values() if f.id in known_by
+    ]  # fmt: skip
+    if mechanisms:
+        text = "Known mechanisms, with patches of this package: " + "; ".join(mechanisms)
+        yield from block(text, 4, "percpu-spec explain R1", "  ")
     if memory is not None and memory.stranded and not torn:
-        said = (
+        stranded = (
             f"{memory.stranded // 1024} kB are stranded until a later free into their chunks; what "
             "a run of the work would give back: percpu-spec state ... --what-if work"
         )
-        yield from block(said, 2, "", "  ")
-
-
-def _patches(known: Sequence[Verdict]) -> list[str]:
-    """Return the findings that verdicts are known by, each with the patches that mend it."""
-    named = [f for f in findings().values() if any(f.id in _names(v.reason) for v in known)]
-    return [f"{f.id} ({', '.join(f.patches) or 'no patch'})" for f in named]
-
-
-def _names(reason: str) -> list[str]:
-    return reason.rpartition(": ")[2].split(", ")
+        yield from block(stranded, 2, "", "  ")

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from percpu_proofs.commands import output
 from percpu_proofs.commands.output import say
-from percpu_proofs.live.continuation import After, RequestOutcome, largest
+from percpu_proofs.live.continuation import After, largest
 from percpu_proofs.live.memory import (
     WAITS,
     ChunkMemory,
@@ -49,24 +49,23 @@ _FEW_PAGES = 8  # in use, of a chunk whose pages are listed unasked
 _STYLES = {HOLDS: "green", KNOWN: "yellow", BROKEN: "red"}
 
 
-def show(
-    out: Console, state: KernelState, verdicts: Mapping[str, Verdict], stays: str
-) -> None:
+def show(out: Console, state: KernelState, verdicts: Mapping[str, Verdict], obstacle: str) -> None:
     """Print the whole of a state: kernel, rest, memory, verdicts, chunks, what can be served."""
     show_kernel(out, state)
     out.print()
     show_verdicts(out, verdicts, torn=state.stability is Stability.TORN)
     out.print()
     _show_chunks(out, list(chunk_rows(state)))
-    show_largest(out, state, stays)
-    show_owners(out, state)
+    show_largest(out, state, obstacle)
+    if held := list(total_owner_bytes(state.chunks).items()):
+        say(out, f"used by: {_first(held)} bytes a CPU    (--who: by chunk and page)")
     wrong = [v.clause for v in verdicts.values() if v.verdict in (KNOWN, BROKEN)]
     if wrong:
         say(out, f"explain a clause: percpu-spec explain {wrong[-1]}; draw a chunk: --chunk N")
 
 
 def show_kernel(out: Console, state: KernelState) -> None:
-    """Say which kernel it is, how far at rest, and where its memory is."""
+    """Say which kernel it is, how far at rest, and where its memory is, in kB over all CPUs."""
     geometry = state.snapshot.geometry
     say(
         out,
@@ -75,7 +74,15 @@ def show_kernel(out: Console, state: KernelState) -> None:
         f"d{geometry.dyn}; {counted(len(state.chunks), 'chunk')}; types: {state.types}",
     )
     _show_rest(out, state)
-    _show_memory(out, state)
+    memory = memory_of(state)
+    say(
+        out,
+        f"Percpu {memory.percpu_kb} kB: {memory.used // 1024} kB used by areas, "
+        f"{isolated_kb(memory)}, "
+        f"{memory.empty // 1024} kB empty, {memory.above_high // 1024} kB of it above HIGH "
+        f"(float {counted(memory.float_pages, 'page')}, HIGH {memory.high}; a page costs "
+        f"{memory.page_cost // 1024} kB)",
+    )
 
 
 def _show_rest(out: Console, state: KernelState) -> None:
@@ -95,19 +102,6 @@ def _show_rest(out: Console, state: KernelState) -> None:
         say(out, f"  {who}: {stack}")
 
 
-def _show_memory(out: Console, state: KernelState) -> None:
-    """Say where the memory is, in kB over all CPUs."""
-    memory = memory_of(state)
-    say(
-        out,
-        f"Percpu {memory.percpu_kb} kB: {memory.used // 1024} kB used by areas, "
-        f"{isolated_kb(memory)}, "
-        f"{memory.empty // 1024} kB empty, {memory.above_high // 1024} kB of it above HIGH "
-        f"(float {counted(memory.float_pages, 'page')}, HIGH {memory.high}; a page costs "
-        f"{memory.page_cost // 1024} kB)",
-    )
-
-
 def show_verdicts(out: Console, verdicts: Mapping[str, Verdict], *, torn: bool = False) -> None:
     """Print the clauses by verdict, and what was found of each that does not hold."""
     by_verdict = output.grouped((verdict.verdict, verdict) for verdict in verdicts.values())
@@ -117,9 +111,8 @@ def show_verdicts(out: Console, verdicts: Mapping[str, Verdict], *, torn: bool =
         _row(out, HOLDS + hint, short(names), _STYLES[HOLDS])
     for kind in (KNOWN, BROKEN):
         for verdict in by_verdict.get(kind, ()):
-            more = f" (and {len(verdict.found) - 1} more)" if len(verdict.found) > 1 else ""
             why = f"  [{verdict.reason}]" if verdict.reason else ""
-            text = f"{verdict.clause:8} {verdict.found[0]}{more}{why}"
+            text = f"{verdict.clause:8} {first_of(verdict)}{why}"
             _row(out, kind + hint, text, _STYLES[kind])
     reasons = output.grouped((v.reason, v.clause) for v in by_verdict.get(NOT_ASKED, ()))
     operations = reasons.pop(NO_OPERATION, [])
@@ -127,6 +120,12 @@ def show_verdicts(out: Console, verdicts: Mapping[str, Verdict], *, torn: bool =
         _row(out, NOT_ASKED, f"{short(clauses)}: {reason}")
     if operations:
         _row(out, NOT_ASKED, f"{len(operations)} others: each {NO_OPERATION}")
+
+
+def first_of(verdict: Verdict) -> str:
+    """Return the first of what is wrong, and how many more there are."""
+    more = f" (and {len(verdict.found) - 1} more)" if len(verdict.found) > 1 else ""
+    return f"{verdict.found[0]}{more}"
 
 
 def show_stable(out: Console, found: StableChunks) -> None:
@@ -187,8 +186,8 @@ def _merged(rows: Sequence[ChunkMemory]) -> list[ChunkMemory]:
             merged.append(first)
             continue
         empty = sum(row.empty_pages for row in group)
-        kept = "to release" if WAITS in first.notes else "stranded"
-        notes = (f"{counted(empty, 'empty page')} {kept}",) if first.isolated and empty else ()
+        state = "to release" if WAITS in first.notes else "stranded"
+        notes = (f"{counted(empty, 'empty page')} {state}",) if first.isolated and empty else ()
         summed = {name: sum(getattr(row, name) for row in group) for name in _SUMMED}
         most = {name: max(getattr(row, name) for row in group) for name in _LARGEST}
         name = f"{first.chunk}-{last.chunk}"
@@ -196,10 +195,10 @@ def _merged(rows: Sequence[ChunkMemory]) -> list[ChunkMemory]:
     return merged
 
 
-def show_largest(out: Console, state: KernelState, stays: str) -> None:
+def show_largest(out: Console, state: KernelState, obstacle: str) -> None:
     """Say the largest request that can be served, and that right hints would serve."""
-    if stays:
-        say(out, f"largest request that is served: not asked, {stays}")
+    if obstacle:
+        say(out, f"largest request that is served: not asked, {obstacle}")
         return
     for kind, found in largest(state).items():
         more = ""
@@ -211,14 +210,8 @@ def show_largest(out: Console, state: KernelState, stays: str) -> None:
                   f"{more}{new}")  # fmt: skip
 
 
-def show_owners(out: Console, state: KernelState) -> None:
-    """Say who holds the memory, in bytes of one unit, where that is known."""
-    held = list(total_owner_bytes(state.chunks).items())
-    if held:
-        say(out, f"used by: {_first(held)} bytes a CPU    (--who: by chunk and page)")
-
-
 def _first(owners: Sequence[tuple[str, int]]) -> str:
+    """Return who holds the most, in bytes of one unit."""
     rest = f" and {len(owners) - _NAMED} more" if len(owners) > _NAMED else ""
     return ", ".join(f"{name} {size}" for name, size in owners[:_NAMED]) + rest
 
@@ -278,21 +271,15 @@ def who_record(state: KernelState) -> dict[str, Any]:
     }
 
 
-def show_answers(out: Console, answers: Sequence[RequestOutcome]) -> None:
-    """Say what each request would get."""
-    for answer in answers:
-        say(out, answer.words)
-
-
-def show_after(out: Console, state: KernelState, found: Sequence[After]) -> None:
+def show_after(out: Console, state: KernelState, after: Sequence[After]) -> None:
     """Say what the balance work would leave."""
-    if not found:
+    if not after:
         return
     before = memory_of(state)
     rows = [("now", 0, before.percpu_kb, before.stranded // 1024, before.float_pages,
              len(state.chunks))]  # fmt: skip
     rows += [(a.variant, a.runs, a.percpu_kb, a.stranded_kb, a.float_pages, a.chunks)
-             for a in found]  # fmt: skip
+             for a in after]  # fmt: skip
     columns = ("variant", "runs", "Percpu kB", "stranded kB", "float", "chunks")
     out.print(output.table("if the balance work ran", columns, rows))
 

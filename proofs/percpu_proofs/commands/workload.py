@@ -1,20 +1,21 @@
-"""`percpu-spec workload burst`: how many atomic requests are served between runs of the work."""
+"""`percpu-spec workload`: memory given back, what searches and fixes cost, how bursts go."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from functools import partial
+from itertools import product
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import click
 from rich.text import Text
 
 from percpu_proofs.bench.throughput import find_list
 from percpu_proofs.commands import figures, options, output
-from percpu_proofs.commands.source import SIZES, asked_for
+from percpu_proofs.commands.source import geometry_with
+from percpu_proofs.explain.lines import SIZES
 from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.search.trees import PATCHED
 from percpu_proofs.kernel.search_cost import ExaminedKernel, compile_examined
@@ -81,7 +82,6 @@ def burst(
     saved: tuple[str, ...],
     geometry: str | None,
     svg: Path | None,
-    as_json: bool,
 ) -> None:
     """Count the atomic requests that are served between two runs of the balance work, and say why.
 
@@ -89,11 +89,11 @@ def burst(
     after each operation LIST; and in states of kernels. Requests are made until one fails, then
     the work runs, again and again; and a number of them with the work after every N.
     """
-    sized = asked_for(geometry, served.GEOMETRY)
+    sized = geometry_with(geometry, served.GEOMETRY)
     if not is_legal(sized, size, align):
         expected = f"a size of 1 to {sized.largest} and an alignment that is a power of two up to "
         raise InputError("--size", None, f"{expected}{sized.page}", f"{size}, aligned to {align}")
-    chosen = names or tuple(VARIANTS)
+    variants = {name: variant_class(name) for name in names or VARIANTS}
     states: list[tuple[str, Callable[[str, Geometry], Allocator | None]]] = [
         ("just booted", build),
         ("after a wave", partial(served.after_wave, size=size, align=align)),
@@ -108,34 +108,26 @@ def burst(
             (f"after {left.name}", lambda name, _: at_rest_after(left, build(name, left.geometry)))
         )
     states += [(f"in {what}", _in_state(what)) for what in saved]
-    for name in chosen:
-        variant_class(name)
     found: list[served.Served] = []
-    total = len(states) * len(chosen)
     with output.interruption() as stop, output.progress_bar("burst") as bar:
-        for state, start in states:
-            for name in chosen:
-                bar(len(found), total, f"{state}, {name}")
-                allocator = start(name, sized)
-                if allocator is None:  # of another number of chunk types
-                    continue
-                found.append(
-                    served.measure(
-                        name, state, allocator, size, align,
-                        requests=requests, periods=periods or served.PERIODS,
-                    )
+        for (state, start), name in product(states, variants):
+            bar(len(found), len(states) * len(variants), f"{state}, {name}")
+            allocator = start(name, sized)
+            if allocator is not None:  # else of another number of chunk types
+                measured = served.measure(
+                    name, state, allocator, size, align,
+                    requests=requests, periods=periods or served.PERIODS,
                 )  # fmt: skip
-    if as_json:
-        output.print_json(
-            {
-                "size": size, "align": align, "requests": requests, "geometry": sized.text,
-                "served": [one.as_json() for one in found],
-                "ok": not stop.came, "interrupted": stop.came,
-            }
-        )  # fmt: skip
-    else:
-        figures.show_served(output.console(), found)
-    options.end_workload(stop.came, ok=True, svg=svg, drawing=served_svg(found))
+                found.append(measured)
+    output.result(
+        lambda: {
+            "size": size, "align": align, "requests": requests, "geometry": sized.text,
+            "served": [one.as_json() for one in found],
+            "ok": not stop.came, "interrupted": stop.came,
+        },
+        lambda out: figures.show_served(out, found),
+    )  # fmt: skip
+    _end(stop.came, ok=True, svg=svg, drawing=served_svg(found))
 
 
 def _in_state(what: str) -> Callable[[str, Geometry], Allocator | None]:
@@ -150,12 +142,18 @@ def _in_state(what: str) -> Callable[[str, Geometry], Allocator | None]:
     return lambda name, _: served.in_state(name, state.snapshot)
 
 
-@click.group()
+def _end(interrupted: bool, *, ok: bool, svg: Path | None, drawing: str) -> None:
+    """Write the drawing if there is to be one, last as that can fail, and exit."""
+    if svg is not None:
+        output.write_file(svg, drawing)
+    if interrupted:
+        click.echo("interrupted: shown is what was done so far", err=True)
+    output.end(interrupted=interrupted, ok=ok)
+
+
+@click.group(commands=[burst])
 def workload() -> None:
     """Run the workload of the depopulation series, and measure what its search costs."""
-
-
-workload.add_command(burst)
 
 
 @workload.command()
@@ -181,7 +179,6 @@ def removal(
     seed: int | None,
     timings: bool,
     svg: Path | None,
-    as_json: bool,
 ) -> None:
     """Create 1000 x (1 + 10) cgroups, remove 10 of every 11: memory held over time.
 
@@ -189,37 +186,53 @@ def removal(
     or the folder of a recorded run. The memory of the recorded kernel stands beside that of every
     variant; exit 1 if the kernel's own variant is too far from it.
     """
-    chosen = names or tuple(VARIANTS)
-    for name in chosen:
-        variant_class(name)
-    asked = [load(name) for name in workloads or reversed(shipped())]
-    results: list[tuple[Workload, list[Curve]]] = [(one, []) for one in asked]
-    tried: list[tuple[Workload, list[Curve]]] = [(one, []) for one in asked if timings]
+    variants = {name: variant_class(name) for name in names or VARIANTS}
+    loads = [load(name) for name in workloads or reversed(shipped())]
+    results: list[tuple[Workload, list[Curve]]] = [(one, []) for one in loads]
+    timed: list[tuple[Workload, list[Curve]]] = [(one, []) for one in loads if timings]
     with output.interruption() as stop:
         for one, curves in results:
-            _run(one, curves, [(name, Schedule(delay, gap, seed)) for name in chosen])
-        for one, curves in tried:
+            _run(one, curves, [(name, Schedule(delay, gap, seed)) for name in variants])
+        for one, curves in timed:
             _run(one, curves, [(one.variant, schedule) for schedule in TIMINGS])
 
     differs = [
         (one, curve, curve.outside)
-        for one, curves in (*results, *tried)
+        for one, curves in (*results, *timed)
         for curve in curves
         if curve.variant == one.variant and curve.outside
     ]
-    if as_json:
-        output.print_json(_as_json(results, tried, not differs, stop.came))
+    if output.as_json():
+        records = {
+            one.name: one.facts() | {
+                "operations": len(one.operations),
+                "kernel_variant": one.variant,
+                "variants": {curve.variant: curve.as_json() for curve in curves},
+            }
+            for one, curves in results
+        }  # fmt: skip
+        for one, curves in timed:
+            records[one.name]["timings"] = [curve.as_json() for curve in curves]
+        output.print_json(
+            {
+                "workloads": records,
+                "bands": BANDS,
+                "published": published(),
+                "ok": not differs and not stop.came,
+                "interrupted": stop.came,
+            }
+        )
     else:
         out = output.console()
         for one, curves in results:
             figures.show_removal(out, one, curves)
-        for one, curves in tried:
+        for one, curves in timed:
             figures.show_timings(out, one, curves)
         figures.show_published(out)
         for one, curve, stages in differs:
-            said = f"{one.name}, {curve.variant} at {curve.schedule}: {', '.join(stages)} too far"
-            out.print(Text(said, "bold red"))
-    options.end_workload(stop.came, ok=not differs, svg=svg, drawing=removal_svg(results))
+            text = f"{one.name}, {curve.variant} at {curve.schedule}: {', '.join(stages)} too far"
+            out.print(Text(text, "bold red"))
+    _end(stop.came, ok=not differs, svg=svg, drawing=removal_svg(results))
 
 
 @workload.command()
@@ -231,9 +244,8 @@ def removal(
 def cost(
     names: tuple[str, ...],
     workload_name: str | None,
-    tree: options.ChosenTree | None,
+    tree: options.TreeOptions | None,
     svg: Path | None,
-    as_json: bool,
 ) -> None:
     """Count the chunks that one atomic allocation examines as depopulated chunks pile up (COST-1).
 
@@ -242,36 +254,32 @@ def cost(
     With --source it is the tree's own code that is asked, patched and not, beside the variants
     that are named; exit 1 if it stops.
     """
-    chosen = names or (tuple(VARIANTS) if tree is None else ())
-    classes = {name: variant_class(name) for name in chosen}
+    variants = {name: variant_class(name) for name in names or (VARIANTS if tree is None else ())}
     state = None if workload_name is None else load(workload_name)
     bursts: list[Burst] = []
     later: list[Burst] = []
     stopped: dict[str, str] = {}
-    total = len(chosen) * (1 if state is None else 2)
+    total = len(variants) * (1 if state is None else 2)
     with output.interruption() as stop:
         if tree is not None:
             bursts += _on_trees(tree, stopped)
         with output.progress_bar("cost") as bar:
-            for name in chosen:
+            for done, name in enumerate(variants, 1):
                 bursts += piles(name)
-                bar(chosen.index(name) + 1, total)
+                bar(done, total)
             if state is not None:
-                for name in chosen:
+                for name in variants:
                     later.append(after(state, name))
-                    bar(len(chosen) + len(later), total)
+                    bar(len(variants) + len(later), total)
 
     breaking = dict.fromkeys(b.variant for b in (*bursts, *later) if b.broken)
-    declared = {name for name in chosen if "COST-1" in classes[name].EXPECTED}
+    declared = {name for name, cls in variants.items() if "COST-1" in cls.EXPECTED}
     unexpected = [name for name in breaking if name not in declared]
-    if as_json:
+    if output.as_json():
         output.print_json(
             {
                 "clause": "COST-1",
-                "variants": {
-                    name: [b.as_json() for b in bursts if b.variant == name]
-                    for name in dict.fromkeys(b.variant for b in bursts)
-                },
+                "variants": output.grouped((b.variant, b.as_json()) for b in bursts),
                 "after": {b.variant: b.as_json() for b in later},
                 "workload": workload_name,
                 "breaking": list(breaking),
@@ -286,10 +294,10 @@ def cost(
         for name, why in stopped.items():
             out.print(Text(f"{name} stops while chunks are drained: {why}", "bold red"))
     ok = not unexpected and not stopped
-    options.end_workload(stop.came, ok=ok, svg=svg, drawing=cost_svg(bursts, later))
+    _end(stop.came, ok=ok, svg=svg, drawing=cost_svg(bursts, later))
 
 
-def _on_trees(chosen: options.ChosenTree, stopped: dict[str, str]) -> list[Burst]:
+def _on_trees(chosen: options.TreeOptions, stopped: dict[str, str]) -> list[Burst]:
     """Return the bursts of a tree, and of the patched one if there are patches.
 
     Which of them stops, and why, is entered.
@@ -313,7 +321,7 @@ def _on_trees(chosen: options.ChosenTree, stopped: dict[str, str]) -> list[Burst
 @click.argument("name", metavar="[LIST]", default="c10")
 @click.option("--operations", type=click.IntRange(min=1), help="Only so many, from the first on.")
 @output.json_option
-def fixes(name: str, operations: int | None, as_json: bool) -> None:
+def fixes(name: str, operations: int | None) -> None:
     """Count the work that each fix of `reference` adds to linux_6_12 over LIST (c10, or a file).
 
     Work by operation, which carries over to the kernel's C: blocks whose hints are reached, hint
@@ -328,11 +336,11 @@ def fixes(name: str, operations: int | None, as_json: bool) -> None:
         for each in measure(read_operations(path), Geometry(), variants, operations):
             costs.append(each)
             bar(len(costs), len(variants))
-    if as_json:
-        output.print_json({each.name: asdict(each) | each.per_operation() for each in costs})
-        return
-    out = output.console()
-    out.print(output.table(f"work by operation over {name}", COLUMNS, list(rows(costs))))
+    title = f"work by operation over {name}"
+    output.result(
+        lambda: {each.name: asdict(each) | each.per_operation() for each in costs},
+        lambda out: out.print(output.table(title, COLUMNS, list(rows(costs)))),
+    )
 
 
 def _run(one: Workload, curves: list[Curve], runs: Sequence[tuple[str, Schedule]]) -> None:
@@ -340,27 +348,3 @@ def _run(one: Workload, curves: list[Curve], runs: Sequence[tuple[str, Schedule]
     for name, schedule in runs:
         with output.progress_bar(f"{one.name}, {name}") as bar:
             curves.append(run_workload(one, name, schedule, bar))
-
-
-def _as_json(
-    results: Sequence[tuple[Workload, Sequence[Curve]]],
-    tried: Sequence[tuple[Workload, Sequence[Curve]]],
-    ok: bool,
-    interrupted: bool,
-) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for one, curves in results:
-        found[one.name] = one.facts() | {
-            "operations": len(one.operations),
-            "kernel_variant": one.variant,
-            "variants": {curve.variant: curve.as_json() for curve in curves},
-        }
-    for one, curves in tried:
-        found[one.name]["timings"] = [curve.as_json() for curve in curves]
-    return {
-        "workloads": found,
-        "bands": BANDS,
-        "published": published(),
-        "ok": ok and not interrupted,
-        "interrupted": interrupted,
-    }

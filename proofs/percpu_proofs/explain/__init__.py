@@ -1,4 +1,4 @@
-"""What words name beside clauses, findings and functions; `lookup` asks each module.
+"""What words and lines mean; `lookup` knows clauses, findings, functions, and asks each module.
 
 An explanation has plain values: texts, lists of texts or of records, maps of names to texts; `id`,
 `title`.
@@ -16,6 +16,11 @@ from percpu_spec.catalogue import title
 Explanation = dict[str, Any]
 
 
+def explanation(word: str, title: str, says: str, **more: Any) -> Explanation:
+    """Return an explanation of a word, or of what a line is; more: its other fields."""
+    return {"id": word, "title": title, "says": says} | more
+
+
 def docstring(thing: object) -> tuple[str, str]:
     """Return the first paragraph of a docstring on one line, and the rest as it is."""
     first, _, rest = (inspect.getdoc(thing) or "").partition("\n\n")
@@ -27,7 +32,7 @@ def titles(clause_ids: Iterable[str]) -> list[dict[str, str]]:
     return [{"clause": one, "what": title(one)} for one in clause_ids]
 
 
-def unwrapped(found: Explanation) -> Explanation:
+def unwrapped(entry: Explanation) -> Explanation:
     """Return an explanation whose texts have a line a paragraph; code stays as it is.
 
     >>> unwrapped({"says": "One\\nline.\\n\\nAnother.", "code": "a\\nb"})
@@ -36,5 +41,5 @@ def unwrapped(found: Explanation) -> Explanation:
     return {
         name: re.sub(r"(?<!\n)\n(?=[^\s|*-])", " ", value)
         if isinstance(value, str) and name != "code" else value
-        for name, value in found.items()
+        for name, value in entry.items()
     }  # fmt: skip

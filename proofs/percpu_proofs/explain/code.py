@@ -17,7 +17,7 @@ import percpu_contracts
 import percpu_reference
 import percpu_spec
 from percpu_proofs import data
-from percpu_proofs.explain import Explanation, docstring
+from percpu_proofs.explain import Explanation, docstring, explanation
 from percpu_reference.variants import fixes
 from percpu_spec.catalogue import findings, title
 from percpu_spec.steps import Kind
@@ -55,13 +55,10 @@ def _fix(word: str, finding: str) -> Explanation:
 def _function(thing: Any) -> Explanation:
     first, rest = docstring(thing)
     given = inspect.signature(thing) if inspect.isfunction(thing) else ""
-    return {
-        "id": f"{thing.__name__}{given}",
-        "title": first or f"of {thing.__module__}",
-        "says": rest,
-        "file": thing.__module__,
-        "code": inspect.getsource(thing),
-    }
+    return explanation(
+        f"{thing.__name__}{given}", first or f"of {thing.__module__}", rest,
+        file=thing.__module__, code=inspect.getsource(thing),
+    )  # fmt: skip
 
 
 @cache
@@ -115,11 +112,13 @@ def claims() -> Mapping[str, Explanation]:
 
 @cache
 def gaps() -> Mapping[str, Explanation]:
-    """Return the kinds of gaps, and the gaps that the reference and its variants stand in."""
-    says = _meanings()
+    """Return the kinds of gaps, and the gaps that the reference and its variants stand in.
+
+    What the step behind a kind of gap does is said by the comment beside the kind.
+    """
+    says = dict(re.findall(r"^ +(\w+) = auto\(\)  # (.*)$", inspect.getsource(Kind), re.M))
     found: dict[str, Explanation] = {
-        kind.name: {"id": kind.name, "title": "a kind of gap", "says": says[kind.name]}
-        for kind in Kind
+        kind.name: explanation(kind.name, "a kind of gap", says[kind.name]) for kind in Kind
     }
     for module in _modules(percpu_reference):
         for name, kind in _named_in(module):
@@ -127,11 +126,6 @@ def gaps() -> Mapping[str, Explanation]:
             entry |= {"says": f"The step that leaves it: {says[kind]}.", "kind": kind}
             entry.setdefault("file", module.__name__)
     return found
-
-
-def _meanings() -> dict[str, str]:
-    """Return what each kind says that the next step does: the comment beside it."""
-    return dict(re.findall(r"^ +(\w+) = auto\(\)  # (.*)$", inspect.getsource(Kind), re.M))
 
 
 def _named_in(module: ModuleType) -> Iterator[tuple[str, str]]:

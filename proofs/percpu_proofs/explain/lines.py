@@ -1,4 +1,4 @@
-"""Lines that somebody pastes: what the kernel prints, from whatever log, and operations."""
+"""Lines that somebody pastes: of a log, of an operation list, and of what our commands print."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Final
 
-from percpu_proofs.explain import Explanation, titles
+from percpu_proofs.explain import Explanation, explanation, titles
 from percpu_proofs.explore.token import read_token
 from percpu_proofs.kernel.search.tree_token import read_tree_token
 from percpu_proofs.logs.advice import MachineFacts
@@ -34,6 +34,30 @@ _NOT_WHOLE = (
 )
 _HOLDERS = {"d": r"(-?\d+)", "x": r"(0x[0-9a-f]+)", "s": r"(\S+)", "t": r"(.*)"}
 _HOLDER = re.compile("%([dxst])")
+_PART: Final = 4  # words of a sentence that say which it is
+SIZES: Final = {
+    "page": "bytes of a page, which is a block of hints too",
+    "unit": "bytes of a unit: what a chunk has for each CPU",
+    "static": "bytes of the static part of the first chunk",
+    "reserved": "bytes reserved for modules' static variables",
+    "dyn": "bytes of the dynamic part of the first chunk",
+    "cpus": "CPUs, each with a unit in every chunk",
+    "groups": "groups of units that are allocated together, as NUMA nodes are",
+    "spare": "units that belong to no CPU",
+    "memcg": "1 where accounted requests are charged to a memory cgroup",
+    "async": "1 where balance work can be asked for from the start",
+    "backing": "vm: pages are mapped as they are needed; km: a chunk is one block of memory",
+}
+"""What sizes of --geometry are; the others are constants of the kernel that the model is of."""
+_LEGEND: Final = re.escape("".join(PAGES))
+_PIECES: Final = {
+    "legend": _LEGEND,
+    "pages": rf"[{_LEGEND}0-9 ]+?",
+    "place": r"(?:slot \d+(?: \w+)?|reserved|no list|held by .+?|.+?, also held by .+?)",
+    "list": r"(?:\d+(?: (?:free|sidelined|to_depopulate|isolated))?|reserved)",
+    "count": r"(?:-?\d[\d.,]*|-|\.\.\.)",
+}
+"""What is in several forms of lines."""
 
 
 def explain_lines(text: str) -> Iterator[Explanation]:
@@ -52,12 +76,9 @@ def explain_lines(text: str) -> Iterator[Explanation]:
         for message in found:
             yield from _printed(message.text.strip())
     for one in read_material(found, "FILE"):
-        if one.kind == "operation list":
-            continue
-        yield {
-            "id": one.kind, "title": "what this line is of", "says": "\n\n".join(one.says),
-            "read_it_with": one.command,
-        }  # fmt: skip
+        if one.kind != "operation list":
+            says = "\n\n".join(one.says)
+            yield explanation(one.kind, "what this line is of", says, read_it_with=one.command)
     if text.split()[0] in SHAPES and (" " in text.strip()):
         yield from _operations(text)
 
@@ -65,43 +86,63 @@ def explain_lines(text: str) -> Iterator[Explanation]:
 def explain_damaged(text: str) -> Iterator[Explanation]:
     """Yield what lines of failures say that are cut off or damaged."""
     if read_failures(messages(list(enumerate(text.split("\n"), 1))))[1]:
-        yield {
-            "id": "failure", "title": "a failure that is not whole", "says": _NOT_WHOLE,
-            "read_it_with": "percpu-spec log FILE, with the lines around",
-        }  # fmt: skip
+        read = "percpu-spec log FILE, with the lines around"
+        yield explanation("failure", "a failure that is not whole", _NOT_WHOLE, read_it_with=read)
 
 
 def explain_letter(word: str) -> Iterator[Explanation]:
     """Yield what a letter stands for in the operation language: an operation, a flag."""
-    read = {"read_it_with": "percpu-spec operations prints the language"}
+    read = "percpu-spec operations prints the language"
     if word in SHAPES:
         says = f"{SHAPES[word]}: {MEANINGS[word]}"
-        yield {"id": word, "title": "an operation of a list", "says": says} | read
+        yield explanation(word, "an operation of a list", says, read_it_with=read)
     if word in FLAGS:
-        yield {"id": word, "title": "a flag of an allocation", "says": FLAGS[word]} | read
+        yield explanation(word, "a flag of an allocation", FLAGS[word], read_it_with=read)
+
+
+def entry_of_title(text: str) -> str | None:
+    """Return the clause or finding that has this title."""
+    return _titles().get(" ".join(text.split()).rstrip(".").lower())
+
+
+def entry_of_part(text: str) -> str | None:
+    """Return the clause or finding of whose sentence, as it is folded, this is a part."""
+    part = " ".join(text.split())
+    if len(re.findall(r"[A-Za-z]{2,}", part)) < _PART:
+        return None
+    sentences = [(one.id, one.statement) for one in clauses().values()]
+    sentences += [(one.id, one.breaks) for one in findings().values()]
+    return next((entry for entry, text in sentences if part in " ".join(text.split())), None)
+
+
+def explain_screen(text: str) -> Iterator[Explanation]:
+    """Yield what a token, sizes or a row of a table says."""
+    text = " ".join(text.split())
+    yield from _token(text)
+    yield from _sizes(text)
+    yield from _legend(text)
+    for form, term in _screens():
+        if form.fullmatch(text):
+            shown = [f"{mark} {what}" for mark, what in PAGES.items()]
+            more = f" Pages: {', '.join(shown)}." if term.names == ("pages",) else ""
+            yield explanation("line", term.names[0], f"{term.text}{more}")
+            return
 
 
 def _failure(failure: Failure) -> Explanation:
     """Return what a line that the kernel prints of a failed allocation means."""
     found = meaning(failure, MachineFacts())
-    return {
-        "id": "failure",
-        "title": failure.title,
-        "says": "\n\n".join(found.says),
-        "harmless": found.harm,
-        "change": "\n\n".join(found.advice),
-        "clauses": titles(found.clauses),
-    }
+    return explanation(
+        "failure", failure.title, "\n\n".join(found.says), harmless=found.harm,
+        change="\n\n".join(found.advice), clauses=titles(found.clauses),
+    )  # fmt: skip
 
 
 def _report(report: Report) -> Explanation:
-    return {
-        "id": report.kind,
-        "title": report.title,
-        "says": "\n\n".join(report.says),
-        "change": "\n\n".join(report.advice),
-        "nearest" if report.outside else "clauses": titles(report.clauses),
-    }
+    found = explanation(
+        report.kind, report.title, "\n\n".join(report.says), change="\n\n".join(report.advice)
+    )
+    return found | {"nearest" if report.outside else "clauses": titles(report.clauses)}
 
 
 def _reports(found: Sequence[Message]) -> list[Report]:
@@ -149,7 +190,7 @@ def _forms() -> list[tuple[re.Pattern[str], Term]]:
 def _printed(text: str) -> Iterator[Explanation]:
     for form, term in _forms():
         if form.search(text):
-            yield {"id": "message", "title": text, "says": term.text}
+            yield explanation("message", text, term.text)
             return
 
 
@@ -158,118 +199,38 @@ def _operations(text: str) -> Iterator[Explanation]:
     lines = [line.strip() for line in text.replace(";", "\n").split("\n") if line.strip()]
     with suppress(InputError):
         parse_operations(_PASTED, lines)
-        yield {
-            "id": "operations" if len(lines) > 1 else "operation",
-            "title": "of the operation language",
-            "says": "\n".join(f"{line}: {_asked(line)}" for line in lines if line[0] != "#"),
-            "read_it_with": "percpu-spec run FILE; percpu-spec operations prints the language",
-        }
+        yield explanation(
+            "operations" if len(lines) > 1 else "operation", "of the operation language",
+            "\n".join(f"{line}: {_in_words(line)}" for line in lines if line[0] != "#"),
+            read_it_with="percpu-spec run FILE; percpu-spec operations prints the language",
+        )  # fmt: skip
 
 
-def _asked(line: str) -> str:
+def _in_words(line: str) -> str:
     """Return an operation in words.
 
-    >>> _asked("a 1 40 8 AG")
+    >>> _in_words("a 1 40 8 AG")
     'allocate 40 bytes aligned to 8 into handle 1; atomic (GFP_ATOMIC), accounted to the memory \
 cgroup (__GFP_ACCOUNT)'
     """
-    kind, *given = line.partition("#")[0].split()
+    kind, *values = line.partition("#")[0].split()
     names = SHAPES[kind].partition(" or ")[0].split()[1:]
-    said = MEANINGS[kind].partition("; FLAGS")[0]
-    for name, value in zip(names, given, strict=True):
-        said = said.replace(name, f"handle {value}" if name == "HANDLE" else value)
-    flags = ", ".join(FLAGS[flag] for flag in given[3] if flag != "-") if kind == "a" else ""
-    return f"{said}; {flags}" if flags else said
+    text = MEANINGS[kind].partition("; FLAGS")[0]
+    for name, value in zip(names, values, strict=True):
+        text = text.replace(name, f"handle {value}" if name == "HANDLE" else value)
+    flags = ", ".join(FLAGS[flag] for flag in values[3] if flag != "-") if kind == "a" else ""
+    return f"{text}; {flags}" if flags else text
 
 
-_PART: Final = 4  # words of a sentence that say which it is
-_SIZES: Final = {
-    "page": "bytes of a page, which is a block of hints too",
-    "unit": "bytes of a unit: what a chunk has for each CPU",
-    "static": "bytes of the static part of the first chunk",
-    "reserved": "bytes reserved for modules' static variables",
-    "dyn": "bytes of the dynamic part of the first chunk",
-    "cpus": "CPUs, each with a unit in every chunk",
-    "groups": "groups of units that are allocated together, as NUMA nodes are",
-    "spare": "units that belong to no CPU",
-    "memcg": "1 where accounted requests are charged to a memory cgroup",
-    "async": "1 where balance work can be asked for from the start",
-    "backing": "vm: pages are mapped as they are needed; km: a chunk is one block of memory",
-}
-_LEGEND: Final = "".join(PAGES)
-_ROW: Final = rf"[{re.escape(_LEGEND)}0-9 ]+?"
-_PLACE: Final = r"(?:slot \d+(?: \w+)?|reserved|no list|held by .+?|.+?, also held by .+?)"
-_LISTED: Final = r"(?:\d+(?: (?:free|sidelined|to_depopulate|isolated))?|reserved)"
-_COUNTED: Final = r"(?:-?\d[\d.,]*|-|\.\.\.)"
-_DRAWN: Final = (
-    "A chunk is a row of pages, one character each; what stands before -> was before the step."
-)
-_FORMS: Final = (
-    (rf"(?:-> )?chunk -?\w+:? +(?:{_PLACE} +)?{_ROW}(?: -> {_ROW})?", "pages", _DRAWN),
-    (rf"(?:-> )?chunk -?\w+: {_PLACE}(?: -> {_PLACE})?", "list of a chunk",
-     "On which list a chunk is, or who holds it between two; what stands before -> was before the "
-     "step."),
-    (rf"-?\d+ +{_LISTED}(?: +{_COUNTED}){{2,}}", "chunk in a table",
-     "A row of the chunks of percpu-spec state: its number, its slot with the list if that is "
-     "another, then pages used (used), populated and empty (empty), unpopulated below a populated "
-     "one (hole); then areas, and of one unit the bytes used (bytes), the advertised run (hint) "
-     "and the longest free one (longest). What is 0 may be blank."),
-    (rf"\d+(?:-\d*)?[{re.escape(_LEGEND)}] ?\|.*\|.*", "page of a chunk",
-     "A page or several alike, of percpu-spec show: their numbers and what they are; the map bits "
-     "of areas ([ one begins, = in use, + partly in use, . free); then areas that begin there, and "
-     "the hints of the block: contig_hint, scan_hint, left_free, right_free, first_free."),
-    (r"contig \S+ +scan \S+ +left \d+ +right \d+ +first free \d+", "hints of a chunk",
-     "contig_hint and scan_hint (length@start in map bits; - none), left_free, right_free and "
-     "first_free of a chunk, as percpu-spec show has them."),
-    (r"(?:slot \d+(?: \w+)?|no list: \w+)(?: +-?\d+)+", "list with its chunks",
-     "A list of the allocator, and the numbers of its chunks from head to tail."),
-    (r"chunk -?\d+(?: \(.+\))?: (?:slot \d+(?: \w+)?|first|modules' static variables)",
-     "chunk by its number", "What a chunk is, and its list: 0 the first one, -1 the reserved one."),
-    (r"float -?\d+, low \d+, high \d+", "float with its bounds",
-     "The float (pcpu_nr_empty_pop_pages), and between which numbers of pages the balance work "
-     "keeps it (PCPU_EMPTY_POP_PAGES_LOW and HIGH)."),
-    (r".*\d+ CPUs?, units of \d+ kB.*", "kernel whose state it is",
-     "The release, its CPUs, the size of a unit and of a page, and the parts of the first chunk in "
-     "bytes: s static, r reserved, d dynamic."),
-    (r"\d+ more runs? of the work", "runs that are left",
-     "So often the balance work runs again before the allocator is at rest."),
-    (r"(?:one|\d+) more chunks? unchanged", "chunks left out",
-     "Other chunks of the allocator, which no step of this counterexample changes; they are not "
-     "drawn."),
-    (r"(?:(?:-> )?pcpu_alloc_mutex |.*also )?held by (?:work|CPU \d+|a step)", "holder",
-     "Who holds pcpu_alloc_mutex, or a chunk that is on no list meanwhile: the balance work, or a "
-     "CPU that allocates. Others wait for the mutex."),
-)  # fmt: skip
-"""Lines of screens: their form, what they are, and what they say."""
-
-
-def entry_of_title(text: str) -> str | None:
-    """Return the clause or finding that has this title."""
-    return _titles().get(" ".join(text.split()).rstrip(".").lower())
-
-
-def entry_of_part(text: str) -> str | None:
-    """Return the clause or finding of whose sentence, as it is folded, this is a part."""
-    part = " ".join(text.split())
-    if len(re.findall(r"[A-Za-z]{2,}", part)) < _PART:
-        return None
-    said = [(one.id, one.statement) for one in clauses().values()]
-    said += [(one.id, one.breaks) for one in findings().values()]
-    return next((entry for entry, text in said if part in " ".join(text.split())), None)
-
-
-def explain_screen(text: str) -> Iterator[Explanation]:
-    """Yield what a token, sizes or a row of a table says."""
-    text = " ".join(text.split())
-    yield from _token(text)
-    yield from _sizes(text)
-    yield from _legend(text)
-    for form, title, says in _FORMS:
-        if re.fullmatch(form, text):
-            shown = [f"{mark} {what}" for mark, what in PAGES.items()] if says == _DRAWN else []
-            more = f" Pages: {', '.join(shown)}." if shown else ""
-            yield {"id": "line", "title": title, "says": f"{says}{more}"}
-            return
+@cache
+def _screens() -> list[tuple[re.Pattern[str], Term]]:
+    """Return the forms of the lines of screens, each with what it is and what it says."""
+    text = (Path(__file__).parent / "screens.md").read_text("utf-8")
+    found = []
+    for title, form, says in re.findall(r"^## (.*)\n\n    (.*)\n\n((?:.+\n)+)", text, re.M):
+        whole = re.sub("<([a-z]+)>", lambda piece: _PIECES[piece[1]], form)
+        found.append((re.compile(whole), Term((title,), " ".join(says.split()))))
+    return found
 
 
 @cache
@@ -283,37 +244,33 @@ def _token(text: str) -> Iterator[Explanation]:
     """Yield what a token replays."""
     if not re.fullmatch(r"[a-z]\d\.[\w-]{8,}", text):
         return
-    found: Explanation = {"id": "token", "title": "a counterexample, to be run again"}
     says = "It holds operations and a schedule, and is refused where the code is another one now."
-    with suppress(InputError):
-        token = read_token(text)
-        yield found | {
-            "says": f"It breaks {token.clause} on {token.variant}; sizes: {token.geometry}.",
-            "operations": "; ".join((*token.setup, *token.actors)),
-            "read_it_with": f"percpu-spec replay {text}",
-        }
-        return
+    more = {}
     with suppress(InputError):
         tree = read_tree_token(text)
         says = f"It breaks {tree.clause} on the compiled code of Linux {tree.release}."
         text += " --source TREE"
-    yield found | {"says": says, "read_it_with": f"percpu-spec replay {text}"}
+    with suppress(InputError):
+        token = read_token(text)
+        says = f"It breaks {token.clause} on {token.variant}; sizes: {token.geometry}."
+        more = {"operations": "; ".join((*token.setup, *token.actors))}
+    read = {"read_it_with": f"percpu-spec replay {text}"}
+    yield explanation("token", "a counterexample, to be run again", says, **more, **read)
 
 
 def _sizes(text: str) -> Iterator[Explanation]:
     """Yield what sizes say, as --geometry takes them."""
     given = re.split(r", ?", re.sub(r"^Sizes: ?", "", text).rstrip("."))
     pairs = [one.split("=", 1) for one in given]
-    if all(len(pair) == 2 and pair[0] in _SIZES for pair in pairs):
-        yield {
-            "id": "sizes", "title": "the sizes of an allocator",
-            "says": "; ".join(f"{name}={value}: {_SIZES[name]}" for name, value in pairs),
-        }  # fmt: skip
+    if all(len(pair) == 2 and pair[0] in SIZES for pair in pairs):
+        says = "; ".join(f"{name}={value}: {SIZES[name]}" for name, value in pairs)
+        yield explanation("sizes", "the sizes of an allocator", says)
 
 
 def _legend(text: str) -> Iterator[Explanation]:
     """Yield what a character of a row of pages stands for."""
     for mark, what in PAGES.items():
         if text in (what, f"{mark} {what}"):
-            says = f"In a row of pages {mark} is a page that is {what}. {_DRAWN}"
-            yield {"id": f"{mark} {what}", "title": "a character of a row", "says": says}
+            drawn = next(term.text for _, term in _screens() if term.names == ("pages",))
+            says = f"In a row of pages {mark} is a page that is {what}. {drawn}"
+            yield explanation(f"{mark} {what}", "a character of a row", says)

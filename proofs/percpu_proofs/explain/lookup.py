@@ -1,6 +1,6 @@
-"""What a word names: a clause, a finding, a function, an event, a term, a name, a line of a log.
+"""What a word names: a clause, a finding, a function or an event, or what the modules beside know.
 
-A word may have several senses; those that `percpu_proofs.explain` knows are asked there.
+A word may have several senses, the narrowest first; a line is asked as a whole before its words.
 """
 
 from __future__ import annotations
@@ -16,16 +16,7 @@ from typing import Any, get_type_hints
 from percpu_contracts.contract import ContractMark, marked_names, marks_of, sentence
 from percpu_contracts.registry import When, predicates, state_clauses
 from percpu_proofs.data import folder
-from percpu_proofs.explain import (
-    Explanation,
-    code,
-    docstring,
-    names,
-    releases,
-    terms,
-    titles,
-    unwrapped,
-)
+from percpu_proofs.explain import Explanation, code, docstring, names, terms, titles, unwrapped
 from percpu_proofs.explain.code import gaps
 from percpu_proofs.explain.lines import (
     entry_of_part,
@@ -101,19 +92,16 @@ def known(word: str) -> Explanation | None:
     if not senses and (entry := entry_of_part(word)) is not None:
         senses = list(_senses(entry))
     if not senses and len(cells := re.split(r"\s{2,}", word)) > 1:  # a row, a head, a name's value
-        words = [cell for cell in dict.fromkeys(cells) if cell[:1].isalpha()]
-        senses = [sense for one in words for sense in _exact_first(one)[:1]]
+        for one in (cell for cell in dict.fromkeys(cells) if cell[:1].isalpha()):
+            # those of its very form before those of one of the thing
+            exact_first = sorted(_senses(one), key=lambda s: s["id"].lower() != one.lower())
+            senses += exact_first[:1]
     return _first_of(senses)
 
 
-def _exact_first(word: str) -> list[Explanation]:
-    """Return the senses of a word, those of its very form before those of one of the thing."""
-    return sorted(_senses(word), key=lambda sense: sense["id"].lower() != word.lower())
-
-
 def _first_of(senses: Sequence[Explanation]) -> Explanation | None:
-    told = [unwrapped(sense) for sense in senses]
-    return told[0] | {"also": told[1:]} if told else None
+    plain = [unwrapped(sense) for sense in senses]
+    return plain[0] | {"also": plain[1:]} if plain else None
 
 
 def _senses(word: str) -> Iterator[Explanation]:
@@ -123,8 +111,8 @@ def _senses(word: str) -> Iterator[Explanation]:
         yield _clause(entry)
     if entry in findings():
         yield _finding(entry)
-    yield from releases.explain_release(word)
-    yield from releases.explain_commit(word)
+    yield from names.explain_release(word)
+    yield from names.explain_commit(word)
     if " " in word:
         yield from explain_lines(word)
         yield from (_events()[event] for event in dict.fromkeys(_EVENT.findall(word)))
@@ -145,7 +133,7 @@ def _senses(word: str) -> Iterator[Explanation]:
     yield from explain_letter(word)
     if " " in word:
         yield from explain_damaged(word)
-    yield from names.explain_name(word)
+    yield from names.meanings().get(word, [])
     yield from code.explain_code(word)
 
 
@@ -166,7 +154,7 @@ def _kernel_functions() -> list[str]:
 def every_word() -> Mapping[str, str]:
     """Return every word that has an entry, by its lower case."""
     every = [*clauses(), *findings(), *_functions(), *_kernel_functions(), *_events(), *gaps(),
-             *terms.names(), *releases.names(), *names.names(), *code.names()]  # fmt: skip
+             *terms.names(), *names.names(), *code.names()]  # fmt: skip
     return {word.lower(): word for word in reversed(every)}
 
 
@@ -265,13 +253,15 @@ def _function(name: str) -> Explanation:
     parts = [] if source is None or source.is_part else [
         part for part, whole in PART_OF.items() if whole == source.function
     ]  # fmt: skip
+    # a kernel function's names: that of an older kernel is what clauses say
+    spellings = [source.function, source.function.removesuffix("_noprof")] if source else []
     marks = [mark for mark in marks_of(owners[-1], name) if mark.kind != "old" and not mark.is_note]
     return {
         "id": f"{owners[0].__name__}.{name}{inspect.signature(function)}",
         "title": docstring(function)[0] or f"as {source}",
         "says": docstring(function)[1],
         "kernel": str(source or "none: of a variant alone"),
-        "named_by": terms.named_by(*_spellings(source.function if source else "")),
+        "named_by": terms.named_by(*spellings),
         "parts": ", ".join(parts),
         "file": function.__module__,
         "requires": [_line(mark) for mark in marks if mark.kind == "require"],
@@ -281,11 +271,6 @@ def _function(name: str) -> Explanation:
             for cls in owners[1:]
         ],
     }
-
-
-def _spellings(function: str) -> list[str]:
-    """Return a kernel function's names: that of an older kernel is what clauses say."""
-    return [function, function.removesuffix("_noprof")] if function else []
 
 
 def _line(mark: ContractMark) -> dict[str, str]:

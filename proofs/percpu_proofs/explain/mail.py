@@ -22,7 +22,7 @@ _FIRST = ("statement", "says", "what", "formal", "when", "kernel", "since", "kno
 """What is told first, in this order; the rest follows as far as there is room."""
 _LABELS = {"statement": "", "says": "", "what": "", "expected": "Broken by",
            "known": "Known on 6.12 as", "not_applicable": "Not asked of"}  # fmt: skip
-_UNTOLD = ("id", "title", "also", "chapter", "code", "by_release", "not_applicable", "predicates",
+_LEFT_OUT = ("id", "title", "also", "chapter", "code", "by_release", "not_applicable", "predicates",
            "state")  # fmt: skip
 """What stands in the head already, or is the project's own business."""
 _APART = ("says", "change", "notes")
@@ -31,32 +31,32 @@ _MOST = 9  # lines of one part
 _LONGEST = 12  # lines of the command at the end
 
 
-def explain_mail(word: str, found: Explanation) -> list[str]:
+def explain_mail(word: str, entry: Explanation) -> list[str]:
     """Return the lines of a block for what a word names."""
-    asked = quoted("percpu-spec explain ", word)
-    if len(asked) > _LONGEST:
-        asked = ["percpu-spec log FILE, with these lines in FILE"]
-    short = len(asked) == 1 and len(asked[0]) < WIDTH - len("More: ")
-    where = asked[0] if short else "see the last line"
-    names = [*(n for n in _FIRST if n in found), *(n for n in found if n not in _FIRST)]
+    again = quoted("percpu-spec explain ", word)
+    if len(again) > _LONGEST:
+        again = ["percpu-spec log FILE, with these lines in FILE"]
+    short = len(again) == 1 and len(again[0]) < WIDTH - len("More: ")
+    where = again[0] if short else "see the last line"
+    names = [*(n for n in _FIRST if n in entry), *(n for n in entry if n not in _FIRST)]
     parts = []
     for name in names:
-        said = "" if name in _UNTOLD else _said(name, found[name], str(found["id"]))
+        words = "" if name in _LEFT_OUT else _in_words(name, entry[name], str(entry["id"]))
         label = _LABELS.get(name, name.capitalize().replace("_", " "))
-        if said:
-            text, indent = (f"{label}: {said}", "  ") if label else (said, "")
+        if words:
+            text, indent = (f"{label}: {words}", "  ") if label else (words, "")
             parts.append(block(text, _MOST, where, indent))
-    head = [*block(f"{found['id']}: {found['title']}", 3, where, "  "), ""]
-    tail = list(_example(str(found["id"])))
+    head = [*block(f"{entry['id']}: {entry['title']}", 3, where, "  "), ""]
+    tail = list(_example(str(entry["id"])))
     if short:
         tail += ["", f"More: {where}" if tail else where]
     else:
-        tail += ["", *(["More:"] if tail else []), *asked]
+        tail += ["", *(["More:"] if tail else []), *again]
     more = "... {} more parts: see the last line"
     return plain([*head, *listing(parts, LINES - len(head) - len(tail), more), *tail])
 
 
-def _said(name: str, value: Any, clause: str) -> str:
+def _in_words(name: str, value: Any, clause: str) -> str:
     """Return a field of an explanation in words."""
     if name == "expected":
         return _broken(clause, value)
@@ -81,14 +81,12 @@ def _broken(clause: str, declared: Mapping[str, str]) -> str:
         count = row.breaks.get(clause) if row is not None else None
         after = f", {counted(count, 'operation')} of compiled code" if count is not None else ""
         alike.setdefault((reason, after), []).append(_named(variant))
-    said = [
-        f"{', '.join(names)}: {reason}{after}" for (reason, after), names in alike.items()
-    ]
+    parts = [f"{', '.join(names)}: {reason}{after}" for (reason, after), names in alike.items()]
     mended = [row for row in RELEASES if declared and row.variant not in declared]
     known = any(row.variant in declared for row in RELEASES)
     if known and mended:
-        said.append(f"not by {', '.join(_named(row.variant) for row in mended)}")
-    return "; ".join(said)
+        parts.append(f"not by {', '.join(_named(row.variant) for row in mended)}")
+    return "; ".join(parts)
 
 
 def _named(variant: str) -> str:
@@ -126,8 +124,8 @@ def _operations(token: Token) -> str:
     names = Names([*token.scenario.prepared, *token.scenario.concurrent])
     found = []
     for how, texts in parts_of(token):
-        said = "; ".join(map(names.words, parse_operations(Path("token"), texts).operations))
-        found.append(f"{how}: {said}" if how else said)
+        words = "; ".join(map(names.words, parse_operations(Path("token"), texts).operations))
+        found.append(f"{how}: {words}" if how else words)
     known = re.findall(r"\b[LR]\d+\b", mechanism(token))
     by = f" ({', '.join(known)})" if known else ""
     count = counted(_count(token), "operation")

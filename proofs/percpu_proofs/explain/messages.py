@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -21,7 +21,7 @@ import percpu_reference
 import percpu_spec
 from percpu_contracts.contract import marked_names, marks_of
 from percpu_contracts.registry import statements
-from percpu_proofs.explain import Explanation, titles
+from percpu_proofs.explain import Explanation, explanation, titles
 from percpu_proofs.logs import advice
 from percpu_reference import VARIANTS, Allocator
 from percpu_spec.catalogue import clauses
@@ -42,12 +42,15 @@ _ID: Final = re.compile(r"[A-Z]+-[1-9][0-9]*")
 
 
 class PrintedMessage(NamedTuple):
-    """A text in the code with holes, the function that makes it, and whose clauses it speaks of."""
+    """A text in the code with holes, the function that makes it, and whose clauses it speaks of.
+
+    command: that whose module makes it; empty for modules that are of several.
+    """
 
     text: str
     function: str
-    says: str
     module: str
+    command: str = ""
     clauses: tuple[str, ...] = ()
 
     @property
@@ -79,11 +82,12 @@ def explain_printed(line: str) -> Iterator[Explanation]:
     pairs = [f"{one} {two}" for one, two in pairwise(words) if len(one + two) >= _PAIR]
     pairs += [word for word in words if "_" in word]
     single = [word for word in words if len(word) >= _PAIR]
-    of_contracts = [path for path in _texts_of() if percpu_contracts.__name__ in path.parts]
-    others = [path for path in _texts_of() if path not in of_contracts]
+    of_contracts = [path for path in sources() if percpu_contracts.__name__ in path.parts]
+    others = [path for path in sources() if path not in of_contracts]
     every = [""]  # few, and what clauses print is asked most
     for paths, sought in ((of_contracts, every), (others, pairs), (others, single)):
-        found = _found(line, [p for p in paths if any(word in _texts_of()[p] for word in sought)])
+        likely = [path for path in paths if any(word in sources()[path] for word in sought)]
+        found = _messages_in(line, likely)
         ranks = [(bool(message.clauses), message.letters) for message in found]
         if any(one for one, _ in ranks) or (found and paths is others):
             best = [m for m, rank in zip(found, ranks, strict=True) if rank == max(ranks)]
@@ -91,9 +95,9 @@ def explain_printed(line: str) -> Iterator[Explanation]:
             return
 
 
-def _found(line: str, paths: list[Path]) -> list[PrintedMessage]:
+def _messages_in(line: str, paths: list[Path]) -> list[PrintedMessage]:
     """Return the messages of some sources that stand in a line, or that it is a part of."""
-    known = [message for path in paths for message in _of_file(path) if message.letters]
+    known = list(messages(paths))
     room = len(re.findall(r"[A-Za-z]", line)) // _SHARE
     found = [message for message in known if message.letters > room and message.stands_in(line)]
     part = _plain(line)
@@ -102,14 +106,14 @@ def _found(line: str, paths: list[Path]) -> list[PrintedMessage]:
     return found
 
 
-def messages() -> Iterator[PrintedMessage]:
-    """Yield all messages that say enough to be known by."""
-    yield from (message for path in _texts_of() for message in _of_file(path) if message.letters)
+def messages(sources: Iterable[Path]) -> Iterator[PrintedMessage]:
+    """Yield the messages of sources that say enough to be known by."""
+    yield from (message for path in sources for message in _of_file(path) if message.letters)
 
 
 @cache
-def _texts_of() -> Mapping[Path, str]:
-    """Return the sources of all packages by their paths."""
+def sources() -> Mapping[Path, str]:
+    """Return the texts of all packages' sources by their paths."""
     packages = (percpu_contracts, percpu_proofs, percpu_reference, percpu_spec)
     folders = [Path(package.__path__[0]) for package in packages]
     paths = [path for f in folders for path in sorted(f.rglob("*.py"))]
@@ -128,10 +132,8 @@ def _plain(text: str) -> str:
 
 def _explained(message: PrintedMessage) -> Explanation:
     shown = message.text.replace(_HOLE, "...").replace(_ONE_OR_MORE, "(s)")
-    found: Explanation = {
-        "id": "printed", "title": shown, "says": _printer(message),
-        "file": f"{message.module}.{message.function}",
-    }  # fmt: skip
+    file = f"{message.module}.{message.function}"
+    found = explanation("printed", shown, _printer(message), file=file)
     if message.clauses:
         found["clauses"] = titles(message.clauses)
     return found
@@ -148,13 +150,8 @@ _PRINTERS: Final = {
     "run": "percpu-spec run", "explain": "percpu-spec explain",
 }  # fmt: skip
 """Who prints what the modules of a folder say, the narrower folders first."""
-_COMMANDS: Final = {
-    name: name for name in ("bench", "beside", "completion", "conform", "explain", "explore",
-                            "log", "operations", "prove", "replay", "report", "review",
-                            "run", "show", "state", "workload")
-} | {"burst": "workload burst", "kernel": "conform kernel", "traces": "conform trace",
-     "trees": "review --source"}  # fmt: skip
-"""The commands by the first word of their modules; of other modules several are."""
+_COMMAND: Final = re.compile(r"`percpu-spec ([^`]+)`")
+"""The command that a module is of, as its docstring says."""
 
 
 def _printer(message: PrintedMessage) -> str:
@@ -163,11 +160,9 @@ def _printer(message: PrintedMessage) -> str:
         return "What is wrong where a clause is broken; ... stands for values."
     within = message.module.partition(".")[2]
     folder = next((one for one in _PRINTERS if f"{within}.".startswith(f"{one}.")), "")
-    if folder == "commands":
-        command = "".join(within.split(".")[1:2]).partition("_")[0]
-        name = f" {_COMMANDS[command]}" if command in _COMMANDS else ""
-        return f"Printed by percpu-spec{name}; ... stands for values."
     who = _PRINTERS.get(folder, "commands that run the model")
+    if folder == "commands":
+        who += message.command and f" {message.command}"
     return f"Printed by {who}; ... stands for values."
 
 
@@ -178,20 +173,18 @@ def _of_file(path: Path) -> tuple[PrintedMessage, ...]:
     module = ".".join(path.relative_to(top).with_suffix("").parts)
     if path.suffix == ".md":
         return tuple(
-            PrintedMessage(re.sub(r"\{\w*\}", _HOLE, paragraph.text), entry, "", module)
+            PrintedMessage(re.sub(r"\{\w*\}", _HOLE, paragraph.text), entry, module)
             for entry, (_, paragraphs) in advice.entries(path.stem).items()
             for paragraph in paragraphs
         )
-    asking = _asking() if module.startswith(percpu_contracts.__name__) else {}
-    tree = ast.parse(_texts_of()[path])
-    found = [
-        PrintedMessage(text, "", ast.get_docstring(tree) or "", module) for text, _ in _texts(tree)
-    ]
+    asked = _clauses_asked() if module.startswith(percpu_contracts.__name__) else {}
+    tree = ast.parse(sources()[path])
+    command = "".join(_COMMAND.findall(ast.get_docstring(tree) or "")[:1])
+    found = [PrintedMessage(text, "", module, command) for text, _ in _texts(tree)]
     for function in _functions(tree):
-        says = (ast.get_docstring(function) or "").split("\n\n")[0].replace("\n", " ")
         for text, near in _texts(function):
-            ids = {word for word in near if word in clauses()} or asking.get(function.name, set())
-            found.append(PrintedMessage(text, function.name, says, module, tuple(sorted(ids))))
+            ids = {word for word in near if word in clauses()} or asked.get(function.name, set())
+            found.append(PrintedMessage(text, function.name, module, command, tuple(sorted(ids))))
     return tuple(found)
 
 
@@ -222,26 +215,23 @@ def _texts(top: ast.AST) -> Iterator[tuple[str, list[str]]]:
 
 
 def _joined(node: ast.JoinedStr) -> str:
+    """Return a text with a hole for each value, behind it the word that is counted."""
     pieces = []
     for piece in node.values:
         if isinstance(piece, ast.Constant):
             pieces.append(str(piece.value))
         elif isinstance(piece, ast.FormattedValue):
-            pieces.append(_value(piece.value))
+            pieces.append(_HOLE)
+            value = piece.value
+            if isinstance(value, ast.Call) and getattr(value.func, "id", "") == "counted":
+                word = value.args[-1]
+                if isinstance(word, ast.Constant) and isinstance(word.value, str):
+                    pieces.append(f" {word.value}{_ONE_OR_MORE}")
     return "".join(pieces)
 
 
-def _value(value: ast.expr) -> str:
-    """Return what stands in a text for a value: a hole, with the word that is counted."""
-    if isinstance(value, ast.Call) and getattr(value.func, "id", "") == "counted":
-        word = value.args[-1]
-        if isinstance(word, ast.Constant) and isinstance(word.value, str):
-            return f"{_HOLE} {word.value}{_ONE_OR_MORE}"
-    return _HOLE
-
-
 @cache
-def _asking() -> Mapping[str, set[str]]:
+def _clauses_asked() -> Mapping[str, set[str]]:
     """Return which clauses each function of the contracts answers for, itself or for its callers.
     """
     found: dict[str, set[str]] = defaultdict(set)
@@ -257,7 +247,7 @@ def _asking() -> Mapping[str, set[str]]:
     calls = {
         function.name: {getattr(call.func, "id", getattr(call.func, "attr", ""))
                         for call in ast.walk(function) if isinstance(call, ast.Call)}
-        for path, text in _texts_of().items() if percpu_contracts.__name__ in path.parts
+        for path, text in sources().items() if percpu_contracts.__name__ in path.parts
         for function in _functions(ast.parse(text))
     }  # fmt: skip
     for _ in range(4):  # as deep as predicates share their parts

@@ -1,4 +1,7 @@
-"""The operation language and the form of scenario files as text, from what their parsers know."""
+"""Words with an entry: of the glossary, the views, the kernel, our output; the operation language.
+
+The language, and the form of scenario files, are told by what their parsers know.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from pathlib import Path
 from textwrap import dedent, fill
 from typing import Any, Final
 
-from percpu_proofs.explain import Explanation
+from percpu_proofs.explain import Explanation, explanation
 from percpu_proofs.explore.scenario import CONCURRENT, FIELDS, SECTIONS
 from percpu_proofs.run.operations import FLAGS, MEANINGS, SHAPES, WRONG
 from percpu_proofs.show.mail import WIDTH
@@ -26,9 +29,12 @@ _EXAMPLES: Final = {title: dedent(listed) for title, listed in _EXAMPLE.findall(
 LISTS: Final = {title: listed.rstrip() for title, listed in _EXAMPLES.items() if title}
 """Operation lists, by what they show."""
 SCENARIO: Final = f"{_EXAMPLES['']}\n"
+_VIEWS = {
+    "block": views.BlockView, "chunk": views.ChunkView, "allocator": views.AllocatorView
+}  # fmt: skip
 
 
-def text() -> str:
+def language_text() -> str:
     """Return the whole language for a reader, at most WIDTH columns wide."""
     values = {
         "operations": _table({shape: MEANINGS[kind] for kind, shape in SHAPES.items()}),
@@ -40,10 +46,12 @@ def text() -> str:
         "sections": _table(SECTIONS),
     }
     parts = (part.format(**values) for part in _TEXT.split("\n\n"))
-    return "\n\n".join(part if part[0].isspace() else _filled(part) for part in parts)
+    return "\n\n".join(
+        part if part[0].isspace() else fill(" ".join(part.split()), WIDTH) for part in parts
+    )
 
 
-def as_json() -> dict[str, Any]:
+def language_record() -> dict[str, Any]:
     """Return the language as values."""
     return {
         "operations": {
@@ -56,21 +64,12 @@ def as_json() -> dict[str, Any]:
     }
 
 
-def _filled(paragraph: str) -> str:
-    return fill(" ".join(paragraph.split()), WIDTH)
-
-
 def _table(rows: Mapping[str, str]) -> str:
     width = max(map(len, rows)) + 4
     return "\n".join(
         fill(meaning, WIDTH, initial_indent=f"  {name}".ljust(width), subsequent_indent=" " * width)
         for name, meaning in rows.items()
     )
-
-
-_VIEWS = {
-    "block": views.BlockView, "chunk": views.ChunkView, "allocator": views.AllocatorView
-}  # fmt: skip
 
 
 @cache
@@ -142,10 +141,10 @@ def _forms(word: str) -> list[str]:
     return [*forms, *(form.removesuffix("s") for form in forms if form.endswith("s"))]
 
 
-def _explained(term: Term, kind: str, asked: str) -> Explanation:
-    asked_for = next(name for name in term.names if name.lower() == asked)
-    others = [name for name in term.names if name != asked_for]
-    found: Explanation = {"id": asked_for, "title": kind, "says": term.text}
+def _explained(term: Term, kind: str, form: str) -> Explanation:
+    name = next(name for name in term.names if name.lower() == form)
+    others = [other for other in term.names if other != name]
+    found = explanation(name, kind, term.text)
     if others:
         found["other_names"] = ", ".join(others)
     if named := named_by(*(name for name in term.names if "_" in name or "." in name)):
