@@ -18,7 +18,7 @@ from percpu_proofs.recorded.boot.layout import has_layout, read_layout
 from percpu_proofs.recorded.source import lines_of, problem
 from percpu_proofs.recorded.traces import events as ev
 from percpu_proofs.recorded.traces.dialects import looks_like_text
-from percpu_proofs.recorded.traces.formats import (
+from percpu_proofs.recorded.traces.jsonl_and_text import (
     bpftrace_lines,
     is_bpftrace_json,
     read_jsonl,
@@ -85,7 +85,7 @@ def is_run(path: Path) -> bool:
 
 
 def read_trace(path: Path) -> Trace:
-    """Return the events of a trace, plain or gzip: jsonl, or the text of any tool (formats.py).
+    """Return the events of a trace, plain or gzip: jsonl, or text as any tool prints it.
 
     The format is known by the first line that is no comment. Raises TraceError for anything not
     read whole.
