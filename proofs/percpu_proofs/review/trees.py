@@ -10,7 +10,7 @@ from typing import Any, Final
 from percpu_contracts.registry import COMPILED
 from percpu_proofs.kernel.search.accesses import AccessSite, new_accesses
 from percpu_proofs.kernel.search.example import TreeExample
-from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome, parcel, run, run_parcel
+from percpu_proofs.kernel.search.job import TreeJob, TreeOutcome, run
 from percpu_proofs.kernel.search.judge import CRASH
 from percpu_proofs.kernel.search.plans import (
     DRAWN,
@@ -24,6 +24,7 @@ from percpu_proofs.kernel.search.plans import (
     shallower,
     stopping_at,
 )
+from percpu_proofs.kernel.search.remote import parcel, run_parcel
 from percpu_proofs.kernel.search.tree_token import found_by
 from percpu_proofs.kernel.search.trees import (
     BASE,

@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import pickle
-import platform
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from math import inf
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any, Final, NamedTuple
 
 from percpu_proofs.kernel.instance import KernelStopped, Library
@@ -26,7 +20,6 @@ from percpu_proofs.kernel.search.compiled import BEGIN, CompiledSearch
 from percpu_proofs.kernel.search.example import TreeExample, example, follow, of_process
 from percpu_proofs.kernel.search.judge import CRASH, BrokenClause, SearchJudge
 from percpu_proofs.kernel.search.plans import TreeSearch, draw
-from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.processes import end_with_parent
 from percpu_spec.counts import counted
 
@@ -230,55 +223,3 @@ def _enter(search: CompiledSearch, best: dict[str, _Best], broken: BrokenClause)
     found = _Best(node.operations + bool(begins), node.depth + (broken.label is not None), broken)
     known = best.get(broken.clause, found)
     best[broken.clause] = min(known, found, key=lambda one: one[:2])
-
-
-@dataclass(frozen=True, slots=True)
-class Parcel:
-    """A job and the library that it needs."""
-
-    job: TreeJob
-    content: bytes
-    machine: str  # that it is compiled for
-
-
-def parcel(job: TreeJob) -> Parcel:
-    """Return a job that can be sent to another machine."""
-    return Parcel(job, job.library.path.read_bytes(), platform.machine())
-
-
-def run_parcel(sent: Parcel) -> TreeOutcome:
-    """Run a job where it was sent to, in a process of its own. Raises what `run` does.
-
-    A program, as the workers of a cluster may not fork: they have threads, or are daemons.
-    """
-    job = sent.job
-    if platform.machine() != sent.machine:
-        raise InputError("--dask", None, f"workers that are {sent.machine}", platform.machine())
-    with TemporaryDirectory(prefix="percpu-spec-") as folder:
-        path = Path(folder) / job.library.path.name
-        path.write_bytes(sent.content)
-        there = replace(job, library=replace(job.library, path=path))
-        done = subprocess.run(
-            [sys.executable, "-m", __name__],
-            input=pickle.dumps(there), stdout=subprocess.PIPE, check=False,
-        )  # fmt: skip
-    if done.returncode:
-        return without_result(job, done.returncode)
-    outcome = pickle.loads(done.stdout)
-    if isinstance(outcome, Exception):
-        raise outcome
-    assert isinstance(outcome, TreeOutcome)
-    outcome.job = job
-    return outcome
-
-
-def _main() -> None:
-    try:
-        result: TreeOutcome | Exception = run(pickle.load(sys.stdin.buffer))
-    except InputError as error:
-        result = error
-    sys.stdout.buffer.write(pickle.dumps(result))
-
-
-if __name__ == "__main__":
-    _main()
