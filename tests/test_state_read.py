@@ -28,6 +28,7 @@ from percpu_proofs.live.sample import (
     UnstableError,
     changes,
     equal_chunks,
+    judge_stable_chunks,
     read_samples,
     samples_svg,
     stable_copy,
@@ -486,6 +487,21 @@ def test_population_waits_for_the_mutex_chunk_by_chunk_too(kernel: FakeKernel) -
     mutex = kernel.symbols["pcpu_alloc_mutex"]
     kernel.number(mutex, kernel.task("kworker/1:2", 77) | 1, 8)
     assert not {"POP-1", "POP-2"} & still_in(kernel).verdicts.keys()
+
+
+@pytest.mark.parametrize("pending", [False, True])
+def test_who_held_the_mutex_in_the_first_copy_may_have_populated(
+    kernel: FakeKernel, pending: bool
+) -> None:
+    reader = Reader(kernel.memory())
+    after = replace(reader.copy(), pending=pending)
+    asked = {}
+    for owner in (0, kernel.chunks[0]):
+        still = judge_stable_chunks(reader, replace(after, owner=owner), after)
+        assert still is not None and not still.unstable
+        asked[owner] = still.verdicts.keys()
+    free, held = asked.values()
+    assert free - held == {"POP-1", "POP-2"} and held < free
 
 
 def test_no_chunk_is_judged_with_the_lock_held(kernel: FakeKernel) -> None:

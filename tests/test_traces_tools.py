@@ -18,11 +18,13 @@ from percpu_proofs.cli import main
 from percpu_proofs.commands.source import InputKind, kind_of
 from percpu_proofs.recorded.replay import search
 from percpu_proofs.recorded.replay.actors import model_in_state
+from percpu_proofs.recorded.replay.assumptions import UNTOLD, count_failures
 from percpu_proofs.recorded.replay.comparison import conform_trace
 from percpu_proofs.recorded.replay.given_states import FEW, _vouched, with_marks
 from percpu_proofs.recorded.states.text import read_snapshot
 from percpu_proofs.recorded.traces import events as ev
 from percpu_proofs.recorded.traces.reader import between_losses, read_run, read_trace
+from percpu_proofs.run import failures
 from percpu_proofs.run.inputs import InputError, TraceError
 from percpu_reference.variants import variant_class
 
@@ -73,6 +75,23 @@ def test_every_tool_tells_the_same(name: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(TOOLS[name](events))
     assert bare(list(read_trace(tmp_path / name).events)) == bare(events)
     assert kind_of(tmp_path / name) is InputKind.TRACE
+
+
+def test_what_failed_has_its_flags_and_its_reason(tmp_path: Path) -> None:
+    """A request of the reserved chunk fails for want of room there, atomic or not (API-7)."""
+    wanted = [
+        (True, False, "R", failures.RESERVED),
+        (True, True, "AR", failures.RESERVED),
+        (False, True, "A", failures.ATOMIC),
+        (False, False, "-", UNTOLD),
+    ]
+    events = [ev.Fail(at, 0, reserved, atomic, 8, 4, pid=7)
+              for at, (reserved, atomic, *_) in enumerate(wanted, 1)]  # fmt: skip
+    (tmp_path / "trace.txt").write_text(tracefs([*events]))
+    failed = count_failures(read_trace(tmp_path / "trace.txt"))
+    assert [(kind.flags, kind.reason) for kind in failed.by_size] == [row[2:] for row in wanted]
+    assert [(kind.count, kind.of) for kind in failed.by_size] == [(1, 1)] * 4
+    assert failed.first is not None and failed.first.reason == failures.RESERVED
 
 
 @pytest.mark.parametrize("name", STACKS)

@@ -10,7 +10,11 @@ REPOSITORY = _HERE.parents[2]
 
 
 def folder(name: str) -> Path:
-    """Return the folder of shipped data: vectors, bench, states or traces."""
+    """Return a folder of shipped data.
+
+    name: vectors, bench, states, workload, counterexamples, patches, pictures or recorder, or a
+    recorded run's.
+    """
     return _HERE / name
 
 

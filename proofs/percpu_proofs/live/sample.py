@@ -86,8 +86,8 @@ def judge_stable_chunks(reader: Reader, before: Copy, after: Copy) -> StableChun
     if not equal:
         return None
     waits = waiting(state.quiescence)
-    if before.owner and not waits:
-        waits = dict.fromkeys(("POP-1", "POP-2"), "pcpu_alloc_mutex was held")
+    if before.owner:
+        waits = dict.fromkeys(("POP-1", "POP-2"), "pcpu_alloc_mutex was held") | waits
     variant = variant_class(state.variant) if state.variant else None
     without = {"HINT-6", *waits, *(variant.NOT_APPLICABLE if variant else ())}
     found: dict[str, list[str]] = defaultdict(list)

@@ -1,7 +1,7 @@
 """The allocator as a small abstract machine at page level.
 
 Each action and each clause is written once, over `operators`: it runs on plain values
-(`enumeration`, the refinement check) and builds formulas on z3 terms (the induction).
+(`instances`, the refinement check) and builds formulas on z3 terms (the induction).
 """
 
 from percpu_spec.protocol.machine import Machine
