@@ -26,9 +26,10 @@ from percpu_proofs.recorded.replay.holders import is_memleak
 from percpu_proofs.recorded.states.saved_state import is_state
 from percpu_proofs.recorded.states.stats_text import is_stats
 from percpu_proofs.recorded.traces.reader import is_run
-from percpu_proofs.run.inputs import InputError, guard, read_text
+from percpu_proofs.run.inputs import InputError, read_text
 from percpu_proofs.run.runner import state_after
 from percpu_proofs.run.state_record import Recorder, counter_record
+from percpu_proofs.run.variant_errors import guard
 from percpu_proofs.show.picture import StatePicture
 from percpu_proofs.show.stats import stats_text
 from percpu_proofs.show.text import state_text
