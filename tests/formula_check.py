@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from percpu_proofs.prove.any_size.code import TextChange, z3
+from percpu_proofs.prove.any_size.code import TextChange
 from percpu_proofs.prove.any_size.lemma import QUERY, Lemma, case_text
 from percpu_proofs.prove.any_size.paths import Path, PathContext, all_paths
 from percpu_proofs.prove.any_size.scene import (
@@ -23,6 +23,7 @@ from percpu_proofs.prove.any_size.scene import (
     replay,
     small_cases,
 )
+from percpu_proofs.prove.any_size.terms import z3
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,6 @@ from click.testing import CliRunner
 
 from percpu_contracts.whole_state import WholeState
 from percpu_proofs.cli import main
-from percpu_proofs.commands.source import geometry_with
 from percpu_proofs.explain.lookup import explain
 from percpu_proofs.explain.names import stand_in_note
 from percpu_proofs.kernel.cases import draw_case
@@ -20,6 +19,7 @@ from percpu_proofs.kernel.model import ModelVariant
 from percpu_proofs.run.choices import drawn
 from percpu_proofs.run.driver import Driver
 from percpu_proofs.run.operations import parse_operations
+from percpu_proofs.run.sizes import geometry_with
 from percpu_reference import build
 from percpu_reference.variants import (
     RELEASES,

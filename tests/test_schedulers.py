@@ -12,7 +12,6 @@ from percpu_proofs.explore import shrink
 from percpu_proofs.explore.modes import cross_check, search
 from percpu_proofs.explore.scenario import Program
 from percpu_proofs.explore.scenarios import SCENARIOS
-from percpu_proofs.explore.schedulers.drawn import Bursts, Pct, Uniform
 from percpu_proofs.explore.schedulers.fixed import (
     ImpossibleStepError,
     InTurn,
@@ -20,6 +19,7 @@ from percpu_proofs.explore.schedulers.fixed import (
     drain,
 )
 from percpu_proofs.explore.schedulers.matching import StepFacts
+from percpu_proofs.explore.schedulers.random_order import Bursts, Pct, Uniform
 from percpu_proofs.explore.search import Cursor
 from percpu_proofs.explore.shrink import minimise, simpler, smaller
 from percpu_proofs.explore.system import ActorPosition, Scheduler, SharedState, System, scheduled

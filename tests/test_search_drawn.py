@@ -9,7 +9,7 @@ from kernel_trees import FOUND, MISSING, tree_of
 from searched_trees import FEWEST, SEARCHES, changed, freeing, search_library
 
 from percpu_proofs.explore.scenarios import SCENARIOS
-from percpu_proofs.explore.schedulers.drawn import Pct, Uniform
+from percpu_proofs.explore.schedulers.random_order import Pct, Uniform
 from percpu_proofs.explore.system import Scheduler, scheduled
 from percpu_proofs.kernel.search.compiled import CompiledSearch, CompiledSystem
 from percpu_proofs.kernel.search.example import broken_by, follow

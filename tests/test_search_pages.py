@@ -9,12 +9,12 @@ from depth import deep_unless
 from kernel_trees import FOUND, MISSING, tree_of
 from searched_trees import FEWEST, SEARCHES, outcome_of
 
-from percpu_proofs.commands.source import page_size
 from percpu_proofs.explore.scenario import parse_scenario
 from percpu_proofs.kernel.search.plans import at_page, of_scenario, shallower
 from percpu_proofs.review.trees import searches_for
 from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.operations import text_of
+from percpu_proofs.run.sizes import page_size
 
 
 def requests(name: str, page: int) -> list[str]:

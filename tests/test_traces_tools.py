@@ -20,7 +20,7 @@ from percpu_proofs.recorded.replay import search
 from percpu_proofs.recorded.replay.actors import model_in_state
 from percpu_proofs.recorded.replay.assumptions import UNTOLD, count_failures
 from percpu_proofs.recorded.replay.comparison import conform_trace
-from percpu_proofs.recorded.replay.given_states import FEW, _vouched, with_marks
+from percpu_proofs.recorded.replay.states_beside import FEW, _vouched, with_marks
 from percpu_proofs.recorded.states.text import read_snapshot
 from percpu_proofs.recorded.traces import events as ev
 from percpu_proofs.recorded.traces.reader import between_losses, read_run, read_trace

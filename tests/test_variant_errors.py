@@ -17,7 +17,7 @@ from percpu_proofs.cli import main
 from percpu_proofs.explore import world
 from percpu_proofs.explore.scenarios import SCENARIOS
 from percpu_proofs.explore.token import Token
-from percpu_proofs.run import inputs
+from percpu_proofs.run import variant_errors
 from percpu_reference.variants.from_file import variant_from_file
 
 HEAD = """
@@ -215,14 +215,14 @@ def test_classes_have_the_names_that_they_have_in_the_file(tmp_path: Path) -> No
     cls = variant_from_file(written(tmp_path, "\n    chunk_types = 1\n"))
     made = [lock_checked(cls).__name__, *(checked(cls, one).__name__ for one in ("fast", "full"))]
     assert len({*made, "Mine"}) == 4
-    assert inputs._as_written(f"{' '.join(made)} Other") == "Mine Mine Mine Other"
+    assert variant_errors._as_written(f"{' '.join(made)} Other") == "Mine Mine Mine Other"
 
 
 @pytest.mark.parametrize(("name", "fault"), table(ENDLESS))
 def test_what_has_no_end_is_ended(
     name: str, fault: str, tmp_path: Path, operations: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(inputs, "LIMIT", 0.5)
+    monkeypatch.setattr(variant_errors, "LIMIT", 0.5)
     monkeypatch.setattr(world, "MOST_STEPS", 300)
     path = written(tmp_path, ENDLESS[fault])
     result = call(name, path, operations, imports=fault not in UNIMPORTED)

@@ -35,8 +35,9 @@ from percpu_proofs.commands.run import run
 from percpu_proofs.commands.show import show
 from percpu_proofs.commands.state import state
 from percpu_proofs.commands.workload import workload
-from percpu_proofs.run.inputs import BAD_INPUT, guard, unusable
+from percpu_proofs.run.inputs import unusable
 from percpu_proofs.run.processes import interruptible
+from percpu_proofs.run.variant_errors import BAD_INPUT, guard
 
 NAME: Final = "percpu-spec"
 _SETTINGS: Final = {

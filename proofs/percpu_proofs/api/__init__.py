@@ -1,7 +1,7 @@
 """The public API, as `import percpu_spec as ps` has it: functions whose results show themselves.
 
 Every result has a plain repr and, for notebooks, `_repr_html_`. What is wrong with what was given
-is said by InputError or one of its siblings (percpu_proofs.run.inputs.BAD_INPUT):
+is said by InputError or one of its siblings (percpu_proofs.run.variant_errors.BAD_INPUT):
 ValueErrors, but for UnknownClauseError, a KeyError.
 """
 

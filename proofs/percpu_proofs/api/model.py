@@ -12,10 +12,10 @@ from percpu_contracts.contract import Level
 from percpu_contracts.violations import MisuseError, Violation
 from percpu_proofs.api.results import Display, parameters, require, require_bytes
 from percpu_proofs.api.state import Drawing, draw
-from percpu_proofs.commands.source import geometry_with
 from percpu_proofs.run.driver import Driver, HandleError
 from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.operations import parse_operations
+from percpu_proofs.run.sizes import geometry_with
 from percpu_reference.chunk import Chunk
 from percpu_reference.variants import DEFAULT, Allocator, build, variant_class, variant_name
 from percpu_spec.counts import counted

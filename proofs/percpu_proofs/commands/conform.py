@@ -16,12 +16,13 @@ from percpu_contracts.contract import Level
 from percpu_proofs import data
 from percpu_proofs.commands import output
 from percpu_proofs.commands.kernel import kernel, record
-from percpu_proofs.commands.source import geometry_option, sizes
+from percpu_proofs.commands.source import geometry_option
 from percpu_proofs.recorded.replay.comparison import conform_trace
 from percpu_proofs.recorded.replay.holders import WhoReport, is_memleak, of_memleak
 from percpu_proofs.recorded.replay.report import TraceReport
 from percpu_proofs.recorded.vectors import VectorReport, conform_vectors
 from percpu_proofs.run.runner import ClauseVerdict, bound
+from percpu_proofs.run.sizes import sizes
 from percpu_spec.catalogue import title as title_of
 from percpu_spec.counts import counted, times
 

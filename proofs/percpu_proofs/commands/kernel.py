@@ -17,10 +17,8 @@ from percpu_proofs.commands.source import (
     expand,
     geometry_option,
     kind_of,
-    page_size,
     read_source,
 )
-from percpu_proofs.explain.lines import SIZES
 from percpu_proofs.explore.token import read_token, token_of
 from percpu_proofs.kernel import difference_report as differences
 from percpu_proofs.kernel.build import Workshop, workshop
@@ -41,6 +39,7 @@ from percpu_proofs.kernel.schedule import confirm
 from percpu_proofs.recorded.vectors import SUFFIX, read_vector
 from percpu_proofs.run.driver import Driver, HandleError
 from percpu_proofs.run.inputs import InputError, read_text, writing
+from percpu_proofs.run.sizes import SIZES, page_size
 from percpu_reference import build
 
 _Backing = Literal["vm", "km", "both"]

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from percpu_proofs.commands import output
-from percpu_proofs.commands.source import geometry_option, sizes
+from percpu_proofs.commands.source import geometry_option
 from percpu_proofs.logs.advice import Explanation, MachineFacts
 from percpu_proofs.logs.failure_site import FailureSite, open_site, site_record, why_at_site
 from percpu_proofs.logs.failures import Failure
@@ -20,6 +20,7 @@ from percpu_proofs.logs.reading import LogReport, read_log, unread_failures
 from percpu_proofs.logs.reports import Report
 from percpu_proofs.recorded.boot.layout import Layout
 from percpu_proofs.run.room import Why
+from percpu_proofs.run.sizes import sizes
 from percpu_spec.counts import counted
 
 _LINES_SHOWN = 8  # at which failures alike stand

@@ -16,7 +16,7 @@ from percpu_proofs.commands import options, output
 from percpu_proofs.commands.replay import and_others, show_mail
 from percpu_proofs.commands.review_tree import review_trees
 from percpu_proofs.commands.review_variants import ReviewRequest, VariantsReview
-from percpu_proofs.commands.source import geometry_option, page_size
+from percpu_proofs.commands.source import geometry_option
 from percpu_proofs.counterexample.of_model import of_token
 from percpu_proofs.counterexample.record import Counterexample
 from percpu_proofs.review.cache import OutcomeCache
@@ -25,6 +25,7 @@ from percpu_proofs.review.jobs import SECONDS_EACH, Workers
 from percpu_proofs.review.matrix import Cell, Changes, clause_and_finding, example_of
 from percpu_proofs.review.trees import searches_for
 from percpu_proofs.run.inputs import InputError, one_of
+from percpu_proofs.run.sizes import page_size
 from percpu_reference.variants import (
     DEFAULT,
     VARIANTS,

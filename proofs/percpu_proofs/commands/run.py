@@ -23,11 +23,11 @@ from percpu_proofs.commands.source import (
     kind_of,
     read_source,
 )
-from percpu_proofs.explain.lines import SIZES
 from percpu_proofs.recorded.replay.report import TraceReport
 from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.operations import text_of
 from percpu_proofs.run.runner import ClauseVerdict, RunReport, run_list, state_after
+from percpu_proofs.run.sizes import SIZES
 from percpu_proofs.show.picture import picture_of_state
 from percpu_proofs.show.text import chunk_text
 from percpu_reference import DEFAULT

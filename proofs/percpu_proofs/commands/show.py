@@ -11,7 +11,7 @@ import click
 
 from percpu_proofs.commands import moments, options, output
 from percpu_proofs.commands.moments import StateDrawing, map_svg, map_text, picture_of_kernel
-from percpu_proofs.commands.source import InputKind, geometry_option, kind_of, read_source, sizes
+from percpu_proofs.commands.source import InputKind, geometry_option, kind_of, read_source
 from percpu_proofs.explain.names import DRAWN, find_file
 from percpu_proofs.explore.packing import MODEL, TREE, cut
 from percpu_proofs.explore.token import read_token, token_of
@@ -26,9 +26,11 @@ from percpu_proofs.recorded.replay.holders import is_memleak
 from percpu_proofs.recorded.states.saved_state import is_state
 from percpu_proofs.recorded.states.stats_text import is_stats
 from percpu_proofs.recorded.traces.reader import is_run
-from percpu_proofs.run.inputs import InputError, guard, read_text
+from percpu_proofs.run.inputs import InputError, read_text
 from percpu_proofs.run.runner import state_after
+from percpu_proofs.run.sizes import sizes
 from percpu_proofs.run.state_record import Recorder, counter_record
+from percpu_proofs.run.variant_errors import guard
 from percpu_proofs.show.picture import StatePicture
 from percpu_proofs.show.stats import stats_text
 from percpu_proofs.show.text import state_text

@@ -11,21 +11,19 @@ from typing import Any, TypeVar
 
 import click
 
-from percpu_proofs.explain.lines import SIZES
 from percpu_proofs.logs.messages import bare
-from percpu_proofs.recorded.boot.layout import size_of
 from percpu_proofs.recorded.boot.log import is_layout
 from percpu_proofs.recorded.traces.dialects import looks_like_text
 from percpu_proofs.recorded.traces.reader import is_run
 from percpu_proofs.recorded.vectors import NOT_VOUCHED, SUFFIX, find_vectors, read_vector
 from percpu_proofs.run.inputs import InputError, read_json, read_text
 from percpu_proofs.run.operations import SHAPES, OperationList, parse_operations
+from percpu_proofs.run.sizes import geometry_with, sizes
 from percpu_reference.variants import DEFAULT, MERGED
-from percpu_spec.geometry import PAGE_SIZES, PAGES_ARE, Geometry, GeometryError
+from percpu_spec.geometry import Geometry
 
 FC = TypeVar("FC", bound=Callable[..., Any])
 _BEGINNING = 20  # lines that tell a log
-_SWITCHES = ("memcg", "async")
 
 
 class InputKind(Enum):
@@ -138,40 +136,6 @@ def _another(path: Path, lines: list[str]) -> str:
     return ""
 
 
-def geometry_with(changes: str | None, geometry: Geometry) -> Geometry:
-    """Return a geometry with the changes of the command line, one that a kernel boots with."""
-    try:
-        return geometry.with_mapping(_whole_pages(sizes(changes), geometry)).require_kernel()
-    except GeometryError as error:
-        raise InputError("--geometry", None, f"sizes that a kernel boots with ({error})") from None
-
-
-def _whole_pages(given: dict[str, str], geometry: Geometry) -> dict[str, str]:
-    """Return the sizes asked for, with a dynamic part that fills pages of a size that is one.
-
-    So pcpu_build_alloc_info does. Raises GeometryError for a page that no kernel has.
-    """
-    if "page" not in given:
-        return given
-    if given["page"] not in map(str, PAGE_SIZES):
-        raise GeometryError(f"page={given['page']}: expected {PAGES_ARE}")
-    if "dyn" in given or int(given["page"]) == geometry.page:
-        return given
-    static, reserved = (
-        int(given[name]) if given.get(name, "").isdecimal() else getattr(geometry, name)
-        for name in ("static", "reserved")
-    )
-    filled = -(static + reserved + geometry.dyn) % int(given["page"])
-    return given | {"dyn": str(geometry.dyn + filled)}
-
-
-def page_size(changes: str | None) -> int:
-    """Return the page size of the command line, the only size asked for. Raises InputError."""
-    if sizes(changes).keys() - {"page"}:
-        raise InputError("--geometry", None, "page=N alone: other sizes follow from it", changes)
-    return geometry_with(changes, Geometry(unit=PAGE_SIZES[-1])).page
-
-
 def geometry_option(help: str, metavar: str = "NAME=VALUE,...") -> Callable[[FC], FC]:
     """Return the option --geometry, whose text names sizes there are. Raises InputError."""
 
@@ -180,20 +144,3 @@ def geometry_option(help: str, metavar: str = "NAME=VALUE,...") -> Callable[[FC]
         return given
 
     return click.option("--geometry", metavar=metavar, help=help, callback=checked)
-
-
-def sizes(text: str | None) -> dict[str, str]:
-    """Return the sizes of the command line by name. Raises InputError."""
-    found: dict[str, str] = {}
-    for part in filter(None, (text or "").split(",")):
-        name, sep, value = (word.strip() for word in part.partition("="))
-        if not sep:
-            raise InputError("--geometry", None, "name=value", part)
-        if name not in SIZES:
-            raise InputError("--geometry", None, f"one of {', '.join(SIZES)}", name)
-        if name in _SWITCHES and value not in ("0", "1"):
-            raise InputError("--geometry", None, f"{name}=0 or {name}=1", part)
-        if name in found:
-            raise InputError("--geometry", None, f"{name} once", text)
-        found[name] = value if name == "backing" else str(size_of(name, value))
-    return found

@@ -14,8 +14,6 @@ from rich.text import Text
 
 from percpu_proofs.bench.throughput import find_list
 from percpu_proofs.commands import figures, options, output
-from percpu_proofs.commands.source import geometry_with
-from percpu_proofs.explain.lines import SIZES
 from percpu_proofs.kernel.instance import KernelStopped
 from percpu_proofs.kernel.search.trees import PATCHED
 from percpu_proofs.kernel.search_cost import ExaminedKernel, compile_examined
@@ -24,6 +22,7 @@ from percpu_proofs.live.continuation import cannot_go_on
 from percpu_proofs.live.verdicts import KernelStateJudge, broken
 from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.operations import read_operations
+from percpu_proofs.run.sizes import SIZES, geometry_with
 from percpu_proofs.workload import burst as served
 from percpu_proofs.workload.fix_cost import COLUMNS, combinations, measure, rows
 from percpu_proofs.workload.plots import cost_svg, removal_svg, served_svg

@@ -22,8 +22,9 @@ from percpu_proofs.explore.schedulers.fixed import ImpossibleStepError
 from percpu_proofs.explore.searches import bound_of
 from percpu_proofs.explore.system import Runner, actor_of
 from percpu_proofs.explore.token import Token, from_record, read_token, with_handles
-from percpu_proofs.run.inputs import InputError, guard
+from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.operations import WRONG, text_of
+from percpu_proofs.run.variant_errors import guard
 from percpu_proofs.show.text import StateRows, state_of
 from percpu_reference.chunk import Chunk
 from percpu_reference.gaps import Kind

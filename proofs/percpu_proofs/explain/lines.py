@@ -22,6 +22,7 @@ from percpu_proofs.recorded.boot.layout import layout
 from percpu_proofs.recorded.boot.log import is_layout
 from percpu_proofs.run.inputs import InputError, TraceError
 from percpu_proofs.run.operations import FLAGS, MEANINGS, SHAPES, parse_operations
+from percpu_proofs.run.sizes import SIZES
 from percpu_proofs.show.text import PAGES
 from percpu_spec.catalogue import clauses, findings
 from percpu_spec.glossary import Term, kernel_messages
@@ -35,20 +36,6 @@ _NOT_WHOLE = (
 _HOLDERS = {"d": r"(-?\d+)", "x": r"(0x[0-9a-f]+)", "s": r"(\S+)", "t": r"(.*)"}
 _HOLDER = re.compile("%([dxst])")
 _PART: Final = 4  # words of a sentence that say which it is
-SIZES: Final = {
-    "page": "bytes of a page, which is a block of hints too",
-    "unit": "bytes of a unit: what a chunk has for each CPU",
-    "static": "bytes of the static part of the first chunk",
-    "reserved": "bytes reserved for modules' static variables",
-    "dyn": "bytes of the dynamic part of the first chunk",
-    "cpus": "CPUs, each with a unit in every chunk",
-    "groups": "groups of units that are allocated together, as NUMA nodes are",
-    "spare": "units that belong to no CPU",
-    "memcg": "1 where accounted requests are charged to a memory cgroup",
-    "async": "1 where balance work can be asked for from the start",
-    "backing": "vm: pages are mapped as they are needed; km: a chunk is one block of memory",
-}
-"""What sizes of --geometry are; the others are constants of the kernel that the model is of."""
 _LEGEND: Final = re.escape("".join(PAGES))
 _PIECES: Final = {
     "legend": _LEGEND,

@@ -23,8 +23,8 @@ from percpu_contracts.violations import ClauseViolation
 from percpu_proofs.explore.breadth import Operations
 from percpu_proofs.explore.judges import ContractedWorld, StepJudge
 from percpu_proofs.explore.scenario import KERNEL_32K, Program
-from percpu_proofs.explore.schedulers.drawn import Bursts
 from percpu_proofs.explore.schedulers.fixed import InTurn, ScheduleReplay
+from percpu_proofs.explore.schedulers.random_order import Bursts
 from percpu_proofs.explore.search import Exploration
 from percpu_proofs.explore.shrink import fewer, shrink, smaller
 from percpu_proofs.explore.system import Scheduler, Start, scheduled

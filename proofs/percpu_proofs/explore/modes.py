@@ -16,8 +16,8 @@ from typing import Any, Final, Literal
 from percpu_proofs.explore.judges import StepJudge
 from percpu_proofs.explore.scenario import Scenario
 from percpu_proofs.explore.schedulers.depth_first import All, Commuting, Reduction
-from percpu_proofs.explore.schedulers.drawn import Pct, Uniform
 from percpu_proofs.explore.schedulers.matching import Matching
+from percpu_proofs.explore.schedulers.random_order import Pct, Uniform
 from percpu_proofs.explore.search import Exploration, Mode, Search
 from percpu_proofs.explore.system import Schedule, Start, scheduled
 from percpu_proofs.explore.world import World

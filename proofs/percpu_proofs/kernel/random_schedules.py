@@ -8,7 +8,7 @@ from typing import Final
 
 from percpu_proofs.explore.scenario import Program, Scenario
 from percpu_proofs.explore.scenarios import SCENARIOS
-from percpu_proofs.explore.schedulers.drawn import Bursts
+from percpu_proofs.explore.schedulers.random_order import Bursts
 from percpu_proofs.explore.shrink import shrink, smaller
 from percpu_proofs.explore.system import Schedule
 from percpu_proofs.explore.token import Token

@@ -1,4 +1,4 @@
-"""Why an allocation fails, in the words that the kernel prints, in ours where it prints none."""
+"""Allocations that fail: why, in the kernel's words (ours where it prints none), and how many."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from percpu_proofs.run import inputs
+from percpu_proofs.run import variant_errors
 from percpu_proofs.run.inputs import InputError
 
 T = TypeVar("T")
@@ -157,10 +157,10 @@ def end_with_parent() -> None:
 
 def submit(executor: Any, run: Callable[[T], R], task: T) -> Any:
     """Return the future of a task."""
-    limit = inputs.LIMIT
+    limit = variant_errors.LIMIT
     if isinstance(executor, ProcessPoolExecutor):
         return executor.submit(_interruptible, limit, run, task)
-    return executor.submit(inputs.run_guarded, limit, run, task, pure=False)
+    return executor.submit(variant_errors.run_guarded, limit, run, task, pure=False)
 
 
 def _completed(executor: Any, futures: Iterable[Any]) -> Iterator[Any]:
@@ -178,7 +178,7 @@ def _completed(executor: Any, futures: Iterable[Any]) -> Iterator[Any]:
 def _interruptible(limit: float, run: Callable[[T], R], task: T) -> R:
     """Run a task that the parent may interrupt."""
     with interruptible(signal.SIGINT):
-        return inputs.run_guarded(limit, run, task)
+        return variant_errors.run_guarded(limit, run, task)
 
 
 def broken_off(executor: Any, futures: Iterable[Future[R]]) -> Iterator[Future[R]]:

@@ -94,7 +94,7 @@ static void catch_faults(void)
 }
 
 // A loop may pass through nothing of ours: then a call outlives a timer that rings often. (The virtual
-// one is taken: the models of a comparison are timed by it, run/inputs.py.)
+// one is taken: the models of a comparison are timed by it, run/variant_errors.py.)
 #ifdef PERCPU_SEARCH
 enum { EACH = 20000, MOST_RINGS = 5 }; // microseconds of this process; rings within one step
 #else

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from types import SimpleNamespace
 from typing import Any
 
-from percpu_proofs.prove.any_size.code import raw
 from percpu_proofs.prove.any_size.invariants import (
     EXACT,
     FIRST,
@@ -23,6 +22,7 @@ from percpu_proofs.prove.any_size.invariants import (
 )
 from percpu_proofs.prove.any_size.lemma import lemma
 from percpu_proofs.prove.any_size.scene import LemmaScene
+from percpu_proofs.prove.any_size.terms import raw
 from percpu_reference.chunk import Block
 from percpu_reference.hints import Hints
 from percpu_reference.variants.linux_6_12 import Linux612

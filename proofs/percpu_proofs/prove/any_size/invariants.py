@@ -9,8 +9,8 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any, NamedTuple
 
-from percpu_proofs.prove.any_size.code import raw
 from percpu_proofs.prove.any_size.scene import LemmaScene
+from percpu_proofs.prove.any_size.terms import raw
 from percpu_reference.chunk import Block
 from percpu_spec.definitions.runs import free_runs
 from percpu_spec.protocol.operators import And, Iff, Implies, Not, Or, Truth, within

@@ -20,9 +20,10 @@ import percpu_spec
 from percpu_proofs import bugs as seeded
 from percpu_proofs.prove import any_size
 from percpu_proofs.prove import from_boot as boot
-from percpu_proofs.prove.any_size.code import TextChange, z3
+from percpu_proofs.prove.any_size.code import TextChange
 from percpu_proofs.prove.any_size.paths import Path, PathContext, TooManyPathsError, all_paths
 from percpu_proofs.prove.any_size.scene import LemmaScene, SceneClaim, SymbolicScene, replay
+from percpu_proofs.prove.any_size.terms import z3
 from percpu_proofs.prove.claim import Claim, ProofAttempt, Result
 from percpu_proofs.prove.dependencies import OWNERS, full_names
 from percpu_spec.protocol.operators import And, Not, Or, Truth

@@ -5,10 +5,10 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from percpu_proofs.prove.any_size.code import raw
 from percpu_proofs.prove.any_size.invariants import SOUND, HintTerms, arbitrary_block
 from percpu_proofs.prove.any_size.lemma import lemma
 from percpu_proofs.prove.any_size.scene import LemmaScene
+from percpu_proofs.prove.any_size.terms import raw
 from percpu_reference.variants.fixes import WholeFreedRun
 from percpu_reference.variants.reference import Reference
 from percpu_spec.protocol.operators import And, Implies, Not, Or, within

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from percpu_proofs.prove.any_size.code import LOW_BIT, search_facts, z3
+from percpu_proofs.prove.any_size.terms import LOW_BIT, search_facts, z3
 from percpu_spec.protocol.operators import And, Implies, Not, Or, Truth, within
 
 MOST_PATHS = 5000

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
-from percpu_proofs.prove.any_size.code import Bits, raw
 from percpu_proofs.prove.any_size.lemma import lemma
 from percpu_proofs.prove.any_size.scene import LemmaScene
+from percpu_proofs.prove.any_size.terms import Bits, raw
 from percpu_reference.balance import Balance
 from percpu_reference.variants.linux_6_12 import Linux612
 from percpu_spec.protocol.operators import And, Implies, Not, Or, within

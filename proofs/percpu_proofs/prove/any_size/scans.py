@@ -6,7 +6,6 @@ from types import SimpleNamespace
 from typing import Any
 
 from percpu_proofs.prove.any_size.blocks import OneBlock
-from percpu_proofs.prove.any_size.code import raw
 from percpu_proofs.prove.any_size.invariants import (
     FIRST,
     PASSES_NOTHING,
@@ -19,6 +18,7 @@ from percpu_proofs.prove.any_size.invariants import (
 )
 from percpu_proofs.prove.any_size.lemma import lemma
 from percpu_proofs.prove.any_size.scene import LemmaScene
+from percpu_proofs.prove.any_size.terms import raw
 from percpu_reference.hints import Hints
 from percpu_reference.variants.linux_6_12 import Linux612
 from percpu_spec.protocol.operators import And, If, Implies, Not, Or

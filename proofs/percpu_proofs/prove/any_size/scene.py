@@ -14,20 +14,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from percpu_proofs.prove.any_size.code import (
-    Bits,
-    Condition,
-    Mask,
-    Number,
     TextChange,
     entry_of,
     new_twin,
-    raw,
     run_to_end,
     turn_of,
     twin_of,
-    z3,
 )
 from percpu_proofs.prove.any_size.paths import Path
+from percpu_proofs.prove.any_size.terms import Bits, Condition, Mask, Number, raw, z3
 from percpu_proofs.run.choices import Choices, every_case
 from percpu_reference.chunk import Block
 from percpu_spec.protocol.operators import And, Implies, Or, Truth, within

@@ -5,9 +5,9 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
-from percpu_proofs.prove.any_size.code import raw
 from percpu_proofs.prove.any_size.lemma import lemma
 from percpu_proofs.prove.any_size.scene import LemmaScene
+from percpu_proofs.prove.any_size.terms import raw
 from percpu_reference.variants.linux_6_12 import Linux612
 from percpu_spec.protocol.operators import And
 

@@ -10,6 +10,7 @@ from typing import Any, Final
 from percpu_proofs.recorded.boot.log import BootLog, FirstChunk, Sizes, missing, read_bootlog
 from percpu_proofs.recorded.source import lines_of, problem
 from percpu_proofs.run.inputs import InputError, TraceError
+from percpu_proofs.run.sizes import size_of
 from percpu_spec.geometry import (
     LEAST_UNIT,
     PAGE_SIZES,
@@ -17,7 +18,6 @@ from percpu_spec.geometry import (
     Backing,
     Geometry,
     GeometryError,
-    number_of,
 )
 
 EARLIEST: Final = 12288
@@ -371,11 +371,3 @@ def _with_sizes(found: Layout, sizes: Mapping[str, str]) -> Layout:
 
 def _known(size: int | None) -> tuple[int, ...]:
     return () if size is None else (size,)
-
-
-def size_of(name: str, text: str) -> int:
-    """Return the size that a text gives by name. Raises InputError."""
-    try:
-        return number_of(name, text)
-    except GeometryError as error:
-        raise InputError("--geometry", None, f"a size ({error})") from None

@@ -11,7 +11,7 @@ from types import UnionType
 from percpu_contracts.contract import Level
 from percpu_contracts.violations import ClauseViolation
 from percpu_proofs.recorded.replay.actors import Call, model_at_boot, model_in_state
-from percpu_proofs.recorded.replay.assumptions import (
+from percpu_proofs.recorded.replay.event_checks import (
     EventChecks,
     add_up,
     count_failures,
@@ -21,7 +21,6 @@ from percpu_proofs.recorded.replay.assumptions import (
     undetermined,
     wrong_charges,
 )
-from percpu_proofs.recorded.replay.given_states import check_given, check_vouched, with_marks
 from percpu_proofs.recorded.replay.holders import Holders
 from percpu_proofs.recorded.replay.marks import (
     compare_state,
@@ -43,6 +42,7 @@ from percpu_proofs.recorded.replay.report import (
 )
 from percpu_proofs.recorded.replay.requests import AreaAddress, TracePlan, TraceRequest, make_plan
 from percpu_proofs.recorded.replay.search import OrderSearch
+from percpu_proofs.recorded.replay.states_beside import check_given, check_vouched, with_marks
 from percpu_proofs.recorded.states.snapshot import Snapshot
 from percpu_proofs.recorded.traces import events as ev
 from percpu_proofs.recorded.traces.reader import Trace, TraceRun, between_losses, read_run
@@ -88,9 +88,9 @@ def conform_trace(
     with events done and events in all.
 
     A replay begins at boot or in a state, and after lost events in the next state. Of events that
-    none comes before, those are checked alone (assumptions.py). Raises InputError for an `at` to
+    none comes before, those are checked alone (event_checks.py). Raises InputError for an `at` to
     look at that is behind the trace's end, TraceError for input that cannot be read whole and for a
-    given state of another boot (given_states.py), UnknownVariantError for an unknown variant.
+    given state of another boot (states_beside.py), UnknownVariantError for an unknown variant.
     """
     began = time.perf_counter()
     run = read_run(Path(path), sizes, state)

@@ -1,7 +1,8 @@
-"""The states recorded in a trace: the marks that place them, and their chunks by its addresses.
+"""The states recorded in a trace: their moments, kernel and chunks, and the model beside them.
 
-Text made by a kernel has addresses behind %p hashed: only which are equal can be told. A state
-read out of memory has the true ones. What tells the chunks is which offsets were in use in each.
+A state's chunks get the addresses that the trace has for them. In text made by a kernel %p has
+hashed them: only which are equal can be told. A state read out of memory has the true ones. What
+tells the chunks is which offsets were in use in each.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""How far an allocator is at rest, and so what may be asked of its state."""
+"""A state with its kernel: how far that was at rest, and so what may be asked of the state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A kernel's own percpu structures, read out of its memory, as views that predicates run on."""
+"""A kernel's percpu structures, read out of its memory, as views, and how a model's differ."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""What a trace does not determine: what was assumed or inferred, and what events tell alone.
+"""Checks of events alone, without a state; what failed in a trace; what a trace leaves open.
 
-A replay assumes the moments that no event shows. Events that no replay reaches are checked alone.
+Events that no replay reaches are checked alone. A replay assumes the moments that no event shows;
+which were assumed or inferred is told here too.
 """
 
 from __future__ import annotations
