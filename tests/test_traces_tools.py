@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
+from percpu_proofs.recorded.replay.assumptions import UNTOLD, count_failures
 from random_traces import FIRST, Machine
 from tool_texts import GEOMETRY, Sequence, bpftrace, hashed, perf, trace_cmd, tracefs, write
 
@@ -18,7 +19,6 @@ from percpu_proofs.cli import main
 from percpu_proofs.commands.source import InputKind, kind_of
 from percpu_proofs.recorded.replay import search
 from percpu_proofs.recorded.replay.actors import model_in_state
-from percpu_proofs.recorded.replay.assumptions import UNTOLD, count_failures
 from percpu_proofs.recorded.replay.comparison import conform_trace
 from percpu_proofs.recorded.replay.states_beside import FEW, _vouched, with_marks
 from percpu_proofs.recorded.states.text import read_snapshot
