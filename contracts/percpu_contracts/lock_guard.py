@@ -10,16 +10,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Collection
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from percpu_contracts.callers import caller
 from percpu_contracts.clauses import locks
 from percpu_contracts.index_data import IndexData
 from percpu_contracts.traps import HERE, TWINS
-
-if TYPE_CHECKING:
-    from percpu_contracts.monitor import Monitor
-
 
 _LOCKS: Final = frozenset(("lock", "alloc_mutex"))
 
@@ -171,7 +167,7 @@ def _judging(put: Callable[..., None]) -> Callable[..., None]:
     """Return the function that sets a field of an allocator and lets its guard judge that."""
 
     def judged(self: Any, field: str, value: Any) -> None:
-        monitor: Monitor | None = getattr(self, "monitor", None)
+        monitor: Any = getattr(self, "monitor", None)  # None, or a Monitor, which has a guard
         if monitor is not None and (monitor.guard.inside or field in _LOCKS):
             monitor.guard.assign(field, value)
         put(self, field, value)

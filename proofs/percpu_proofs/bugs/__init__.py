@@ -3,8 +3,9 @@
 The tables are the text files beside this module. A line at the margin names a function, of the km
 backing with `km.` in front; those below it are its bugs, `TEXT => WHAT STANDS THERE INSTEAD --
 CLAUSES`, a text in quotes where it begins or ends with blanks or has several lines. A bug's name is
-its function's with a number behind it, in the order of the tables. In `lemmas.txt` a lemma stands
-before the function, and the bug's name behind it.
+its function's with a number behind it, in the order of the tables: a new one goes behind all others
+of its function, so that the ledger and the tests go on naming what they name. In `lemmas.txt` a
+lemma stands before the function, and the bug's name behind it.
 """
 
 from __future__ import annotations

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from percpu_contracts.lock_guard import gap_misuse
 from percpu_contracts.monitor import Monitor
@@ -16,6 +17,7 @@ from percpu_proofs.explore.fingerprint import ids
 from percpu_proofs.explore.schedulers.fixed import drain
 from percpu_proofs.explore.system import Runner, Schedule, WorldCopy, actor_of
 from percpu_proofs.explore.world import World
+from percpu_proofs.refine.checker import RefinementChecker
 from percpu_reference.chunk import Chunk
 from percpu_reference.variants import Allocator
 from percpu_spec.catalogue import REFINE, clauses
@@ -23,10 +25,6 @@ from percpu_spec.counts import counted
 from percpu_spec.definitions import Listing
 from percpu_spec.steps import Kind
 from percpu_spec.views import AllocatorView, ChunkView
-
-if TYPE_CHECKING:
-    from percpu_proofs.explore.search import Exploration
-    from percpu_proofs.refine.checker import RefinementChecker
 
 ENDLESS = "BAL-3"
 """The clause whose violation ends a run: without that the operation would not end."""
@@ -136,6 +134,17 @@ class StateJudge:
 _AT_REST = asked(Scope.ALLOCATOR, When.QUIESCENT)
 
 
+class JudgedSearch(Protocol):
+    """What a judge enters verdicts into: the result of a search."""
+
+    situations: Counter[str]  # gaps reached, by name
+    witnessed: Counter[str]  # how often each clause was asked
+    callers_errors: set[str]
+
+    def enter(self, clause: str, message: str, schedule: Schedule) -> None:
+        """Enter that a schedule breaks a clause."""
+
+
 class StepJudge:
     """Judges the steps of worlds and enters what is broken into the result of a search.
 
@@ -144,7 +153,7 @@ class StepJudge:
 
     def __init__(
         self,
-        result: Exploration,
+        result: JudgedSearch,
         checker: RefinementChecker | None = None,
         of_states: StateJudge | None = None,
     ) -> None:
