@@ -31,7 +31,7 @@ from percpu_proofs.kernel.search.trees import CompiledTree
 from percpu_proofs.kernel.tree import read_tree
 from percpu_proofs.review import jobs
 from percpu_proofs.review import trees as tree_review
-from percpu_proofs.review.trees import TreeCell, changes, verdicts
+from percpu_proofs.review.trees import TreeCell, changes_of_trees, verdicts
 from percpu_proofs.run.inputs import InputError
 from percpu_proofs.run.operations import parse_operations
 
@@ -71,7 +71,7 @@ def _cell(
 def test_a_clause_is_in_one_list(
     base: dict[str, TreeCell], patched: dict[str, TreeCell], where: str | None
 ) -> None:
-    found = changes(base, patched)
+    found = changes_of_trees(base, patched)
     lists = [name for name in found.__dataclass_fields__ if getattr(found, name)]
     assert lists == ([] if where is None else [where])
 

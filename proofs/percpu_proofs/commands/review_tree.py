@@ -22,7 +22,7 @@ from percpu_proofs.kernel.search.plans import TreeSearch
 from percpu_proofs.kernel.search.trees import BASE, CompiledTree
 from percpu_proofs.review.jobs import Workers
 from percpu_proofs.review.matrix import Changes
-from percpu_proofs.review.trees import KM_COUNTS, MOST_STOPS, TreeResults, not_asked, results_of
+from percpu_proofs.review.trees import KM_COUNTS, MOST_STOPS, TreeResults, not_asked_of, results_of
 from percpu_proofs.run.inputs import InputError
 
 
@@ -77,7 +77,7 @@ def _plain(results: TreeResults, clauses: Sequence[str], seconds: float) -> dict
         "variant": results.variant,
         "because": results.because,
         "undeclared": results.undeclared,
-        "not_asked": not_asked(results.newest_cells),
+        "not_asked": not_asked_of(results.newest_cells),
         "not_searched": results.not_searched,
         "accesses": {
             "new": [entry.access.as_json() for entry in results.new_accesses],
@@ -152,7 +152,7 @@ def show(out: Console, results: TreeResults, only: Sequence[str] = ()) -> None:
                 f"not compared: {', '.join(changed.open)}: broken on one tree; on the other the "
                 "search that shows it did not come as far"
             )
-    output.show_not_asked(out, not_asked(newest))
+    output.show_not_asked(out, not_asked_of(newest))
     _show_bounds(out, trees, results.outcomes)
     _show_accesses(out, results.new_accesses, results.accesses)
     for search, why in results.not_searched.items():

@@ -135,7 +135,7 @@ def _cell(clause: str, outcomes: Sequence[TreeOutcome], variant: str) -> TreeCel
     return TreeCell(clause, "unchecked", COMPILED.not_asked().get(clause, missing))
 
 
-def changes(base: dict[str, TreeCell], patched: dict[str, TreeCell]) -> Changes:
+def changes_of_trees(base: dict[str, TreeCell], patched: dict[str, TreeCell]) -> Changes:
     """Compare the verdicts on two trees.
 
     What one of them breaks counts as mended by the patch, or as new, only where the search that
@@ -199,7 +199,7 @@ def undeclared(
     ]
 
 
-def not_asked(cells: dict[str, TreeCell]) -> dict[str, str]:
+def not_asked_of(cells: dict[str, TreeCell]) -> dict[str, str]:
     """Return the clauses that were not judged, each with the reason."""
     return {c: cell.reason for c, cell in cells.items() if cell.verdict == "unchecked"}
 
@@ -324,7 +324,7 @@ def results_of(
     new = added_accesses(outcomes)
     cells = {tree.name: verdicts(outcomes, tree.name, model.name) for tree in trees}
     unknown = undeclared(cells[trees[-1].name], model.name, trees[0].km_counts)
-    changed = changes(cells[BASE], cells[PATCHED]) if len(trees) > 1 else None
+    changed = changes_of_trees(cells[BASE], cells[PATCHED]) if len(trees) > 1 else None
     if changed is not None and not interrupted:
         examples = {c: cells[PATCHED][c].example for c in broken_on_both(cells)}
         following = schedules(trees[0], examples)
