@@ -337,9 +337,9 @@ def test_what_is_not_as_expected_is_not_kept(tmp_path: Path, changes: dict[str, 
 def test_what_shrinks_is_said(changes: dict[str, Any], said: str) -> None:
     then = ledger.committed()["slot-layout"]
     entry = _entry("slot-layout", paths=then["cases"], **changes)
-    found = ledger.differences([entry], complete=False)
+    found = ledger.ledger_changes([entry], complete=False)
     assert len(found) == 1 and said in found[0]
-    assert "slot-layout: gone" in ledger.differences([_entry("flags-decide")], complete=True)
+    assert "slot-layout: gone" in ledger.ledger_changes([_entry("flags-decide")], complete=True)
 
 
 @pytest.mark.parametrize(

@@ -38,7 +38,7 @@ from percpu_proofs.live.subject import SubjectKind, kind_of, read_subject, state
 from percpu_proofs.live.verdicts import BROKEN, HOLDS, KernelStateJudge
 from percpu_proofs.recorded.states.kernel_state import Stability
 from percpu_proofs.recorded.states.saved_state import read_state
-from percpu_proofs.recorded.states.snapshot import differences
+from percpu_proofs.recorded.states.snapshot import state_differences
 from percpu_proofs.run.inputs import InputError
 from percpu_reference.variants import Allocator, build
 from percpu_spec.geometry import Geometry
@@ -233,7 +233,7 @@ def test_structures_are_found_by_name(
     odd = -geometry.static % 4  # by so much the dynamic part is smaller
     expected = replace(geometry, static=geometry.static + odd, dyn=geometry.dyn - odd)
     assert replace(state.snapshot.geometry, early=geometry.early) == expected
-    assert not list(differences(model, state.snapshot))
+    assert not list(state_differences(model, state.snapshot))
     bounds = [bytes(c.bound_map) for c in model.chunks()]
     assert bounds == [bytes(c.bound_map) for c in state.snapshot.chunks()]
     floats = [model.float_of(kind) for kind in range(model.chunk_types)]

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from percpu_proofs.recorded.replay.assumptions import UNTOLD, count_failures
+from percpu_proofs.recorded.replay.event_checks import UNTOLD, count_failures
 from random_traces import FIRST, Machine
 from tool_texts import GEOMETRY, Sequence, bpftrace, hashed, perf, trace_cmd, tracefs, write
 

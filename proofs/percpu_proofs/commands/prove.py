@@ -100,7 +100,7 @@ def prove(
     complete = not names and not interrupted
     if summary is not None:
         output.write_file(summary, json.dumps(ledger.summary(entries), indent=1) + "\n")
-    changed = ledger.differences(entries, complete=complete) if summary is None else []
+    changed = ledger.ledger_changes(entries, complete=complete) if summary is None else []
     if output.as_json():
         output.print_json({
             "claims": [asdict(one) | {"as_expected": one.as_expected} for one in entries],

@@ -62,7 +62,7 @@ class FromBoot(Claim):
         seeded = (str(BUGS[bug]) for bug in self.bugs)
         return (
             percpu_reference, percpu_spec, hints, chunk, FromBoot, operation_lists, successors,
-            state_key, *seeded,
+            plain_state, *seeded,
         )  # fmt: skip
 
     def check(self, timeout: float) -> Result:
@@ -108,13 +108,13 @@ def operation_lists(
     Only lists that lead to a new state go on. begin is told the state before each operation.
     """
     level: list[tuple[Allocator, Areas, tuple[str, ...]]] = [(root, (), ())]
-    known = {state_key(root)}
+    known = {plain_state(root)}
     for _ in range(longest):
         longer = []
         for state, areas, steps in level:
             begin(state)
             for after, left, step in successors(state, areas):
-                key = state_key(after)
+                key = plain_state(after)
                 yield (*steps, step), after, key not in known
                 begin(state)
                 if key not in known:
@@ -139,7 +139,7 @@ def successors(state: Allocator, areas: Areas) -> Iterator[tuple[Allocator, Area
         yield after, moved[:number] + moved[number + 1 :], f"free bit {off // 4}"
 
 
-def state_key(state: Allocator) -> object:
+def plain_state(state: Allocator) -> object:
     """Return what two states have in common that no operation tells apart."""
     first = state.first_chunk
     return (

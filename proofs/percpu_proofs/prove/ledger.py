@@ -141,7 +141,7 @@ def committed() -> dict[str, dict[str, Any]]:
     return lines
 
 
-def differences(entries: Sequence[LedgerEntry], *, complete: bool) -> list[str]:
+def ledger_changes(entries: Sequence[LedgerEntry], *, complete: bool) -> list[str]:
     """Return where a ledger differs from the committed one; complete: nothing may be missing."""
     now, then = summary(entries), committed()
     lines = []

@@ -14,12 +14,12 @@ from percpu_proofs.recorded.replay.actors import Call, model_at_boot, model_in_s
 from percpu_proofs.recorded.replay.event_checks import (
     EventChecks,
     add_up,
+    charge_mismatches,
     count_failures,
     nearest,
     timings,
     unchecked_charges,
     undetermined,
-    wrong_charges,
 )
 from percpu_proofs.recorded.replay.holders import Holders
 from percpu_proofs.recorded.replay.marks import (
@@ -165,7 +165,7 @@ class _Comparison:
             begin = self._stretch(start, end)
         self.alone.append(range(begin, len(trace.events)))
         self._check_alone()
-        out.mismatches += wrong_charges(self.run)
+        out.mismatches += charge_mismatches(self.run)
         out.undetermined += unchecked_charges(self.run)
         out.skipped = _count(trace, ev.Alloc | ev.Free) - out.frees - out.allocations
         units = self.run.sizes.units if self.run.sizes is not None else 0

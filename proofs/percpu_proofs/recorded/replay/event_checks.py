@@ -305,7 +305,7 @@ def _in_order(chunks: list[_Chunk]) -> str:
     return "; then ".join([*first, *shown])
 
 
-def wrong_charges(run: TraceRun) -> Iterator[EventMismatch]:
+def charge_mismatches(run: TraceRun) -> Iterator[EventMismatch]:
     """Yield the allocations whose bytes_alloc does not follow from their size and the CPUs.
 
     Source: pcpu_obj_full_size (mm/percpu-internal.h), trace_percpu_alloc_percpu (from 5.19 on).

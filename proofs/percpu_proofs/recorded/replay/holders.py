@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 from percpu_proofs.recorded.source import lines_of, problem
 from percpu_proofs.recorded.states.snapshot import Snapshot, pages_of
 from percpu_proofs.recorded.traces import events as ev
-from percpu_proofs.recorded.traces.dialects import frame, is_callers
+from percpu_proofs.recorded.traces.dialects import is_callers, stack_frame
 from percpu_proofs.recorded.traces.reader import TraceRun
 from percpu_proofs.run.inputs import TraceError
 
@@ -199,7 +199,7 @@ def of_memleak(path: Path) -> WhoReport:
             stacks.append(Holder("", areas=int(group[2]), bytes=int(group[1])))
             last = number
         elif text.strip() and text[0] != "#" and not _LEAK.fullmatch(text):
-            place = frame(text)
+            place = stack_frame(text)
             if place is None or not stacks:
                 raise problem(path, number, "N bytes in N allocations from stack, or a place", text)
             place = re.sub(r" \[kernel\]$", "", place)

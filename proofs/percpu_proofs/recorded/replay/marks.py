@@ -18,7 +18,7 @@ from percpu_proofs.recorded.replay.replay import Replay
 from percpu_proofs.recorded.replay.report import SHOWN, SnapshotReport
 from percpu_proofs.recorded.source import lines_of
 from percpu_proofs.recorded.states.saved_state import read_state
-from percpu_proofs.recorded.states.snapshot import WHAT, ChunkSnapshot, Snapshot, differences
+from percpu_proofs.recorded.states.snapshot import WHAT, ChunkSnapshot, Snapshot, state_differences
 from percpu_proofs.recorded.states.text import read_snapshot
 from percpu_proofs.recorded.traces import events as ev
 from percpu_proofs.recorded.traces.reader import Trace, TraceRun
@@ -129,14 +129,14 @@ def kernel_release(run: TraceRun) -> str:
     Nothing if the run has neither. Raises TraceError if none of them names it.
     """
     for path in (run.boot, *run.states.values()):
-        if path is not None and (release := release_in(path)):
+        if path is not None and (release := release_beside(path)):
             return release
     if run.boot is None and not run.states:
         return ""
     raise TraceError(f"{run.boot}: expected a line 'Linux version ...' of the boot")
 
 
-def release_in(path: Path) -> str:
+def release_beside(path: Path) -> str:
     """Return the release that boot messages or a state name, or nothing."""
     found = (_RELEASE.search(line) for _, line in lines_of(path))
     return next((f"{match[1]}.{match[2]}{match[3]}" for match in found if match), "")
@@ -201,7 +201,7 @@ def is_at_rest(state: Snapshot) -> bool:
 def compare_state(run: TraceRun, phase: str, replay: Replay, index: int) -> SnapshotReport:
     """Compare the model with the state recorded at mark `index`."""
     kernel = state_at(run, phase, replay.events, index)
-    found = list(differences(replay.model, kernel))
+    found = list(state_differences(replay.model, kernel))
     counts = Counter(difference.what for difference in found)
     probed = replay.plan.probed_from < len(replay.events)
     return SnapshotReport(

@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from percpu_proofs.recorded.replay.marks import phase_begun, release_in, state_at
+from percpu_proofs.recorded.replay.marks import phase_begun, release_beside, state_at
 from percpu_proofs.recorded.replay.report import TraceReport
 from percpu_proofs.recorded.states.saved_state import is_state
 from percpu_proofs.recorded.states.snapshot import Snapshot
@@ -144,9 +144,9 @@ def check_given(run: TraceRun) -> None:
     if not is_state(text):
         expected = f"{_SAVED}, which begins with 'kernel RELEASE'"
         raise InputError(path, 1, expected, text.split("\n", 1)[0][:100])
-    release = release_in(path)
+    release = release_beside(path)
     for beside in (run.boot, *run.states.values()):
-        booted = release_in(beside) if beside is not None else ""
+        booted = release_beside(beside) if beside is not None else ""
         if release and booted and release != booted:
             expected = f"a state of this trace's boot, which is of {booted} ({beside})"
             raise InputError(path, None, expected, release)

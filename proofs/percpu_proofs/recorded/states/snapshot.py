@@ -176,7 +176,7 @@ class StateDifference(NamedTuple):
     detail: str
 
 
-def differences(model: AllocatorView, kernel: Snapshot) -> Iterator[StateDifference]:
+def state_differences(model: AllocatorView, kernel: Snapshot) -> Iterator[StateDifference]:
     """Yield everything in which the model differs from the recorded state.
 
     Hints are compared all seven, stale ones included. Boundary bits are not: the recording has

@@ -160,13 +160,15 @@ def looks_like_text(text: str) -> bool:
     )  # fmt: skip
 
 
-def frame(text: str) -> str | None:
+def stack_frame(text: str) -> str | None:
     """Return the place that a line of a call stack names, nothing if it names none by a symbol.
 
     None if the line is none of a stack.
 
-    >>> frame(" => alloc_desc+0x50/0x250 (ffffffff8112)"), frame("  ffffffff8112 x ([kernel])")
-    ('alloc_desc+0x50/0x250', 'x')
+    >>> stack_frame(" => alloc_desc+0x50/0x250 (ffffffff8112)")
+    'alloc_desc+0x50/0x250'
+    >>> stack_frame("  ffffffff8112 x ([kernel])")
+    'x'
     """
     match = _FRAME.fullmatch(text)
     if match is None:

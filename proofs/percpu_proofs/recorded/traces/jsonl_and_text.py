@@ -21,11 +21,11 @@ from percpu_proofs.recorded.traces.dialects import (
     NOWHERE,
     EventLine,
     LineReader,
-    frame,
     is_callers,
     is_head,
     loss_in,
     pairs,
+    stack_frame,
 )
 
 EventsOfLines = tuple[list[ev.TraceEvent], list[int]]
@@ -214,7 +214,7 @@ class _Parser:
 _PARSERS = {form.name: _Parser(form) for form in ev.FORMS}
 
 
-def read_text(path: Path, lines: Iterable[tuple[int, str]]) -> EventsOfLines:
+def read_lines(path: Path, lines: Iterable[tuple[int, str]]) -> EventsOfLines:
     """Return the percpu events, in the order of their times, and the line each stands on.
 
     Time stamps with a fraction become whole numbers in units of their last digit; events without
@@ -308,7 +308,7 @@ class _TraceReader:
         if NOWHERE.search(text):
             expected = "no lost events, or their places: perf script --show-lost-events"
             raise problem(self.path, number, expected, text)
-        place = frame(text)
+        place = stack_frame(text)
         if place is not None:
             self.called(place)
         elif not (is_head(text) or (self.seen == 0 and text.startswith("#"))):

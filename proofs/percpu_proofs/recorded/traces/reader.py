@@ -22,7 +22,7 @@ from percpu_proofs.recorded.traces.jsonl_and_text import (
     bpftrace_lines,
     is_bpftrace_json,
     read_jsonl,
-    read_text,
+    read_lines,
 )
 from percpu_proofs.run.inputs import TraceError, read_json
 from percpu_spec.geometry import Geometry
@@ -100,11 +100,11 @@ def read_trace(path: Path) -> Trace:
         raise problem(path, 1, "a trace, found an empty file")
     number, first = head[-1]
     if is_bpftrace_json(first):
-        events, numbers = read_text(path, bpftrace_lines(path, chain(head, lines)))
+        events, numbers = read_lines(path, bpftrace_lines(path, chain(head, lines)))
     elif first.lstrip().startswith("{"):
         events, numbers = read_jsonl(path, chain(head[-1:], lines))
     elif looks_like_text(first):
-        events, numbers = read_text(path, chain(head, lines))
+        events, numbers = read_lines(path, chain(head, lines))
     else:
         expected = "jsonl, or a trace in text (tracefs, trace-cmd report, perf script, bpftrace)"
         raise problem(path, number, expected, first)
