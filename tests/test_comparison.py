@@ -114,6 +114,7 @@ def test_harmless_change_differs_agrees_again_and_breaks_nothing(tmp_path: Path)
 
 
 @needs_tree
+@pytest.mark.deep
 def test_broken_clause_is_told_from_a_difference(tmp_path: Path) -> None:
     top = changed(tmp_path, FLOAT)
     arguments = ("--count", "600", "--jobs", "1", "--backing", "vm")

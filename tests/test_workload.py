@@ -127,6 +127,7 @@ def test_the_recorded_kernel_with_one_cpu_is_met_exactly(small: Workload) -> Non
     assert curve.phases[-1].stranded_kb == small.phases[-1].stranded_kb == 0
 
 
+@pytest.mark.deep
 def test_full_workload_is_within_the_bands(full: Workload) -> None:
     curve = run_workload(full, "linux_6_12", USUAL)
     assert curve.outside == []

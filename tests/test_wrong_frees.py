@@ -239,6 +239,7 @@ def undone(name: str) -> Any:
 
 
 @TREE
+@pytest.mark.deep
 def test_a_tree_that_refuses_is_compared_and_searched(tmp_path: Path) -> None:
     tree = changed(tmp_path / "tree", refusing)
     library = compile_tree(tree, tmp_path)
@@ -296,6 +297,7 @@ def test_review_reports_what_a_patch_does_to_the_refusal(tmp_path: Path) -> None
 
 
 @TREE
+@pytest.mark.deep
 def test_a_tree_without_a_refusal_is_not_asked(tmp_path: Path) -> None:
     path = tmp_path / "x.txt"
     path.write_text(SCENARIO)
