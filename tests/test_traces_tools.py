@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from percpu_proofs.recorded.replay.event_checks import UNTOLD, count_failures
 from random_traces import FIRST, Machine
 from tool_texts import GEOMETRY, Sequence, bpftrace, hashed, perf, trace_cmd, tracefs, write
 
@@ -20,6 +19,7 @@ from percpu_proofs.commands.source import InputKind, kind_of
 from percpu_proofs.recorded.replay import search
 from percpu_proofs.recorded.replay.actors import model_in_state
 from percpu_proofs.recorded.replay.comparison import conform_trace
+from percpu_proofs.recorded.replay.event_checks import UNTOLD, count_failures
 from percpu_proofs.recorded.replay.states_beside import FEW, _vouched, with_marks
 from percpu_proofs.recorded.states.text import read_snapshot
 from percpu_proofs.recorded.traces import events as ev
