@@ -399,7 +399,8 @@ IN_GAPS = {"R1", "R4 creation"}  # cannot show while operations run one after th
 FIRST_SEED = {"R4 creation": 5, "R4 failure": 39}  # which tells the fix, where few do
 
 
-@pytest.mark.parametrize("name", deep_unless(lambda name: name == "L4", FIX_NAMES))
+@pytest.mark.deep
+@pytest.mark.parametrize("name", FIX_NAMES)
 def test_patched_kernel_is_the_model_with_the_fix(
     name: str, library: Library, tmp_path: Path
 ) -> None:

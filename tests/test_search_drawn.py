@@ -36,6 +36,7 @@ def late(tmp_path_factory: pytest.TempPathFactory, built: Path) -> TreeOutcome:
     return run_here(TreeJob(tree.name, library, search, known=frozenset(FEWEST)))
 
 
+@pytest.mark.deep
 def test_a_bug_that_comes_late_is_found_and_made_small(late: TreeOutcome) -> None:
     assert late.complete
     assert late.examples.keys() - FEWEST.keys() == {"FLT-1"}
@@ -52,6 +53,7 @@ def test_a_bug_that_comes_late_is_found_and_made_small(late: TreeOutcome) -> Non
             assert "FLT-1" not in {broken.clause for broken in judge.look()}, left_out
 
 
+@pytest.mark.deep
 def test_what_chance_finds_on_one_tree_is_tried_on_the_other(
     late: TreeOutcome, built: Path
 ) -> None:
