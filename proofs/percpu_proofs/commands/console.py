@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from io import BytesIO, TextIOWrapper
 from typing import Any, Final, TextIO, cast
 
 import click
@@ -32,8 +33,7 @@ class _Stream:
         self.error: OSError | None = None  # why nothing can be written any more
         self._silent = silent
         if inner is None:
-            # not closed here: it stands in for the stream as long as that is used
-            inner = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+            inner = TextIOWrapper(BytesIO(), "utf-8")  # never written to, as there is an error
             self.error = OSError(errno.EBADF, os.strerror(errno.EBADF))
         self._inner = inner
 
